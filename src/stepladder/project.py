@@ -1,0 +1,64 @@
+"""Where the project is, and which code this is: what a run needs to name its origin."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import stepladder
+
+
+def root() -> Path:
+    """The project's folder: DVC's own answer, else the nearest folder up from here with a ``dvc.yaml``, else here.
+
+    DVC sets ``DVC_ROOT`` to the main repository even for a stage of a temporary experiment, which makes the tracking
+    store, the checkpoints and the locks one for all.
+    """
+    if os.environ.get("DVC_ROOT"):
+        return Path(os.environ["DVC_ROOT"])
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "dvc.yaml").exists()), here)
+
+
+def checkpoints() -> Path:
+    """Where unfinished trainings keep their state."""
+    return root() / ".checkpoints"
+
+
+@cache
+def git_commit() -> str | None:
+    """Commit checked out in the current folder; ``None`` outside git."""
+    return _git("rev-parse", "HEAD")
+
+
+@cache
+def git_dirty() -> bool:
+    """Whether tracked files differ from that commit."""
+    return bool(_git("status", "--porcelain", "--untracked-files=no"))
+
+
+def file_hash(path: Path) -> str | None:
+    """SHA-256 of a file, ``None`` where there is none."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
+
+
+def code_hash(*packages: str) -> str:
+    """SHA-256 over the source of ``stepladder``'s sub-packages (or modules) named."""
+    home = Path(stepladder.__file__).parent
+    digest = hashlib.sha256()
+    for package in packages:
+        target = home / package
+        for file in sorted(target.rglob("*.py")) if target.is_dir() else [target.with_suffix(".py")]:
+            digest.update(file.relative_to(home).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,1 @@
+"""The training loop: one process or several, exact resume, a journal of figures."""

@@ -1,0 +1,29 @@
+"""What a family of models gives to be trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+Batch = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A task, its data and what belongs to the finished model.
+
+    Attributes:
+        task: has ``model`` (the plain network that is averaged and exported) and ``config`` (JSON; rebuilds ``model``).
+        draw: the k-th micro-batch of this rank, a pure function of k = 0, 1, 2, ...; resuming needs only k.
+        validation: this rank's fixed validation batches.
+        files: further files that belong to the model, by the name they get beside it.
+    """
+
+    task: pl.LightningModule
+    draw: Callable[[int], Batch]
+    validation: list[Batch]
+    files: dict[str, Path] = field(default_factory=dict)

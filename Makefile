@@ -1,0 +1,47 @@
+# The two commands: `make repro` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+BIN := $(CURDIR)/.venv/bin
+export PATH := $(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help repro test lint ui doctor constraints clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+repro: .venv/for-repro ## set up, run the main job (dvc repro) and say where the results are
+	@stepladder params --check
+	dvc repro
+	@stepladder where
+
+test: .venv/for-test lint ## set up, check style and types, run the tests
+	python -m pytest
+
+lint: .venv/for-test ## ruff and mypy
+	ruff check .
+	ruff format --check .
+	mypy src pipelines
+
+ui: .venv/for-repro ## Prefect, MLflow and the served flows on this machine, until Ctrl-C
+	@python -m pipelines.serve
+
+doctor: .venv/for-repro ## check this machine and say how to mend what is wrong
+	@stepladder doctor
+
+constraints: ## pin anew what pyproject.toml admits (into constraints.txt)
+	rm -rf .venv/pin && $(PYTHON) -m venv .venv/pin && .venv/pin/bin/pip install -q -e '.[pipeline,dev]'
+	.venv/pin/bin/pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt && rm -rf .venv/pin
+
+clean: ## remove the virtual environment (results and caches stay)
+	rm -rf .venv
+
+.venv/for-repro: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "stepladder needs Python 3.11 or later, and $(PYTHON) is " + sys.version.split()[0] + "; name another: make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -c constraints.txt -e '.[pipeline]'
+	@touch $@
+
+.venv/for-test: .venv/for-repro
+	$(BIN)/pip install -q -c constraints.txt -e '.[pipeline,dev]'
+	@touch $@

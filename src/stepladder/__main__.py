@@ -1,0 +1,5 @@
+import sys
+
+from stepladder.cli import main
+
+sys.exit(main())

@@ -1,0 +1,233 @@
+"""``stepladder ...``: one verb a function, thin, importing what it needs when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from stepladder.errors import UserError
+
+IMAGES, TEXT = Path("data/images"), Path("data/text")
+MODELS, REPORTS = Path("models"), Path("reports")
+FEATURE_NET, TRANSFORMER = MODELS / "feature-net", MODELS / "transformer"
+
+
+def prepare(args: argparse.Namespace) -> int:
+    from stepladder.params import load
+
+    if args.kind == "images":
+        from stepladder.data.images import prepare
+
+        card = prepare(load(), IMAGES)
+    else:
+        from stepladder.data.text import prepare
+
+        card = prepare(load(), TEXT)
+    counts = ", ".join(f"{count} {split}" for split, count in card["counts"].items())
+    print(f"{card['name']}: {counts}; set aside: {card['set_aside']['count']}")
+    return 0
+
+
+def train(args: argparse.Namespace) -> int:
+    from stepladder.params import load
+    from stepladder.training.launch import train
+
+    params = load()
+    if args.family == "diffusion":
+        timesteps = _timesteps(args)
+        return train("diffusion", params, IMAGES, _diffusion(timesteps), timesteps=timesteps)
+    if args.family == "feature-net":
+        return train("feature-net", params, IMAGES, FEATURE_NET)
+    return train("transformer", params, TEXT, TRANSFORMER)
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    from stepladder.params import load
+    from stepladder.tracking import evaluations, store
+
+    params = load()
+    store.check()
+    if args.family == "diffusion":
+        from stepladder.evaluation.images import evaluate as evaluate_images
+
+        timesteps = _timesteps(args)
+        model, out = _diffusion(timesteps), REPORTS / "diffusion" / f"T{timesteps}"
+        evaluate_images(params, timesteps, IMAGES, FEATURE_NET, model, out)
+    else:
+        from stepladder.evaluation.text import evaluate as evaluate_text
+
+        model, out = TRANSFORMER, REPORTS / "transformer"
+        evaluate_text(params, TEXT, model, out)
+    _track(lambda: evaluations.record(model, out))
+    return 0
+
+
+def compare(args: argparse.Namespace) -> int:
+    from stepladder.params import load
+    from stepladder.reporting.comparison import compare
+    from stepladder.tracking import evaluations
+
+    compare(load(), MODELS, REPORTS)
+    _track(lambda: evaluations.record_comparison(REPORTS))
+    return 0
+
+
+def register(args: argparse.Namespace) -> int:
+    from stepladder.params import load
+    from stepladder.tracking import registry, store
+
+    store.check()
+    for model in registry.register(load(), MODELS, REPORTS)["models"]:
+        print(f"{model['name']} version {model['version']} @{', @'.join(model['aliases'])}: {model['why']}")
+    return 0
+
+
+def report(args: argparse.Namespace) -> int:
+    from stepladder.params import load
+    from stepladder.reporting.report import write
+
+    print(f"report: {write(REPORTS, MODELS, load())}")
+    return 0
+
+
+def params(args: argparse.Namespace) -> int:
+    from stepladder.params import PARAMS_FILE, load, render
+
+    text = render(load(preset=args.preset, overrides=args.set))
+    if args.write:
+        PARAMS_FILE.write_text(text, encoding="utf-8")
+        print(f"{PARAMS_FILE} written; `dvc repro` runs it, `dvc params diff` shows what changed.")
+    elif not args.check:
+        print(text, end="")
+    return 0
+
+
+def sync(args: argparse.Namespace) -> int:
+    from stepladder.tracking import store, sync
+
+    store.check()
+    print(sync.sync(args.paths))
+    return 0
+
+
+def sample(args: argparse.Namespace) -> int:
+    from stepladder.diffusion.command import sample
+
+    print(sample(args.model, args.out, labels=args.label, count=args.count, steps=args.steps, seed=args.seed, scale=args.scale))
+    return 0
+
+
+def translate(args: argparse.Namespace) -> int:
+    from stepladder.transformer.command import translate
+
+    lines = args.file.open(encoding="utf-8") if args.file else sys.stdin
+    for translation in translate(args.model, lines, beam_size=args.beam_size, language=args.language):
+        print(translation, flush=True)
+    return 0
+
+
+def doctor(args: argparse.Namespace) -> int:
+    from stepladder.doctor import run
+
+    return run()
+
+
+def where(args: argparse.Namespace) -> int:
+    import json
+
+    print(f"\nReport:   {(REPORTS / 'index.html').resolve()}\nFigures:  {(REPORTS / 'figures').resolve()}")
+    registered = json.loads((REPORTS / "registered.json").read_text(encoding="utf-8"))
+    for model in registered["models"]:
+        aliases = ", ".join(f"models:/{model['name']}@{alias}" for alias in model["aliases"])
+        print(f"Model:    {model['name']} version {model['version']} ({aliases})")
+    if not registered["models"]:
+        print(f"Models:   {MODELS.resolve()} (none registered)")
+    print("UIs:      make ui   (Prefect and MLflow on this machine, with their addresses)")
+    return 0
+
+
+def _timesteps(args: argparse.Namespace) -> int:
+    if args.timesteps is None or args.timesteps < 1:
+        raise UserError(f"--timesteps {args.timesteps} given; a diffusion model has T = 1 or more timesteps.")
+    return int(args.timesteps)
+
+
+def _diffusion(timesteps: int) -> Path:
+    return MODELS / "diffusion" / f"T{timesteps}"
+
+
+def _track(record: Callable[[], object]) -> None:
+    """Figures are on disk already: a tracking store that fails now costs a line, not the stage."""
+    from stepladder.tracking import store
+
+    if store.uri():
+        try:
+            record()
+        except Exception as error:
+            print(f"tracking: {str(error).splitlines()[0][:200]}; `stepladder sync` sends the figures later.")
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="stepladder", description="Reproducible training of Transformers and diffusion models.")
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name: str, function: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=help, description=help)
+        added.set_defaults(function=function)
+        return added
+
+    verb("prepare", prepare, "make the prepared form of a data set").add_argument("kind", choices=["images", "text"])
+    for name, function, families in (
+        ("train", train, ["feature-net", "diffusion", "transformer"]),
+        ("evaluate", evaluate, ["diffusion", "transformer"]),
+    ):
+        added = verb(name, function, f"{name} a model of the prepared data")
+        added.add_argument("family", choices=families)
+        added.add_argument("--timesteps", type=int, metavar="T", help="timesteps T of the diffusion model")
+    verb("compare", compare, "bring all evaluations together")
+    verb("register", register, "put the best models in the registry")
+    verb("report", report, "write reports/index.html")
+    added = verb("params", params, "print the resolved parameters, or a preset's")
+    added.add_argument("--preset", default="", help="start from presets/PRESET.yaml instead of params.yaml")
+    added.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="change one parameter")
+    added.add_argument("--write", action="store_true", help="write them to params.yaml")
+    added.add_argument("--check", action="store_true", help="only check them")
+    added = verb("sync", sync, "send journals, figures and models that the tracking store lacks")
+    added.add_argument("paths", nargs="*", type=Path, help="folders with journals; default: all of the project's")
+    added = verb("sample", sample, "draw pictures")
+    added.add_argument("--model", required=True, help="folder of a model, or models:/NAME@ALIAS")
+    added.add_argument("--out", type=Path, default=Path("samples.png"))
+    added.add_argument("--label", action="append", help="class to draw; may be repeated; default: all in turn")
+    added.add_argument("--count", type=int, default=10, help="pictures of each class, or in all")
+    added.add_argument("--steps", type=int, help="sampling steps S; default: the model's")
+    added.add_argument("--scale", type=float, help="guidance scale; default: the model's")
+    added.add_argument("--seed", type=int, default=0)
+    added = verb("translate", translate, "translate lines of standard input or of a file")
+    added.add_argument("--model", default=str(TRANSFORMER), help="folder of a model, or models:/NAME@ALIAS")
+    added.add_argument("--file", type=Path)
+    added.add_argument("--language", help="target language, where the model knows several")
+    added.add_argument("--beam-size", type=int, help="hypotheses kept; default: the model's")
+    verb("doctor", doctor, "check this machine and say how to mend what is wrong")
+    verb("where", where, "say where the results are")
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; returns its exit code: 0, or 2 with one sentence for what the user can mend."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    args = parser().parse_args(argv)
+    try:
+        return args.function(args)
+    except UserError as error:
+        print(f"stepladder: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,198 @@
+"""The training process: one on a single device, one a rank under ``torchrun``.
+
+``python -m stepladder.training.worker FOLDER`` trains what ``FOLDER/spec.json`` says, resuming from ``FOLDER/last.ckpt``
+where there is one, and leaves the model in ``FOLDER/model/``. It knows of no scheduler, pipeline or tracking server.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+from safetensors.torch import save_file
+
+from stepladder.errors import UserError
+from stepladder.params import Params, Training, build
+from stepladder.training.checkpoint import TimedCheckpoint, finished_steps
+from stepladder.training.ema import WeightAverage
+from stepladder.training.experiment import Batch, Experiment
+from stepladder.training.journal import Journal, JournalLogger
+from stepladder.training.progress import Clock, progress
+from stepladder.training.randomness import mix
+
+FAMILIES = {
+    "diffusion": "stepladder.diffusion.task",
+    "transformer": "stepladder.transformer.task",
+    "feature-net": "stepladder.evaluation.feature_net",
+}
+
+
+def training_of(family: str, params: Params) -> Training:
+    """The section that says how ``family`` is trained."""
+    if family == "feature-net":
+        f = params.feature_net
+        return Training(
+            steps=f.steps, batch_size=f.batch_size, learning_rate=f.learning_rate, warmup_steps=f.steps // 20,
+            weight_decay=0.01, validate_every=f.steps,
+        )  # fmt: skip
+    return {"diffusion": params.diffusion, "transformer": params.transformer}[family].training
+
+
+def train(folder: Path) -> None:
+    """Train to the end what ``folder/spec.json`` says; rank 0 writes the model, its figures and the journal."""
+    spec = json.loads((folder / "spec.json").read_text())
+    params, family = build(spec["params"]), spec["family"]
+    training = training_of(family, params)
+    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    last = folder / "last.ckpt"
+    start = finished_steps(last) if last.exists() else 0
+
+    torch.manual_seed(mix(params.seed))
+    experiment: Experiment = import_module(FAMILIES[family]).experiment(
+        params, Path(spec["data"]), rank=rank, world_size=world_size, timesteps=spec["timesteps"]
+    )
+    journal = Journal(folder / "journal.jsonl", spec["header"]) if rank == 0 else None
+    average, clock = WeightAverage(training.ema_half_life, training.steps), Clock()
+    trainer = pl.Trainer(
+        accelerator="auto",
+        devices=int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
+        num_nodes=world_size // int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
+        strategy="ddp" if world_size > 1 else "auto",
+        precision=_precision(training),
+        max_steps=training.steps,
+        max_epochs=-1,
+        accumulate_grad_batches=training.accumulate,
+        gradient_clip_val=training.gradient_clip or None,
+        val_check_interval=training.validate_every * training.accumulate,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        logger=JournalLogger(journal),
+        callbacks=[
+            TimedCheckpoint(last), _Seeding(params.seed, rank), average, clock, _Previews(folder, journal),
+            progress(spec["name"]),
+        ],
+        deterministic=True if not torch.cuda.is_available() else "warn",
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=folder,
+    )  # fmt: skip
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    if rank == 0 and start:
+        print(f"{spec['name']}: resumes at step {start} of {training.steps}", flush=True)
+    trainer.fit(
+        experiment.task,
+        _Stream(experiment.draw, start * training.accumulate),
+        experiment.validation,
+        ckpt_path=last if start else None,
+        weights_only=True,
+    )
+    if trainer.global_step < training.steps:
+        raise KeyboardInterrupt
+    if trainer.is_global_zero:
+        average.swap(experiment.task)
+        _export(experiment, folder / "model", _figures(experiment, trainer, clock))
+
+
+class _Stream:
+    """Micro-batches from the ``start``-th on, without end."""
+
+    def __init__(self, draw: Any, start: int) -> None:
+        self.draw, self.start = draw, start
+
+    def __iter__(self) -> Iterator[Batch]:
+        return map(self.draw, itertools.count(self.start))
+
+
+class _Seeding(pl.Callback):
+    """Seeds torch before every micro-batch, from (seed, position, rank): dropout needs no saved state."""
+
+    def __init__(self, seed: int, rank: int) -> None:
+        self.seed, self.rank = seed, rank
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, *_: Any) -> None:
+        torch.manual_seed(mix(self.seed, batch["position"], self.rank))
+
+
+class _Previews(pl.Callback):
+    """Saves the task's ``preview()`` at validations; placed after the average, whose weights are then in place."""
+
+    def __init__(self, folder: Path, journal: Journal | None) -> None:
+        self.folder, self.journal = folder, journal
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.journal is not None and hasattr(pl_module, "preview"):
+            file = Path("previews") / f"step-{trainer.global_step:07d}.png"
+            (self.folder / file.parent).mkdir(exist_ok=True)
+            pl_module.preview().save(self.folder / file)
+            self.journal.artifact(trainer.global_step, str(file))
+
+
+def _precision(training: Training) -> Any:
+    if training.precision == "auto":
+        return "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true"
+    return {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[training.precision]
+
+
+def _figures(experiment: Experiment, trainer: pl.Trainer, clock: Clock) -> dict[str, float]:
+    figures = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
+    parameters = sum(p.numel() for p in experiment.task.model.parameters())  # type: ignore[operator, union-attr]
+    return figures | {"seconds": clock.seconds, "steps": trainer.global_step, "parameters": parameters}
+
+
+def _export(experiment: Experiment, folder: Path, figures: dict[str, float]) -> None:
+    folder.mkdir(exist_ok=True)
+    network = experiment.task.model
+    assert isinstance(network, torch.nn.Module)
+    weights = dict(network.state_dict())
+    shared: dict[int, str] = {}
+    for name in list(weights):  # a tied weight is stored once
+        if shared.setdefault(weights[name].data_ptr(), name) != name:
+            del weights[name]
+    save_file({name: w.contiguous().cpu() for name, w in weights.items()}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(experiment.task.config, indent=2) + "\n")
+    (folder / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
+    for name, file in experiment.files.items():
+        (folder / name).write_bytes(file.read_bytes())
+
+
+def main(folder: Path) -> int:
+    """Train, and say how it ended by the exit code: 0, 2 for a user's error, 130 interrupted, 143 terminated.
+
+    The sentence of a user's error is left in ``folder/error.txt``, since under ``torchrun`` exit codes get lost.
+    """
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric|torch")
+    try:
+        train(folder)
+    except UserError as error:
+        (folder / "error.txt").write_text(str(error))
+        return 2
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"stepladder: The disk of {folder} is full; free some space and run the same command again: "
+              "it goes on from the last checkpoint.", file=sys.stderr)  # fmt: skip
+        return 2
+    except SIGTERMException:
+        return 143
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

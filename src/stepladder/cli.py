@@ -116,7 +116,17 @@ def sync(args: argparse.Namespace) -> int:
 def sample(args: argparse.Namespace) -> int:
     from stepladder.diffusion.command import sample
 
-    print(sample(args.model, args.out, labels=args.label, count=args.count, steps=args.steps, seed=args.seed, scale=args.scale))
+    print(
+        sample(
+            args.model,
+            args.out,
+            labels=args.label,
+            count=args.count,
+            steps=args.steps,
+            seed=args.seed,
+            scale=args.scale,
+        )
+    )
     return 0
 
 
@@ -171,7 +181,9 @@ def _track(record: Callable[[], object]) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="stepladder", description="Reproducible training of Transformers and diffusion models.")
+    top = argparse.ArgumentParser(
+        prog="stepladder", description="Reproducible training of Transformers and diffusion models."
+    )
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     def verb(name: str, function: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:

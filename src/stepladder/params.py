@@ -36,7 +36,9 @@ class ImageData(Section):
     config: str = Field("", description="configuration of the hub data set; empty: its default")
     image_column: str = Field("", description="column of the pictures; empty: the only picture column")
     label_column: str = Field("", description="column of the classes; empty: the only class column, or none")
-    size: int = Field(0, ge=0, le=1024, description="side in pixels to which pictures are brought; 0: as they are, all alike")
+    size: int = Field(
+        0, ge=0, le=1024, description="side in pixels to which pictures are brought; 0: as they are, all alike"
+    )
     channels: Literal[0, 1, 3, 4] = Field(0, description="1 grey, 3 RGB, 4 RGBA; 0: as they are")
     held_out: float = Field(0.2, gt=0, lt=1, description="share held out where the source has no test split")
     limit: int = Field(0, ge=0, description="at most so many training pictures; 0: all")
@@ -60,8 +62,12 @@ class TextData(Section):
     tokenizer: Literal["bpe", "unigram", "char"] = Field("bpe", description="joint sub-word model of both sides")
     vocab_size: int = Field(600, ge=64, le=64000, description="entries of the joint vocabulary")
     max_length: int = Field(128, ge=8, le=4096, description="longest sentence in tokens; longer rows are bad rows")
-    held_out: float = Field(0.1, gt=0, lt=0.5, description="share for test, and again for validation, where the source has none")
-    on_bad_row: OnBadRow = Field("set-aside", description="a bad row stops the preparation, or is set aside and counted")
+    held_out: float = Field(
+        0.1, gt=0, lt=0.5, description="share for test, and again for validation, where the source has none"
+    )
+    on_bad_row: OnBadRow = Field(
+        "set-aside", description="a bad row stops the preparation, or is set aside and counted"
+    )
 
 
 class Training(Section):
@@ -76,8 +82,12 @@ class Training(Section):
     weight_decay: float = Field(0.0, ge=0, le=1, description="AdamW's, on matrices only")
     beta2: float = Field(0.999, gt=0, lt=1, description="Adam's second decay rate")
     gradient_clip: float = Field(1.0, ge=0, description="largest gradient norm; 0: no clipping")
-    ema_half_life: float = Field(0.05, ge=0, le=1, description="half-life of the weights' average, as a share of the run; 0: none")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: bf16 where the device has it, else fp32")
+    ema_half_life: float = Field(
+        0.05, ge=0, le=1, description="half-life of the weights' average, as a share of the run; 0: none"
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="auto: bf16 where the device has it, else fp32"
+    )
     validate_every: int = Field(250, ge=1, description="steps between validations")
 
 
@@ -96,7 +106,10 @@ class UNet(Section):
 
     channels: int = Field(32, ge=8, le=512, description="channels of the first level")
     channel_mult: tuple[Annotated[int, Field(ge=1, le=16)], ...] = Field(
-        (1, 2), min_length=1, max_length=6, description="channels of each level, in multiples of the first; each level halves the side"
+        (1, 2),
+        min_length=1,
+        max_length=6,
+        description="channels of each level, in multiples of the first; each level halves the side",
     )
     blocks: int = Field(2, ge=1, le=8, description="residual blocks a level")
     attention_resolutions: tuple[int, ...] = Field((4,), description="sides, in pixels, at which there is attention")
@@ -110,7 +123,9 @@ class Diffusion(Section):
     schedule: Literal["linear", "cosine"] = Field("cosine", description="noise schedule")
     prediction: Literal["eps", "x0", "v"] = Field("v", description="what the network predicts")
     conditional: bool = Field(True, description="conditioned on the class, where the data has classes")
-    label_dropout: float = Field(0.1, ge=0, le=1, description="share of examples whose class is hidden (classifier-free guidance)")
+    label_dropout: float = Field(
+        0.1, ge=0, le=1, description="share of examples whose class is hidden (classifier-free guidance)"
+    )
     flip: bool = Field(False, description="random horizontal flips: for natural pictures only")
     unet: UNet = UNet()
     training: Training = Training(steps=800, batch_size=128, learning_rate=2e-3, warmup_steps=50)
@@ -120,8 +135,12 @@ class Sampling(Section):
     """How pictures are drawn from a trained model."""
 
     sampler: Literal["ancestral", "ddim"] = Field("ddim", description="ancestral (DDPM) or DDIM")
-    spacing: Literal["trailing", "leading", "linspace", "quadratic"] = Field("trailing", description="which S of the T steps are visited")
-    variance: Literal["fixed_small", "fixed_large"] = Field("fixed_small", description="of the ancestral sampler's steps")
+    spacing: Literal["trailing", "leading", "linspace", "quadratic"] = Field(
+        "trailing", description="which S of the T steps are visited"
+    )
+    variance: Literal["fixed_small", "fixed_large"] = Field(
+        "fixed_small", description="of the ancestral sampler's steps"
+    )
     eta: float = Field(0.0, ge=0, le=1, description="DDIM's noise: 0 deterministic, 1 as ancestral")
     guidance_scale: float = Field(1.0, ge=0, le=50, description="classifier-free guidance; 1: none")
     clip: bool = Field(True, description="clip the predicted x_0 to the data's range at every step")
@@ -158,7 +177,9 @@ class Evaluation(Section):
     samples: int = Field(720, ge=10, description="pictures drawn at every (T, S)")
     bootstrap: int = Field(200, ge=10, le=100000, description="resamples behind each interval")
     confidence: float = Field(0.95, gt=0, lt=1, description="of the intervals")
-    inception_weights: str = Field("", description="file of Inception weights (TorchScript); empty: this data's feature network")
+    inception_weights: str = Field(
+        "", description="file of Inception weights (TorchScript); empty: this data's feature network"
+    )
 
 
 class Sweep(Section):
@@ -208,12 +229,16 @@ class Params(Section):
     def _combinations(self) -> Params:
         t = self.transformer
         if t.d_model % t.num_heads:
-            raise ValueError(f"transformer.d_model={t.d_model} is not a multiple of transformer.num_heads={t.num_heads}")
+            raise ValueError(
+                f"transformer.d_model={t.d_model} is not a multiple of transformer.num_heads={t.num_heads}"
+            )
         if t.d_model % 2:
             raise ValueError(f"transformer.d_model={t.d_model} is odd; sinusoidal positions need an even width")
         u = self.diffusion.unet
         if any(u.channels * m % u.heads for m in u.channel_mult):
-            raise ValueError(f"diffusion.unet.channels={u.channels} times channel_mult is not a multiple of heads={u.heads}")
+            raise ValueError(
+                f"diffusion.unet.channels={u.channels} times channel_mult is not a multiple of heads={u.heads}"
+            )
         if self.images.size % 2 ** (len(u.channel_mult) - 1):
             raise ValueError(
                 f"images.size={self.images.size} cannot be halved {len(u.channel_mult) - 1} times; "
@@ -235,9 +260,7 @@ def build(values: dict[str, Any], origin: str = "the parameters") -> Params:
         raise UserError(f"{origin}: " + "; ".join(_sentence(e) for e in error.errors()) + ".") from None
 
 
-def load(
-    path: Path | str = PARAMS_FILE, *, preset: str = "", overrides: list[str] | tuple[str, ...] = ()
-) -> Params:
+def load(path: Path | str = PARAMS_FILE, *, preset: str = "", overrides: list[str] | tuple[str, ...] = ()) -> Params:
     """The spec in ``path``, or of a ``preset``, with ``overrides`` such as ``"sweep.timesteps=[10, 100]"`` on top."""
     if preset:
         values, origin = _read(_preset_file(preset)), f"preset {preset}"
@@ -276,7 +299,10 @@ def flatten(params: BaseModel, prefix: str = "") -> dict[str, Any]:
 
 def render(params: BaseModel, indent: int = 0) -> str:
     """YAML of the whole tree, each key with its help and choices as a comment."""
-    pad, lines = "  " * indent, []
+    pad = "  " * indent
+    lines = (
+        [] if indent else ["# What runs: every key with its help. `stepladder params` checks it; presets/ has others."]
+    )
     for key, field in type(params).model_fields.items():
         value = getattr(params, key)
         if isinstance(value, BaseModel):
@@ -295,7 +321,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist; run in the project's folder, or make it with `stepladder params --write`.") from None
+        raise UserError(
+            f"{path} does not exist; run in the project's folder, or make it with `stepladder params --write`."
+        ) from None
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}.") from None
     if values is None:
@@ -341,4 +369,4 @@ def _nearest(path: str) -> str:
 
     known = list(flatten(Params())) + list(Params.model_fields)
     close = difflib.get_close_matches(path, known, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else f"; `stepladder params` lists them all"
+    return f"; did you mean {close[0]}?" if close else "; `stepladder params` lists them all"

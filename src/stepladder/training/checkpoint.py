@@ -36,12 +36,21 @@ class TimedCheckpoint(pl.Callback):
     def on_before_optimizer_step(self, *_: Any) -> None:
         self._between_steps = False
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        self._between_steps = (trainer.fit_loop.total_batch_idx + 1) % trainer.accumulate_grad_batches == 0
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._between_steps = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         if self._between_steps and trainer.global_step and trainer.world_size == 1:
             self._save(trainer)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Take back the micro-batch that was fetched and not trained on; Lightning does so for one of two counters."""
+        total = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]
+        total["ready"] = total["started"] = total["completed"]
 
     def _save(self, trainer: pl.Trainer) -> None:
         fresh = self.path.with_suffix(".new")

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import nn
+
+from stepladder.training.experiment import network
 
 
 class WeightAverage(pl.Callback):
@@ -21,21 +22,23 @@ class WeightAverage(pl.Callback):
         self.average: list[torch.Tensor] = []
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        weights = [p.detach() for p in _network(pl_module).parameters()]
+        weights = [p.detach() for p in network(pl_module).parameters()]
         saved = self.average or weights
         self.average = [a.to(p.device, copy=True) for a, p in zip(saved, weights, strict=True)]
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        if (trainer.fit_loop.total_batch_idx + 1) % trainer.accumulate_grad_batches:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
         decay = min(self.decay, (1 + trainer.global_step) / (10 + trainer.global_step))
-        weights = [p.detach() for p in _network(pl_module).parameters()]
+        weights = [p.detach() for p in network(pl_module).parameters()]
         torch._foreach_lerp_(self.average, weights, 1 - decay)
 
     def swap(self, pl_module: pl.LightningModule) -> None:
         """Exchange the weights and their average; calling it again undoes it."""
         with torch.no_grad():
-            for average, parameter in zip(self.average, _network(pl_module).parameters(), strict=True):
+            for average, parameter in zip(self.average, network(pl_module).parameters(), strict=True):
                 kept = parameter.detach().clone()
                 parameter.copy_(average)
                 average.copy_(kept)
@@ -51,9 +54,3 @@ class WeightAverage(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.average = state_dict["average"]
-
-
-def _network(task: pl.LightningModule) -> nn.Module:
-    network = task.model
-    assert isinstance(network, nn.Module)
-    return network

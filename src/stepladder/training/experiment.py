@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from torch import nn
 
 Batch = dict[str, Any]
 
@@ -27,3 +28,10 @@ class Experiment:
     draw: Callable[[int], Batch]
     validation: list[Batch]
     files: dict[str, Path] = field(default_factory=dict)
+
+
+def network(task: pl.LightningModule) -> nn.Module:
+    """The plain network of a task."""
+    model = task.model
+    assert isinstance(model, nn.Module)
+    return model

@@ -81,8 +81,7 @@ class JournalLogger(Logger):
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         if self.journal is not None:
             values = {name: float(value) for name, value in metrics.items() if name != "epoch"}
-            # Lightning counts steps from 0 while training and from 1 afterwards; the journal counts finished steps.
-            finished = (step or 0) + (0 if any(name.startswith("validation/") for name in values) else 1)
+            finished = (step or 0) + 1  # Lightning counts steps from 0
             self.journal.metrics(finished, values | self._system.due())
 
 

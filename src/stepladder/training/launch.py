@@ -29,7 +29,11 @@ from stepladder.errors import UserError
 from stepladder.params import Params, flatten
 from stepladder.tracking import store
 
-SECTIONS = {"diffusion": ("seed", "diffusion"), "transformer": ("seed", "transformer"), "feature-net": ("seed", "feature_net")}
+SECTIONS = {
+    "diffusion": ("seed", "diffusion"),
+    "transformer": ("seed", "transformer"),
+    "feature-net": ("seed", "feature_net"),
+}
 CODE = {"diffusion": "diffusion", "transformer": "transformer", "feature-net": "evaluation/feature_net"}
 FREE_BYTES = 300_000_000
 
@@ -64,7 +68,9 @@ def train(family: str, params: Params, data: Path, out: Path, *, timesteps: int 
             raise UserError(refused.read_text())
         if code == 0:
             origin = {name: header[name] for name in ("git_commit", "key")}
-            record = run | origin | {"data_hash": header["data"]["content_hash"], "figures": json.loads(figures.read_text())}
+            record = (
+                run | origin | {"data_hash": header["data"]["content_hash"], "figures": json.loads(figures.read_text())}
+            )
             figures.unlink()
             (folder / "model" / "run.json").write_text(json.dumps(record, indent=2) + "\n")
             shutil.move(folder / "journal.jsonl", folder / "model" / "journal.jsonl")
@@ -115,7 +121,9 @@ def _alone(folder: Path, name: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise UserError(f"This very training ({name}) already runs in another process; wait for it, or end it.") from None
+        raise UserError(
+            f"This very training ({name}) already runs in another process; wait for it, or end it."
+        ) from None
     try:
         yield
     finally:

@@ -22,12 +22,13 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from safetensors.torch import save_file
+from torch.utils.data import DataLoader
 
 from stepladder.errors import UserError
 from stepladder.params import Params, Training, build
 from stepladder.training.checkpoint import TimedCheckpoint, finished_steps
 from stepladder.training.ema import WeightAverage
-from stepladder.training.experiment import Batch, Experiment
+from stepladder.training.experiment import Batch, Experiment, network
 from stepladder.training.journal import Journal, JournalLogger
 from stepladder.training.progress import Clock, progress
 from stepladder.training.randomness import mix
@@ -47,7 +48,7 @@ def training_of(family: str, params: Params) -> Training:
             steps=f.steps, batch_size=f.batch_size, learning_rate=f.learning_rate, warmup_steps=f.steps // 20,
             weight_decay=0.01, validate_every=f.steps,
         )  # fmt: skip
-    return {"diffusion": params.diffusion, "transformer": params.transformer}[family].training
+    return params.diffusion.training if family == "diffusion" else params.transformer.training
 
 
 def train(folder: Path) -> None:
@@ -85,18 +86,19 @@ def train(folder: Path) -> None:
             progress(spec["name"]),
         ],
         deterministic=True if not torch.cuda.is_available() else "warn",
+        enable_progress_bar=sys.stdout.isatty(),
         enable_checkpointing=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
         default_root_dir=folder,
     )  # fmt: skip
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if rank == 0 and start:
         print(f"{spec['name']}: resumes at step {start} of {training.steps}", flush=True)
     trainer.fit(
         experiment.task,
         _Stream(experiment.draw, start * training.accumulate),
-        experiment.validation,
+        DataLoader(experiment.validation, batch_size=None),  # type: ignore[arg-type]
         ckpt_path=last if start else None,
         weights_only=True,
     )
@@ -149,15 +151,13 @@ def _precision(training: Training) -> Any:
 
 def _figures(experiment: Experiment, trainer: pl.Trainer, clock: Clock) -> dict[str, float]:
     figures = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
-    parameters = sum(p.numel() for p in experiment.task.model.parameters())  # type: ignore[operator, union-attr]
+    parameters = sum(p.numel() for p in network(experiment.task).parameters())
     return figures | {"seconds": clock.seconds, "steps": trainer.global_step, "parameters": parameters}
 
 
 def _export(experiment: Experiment, folder: Path, figures: dict[str, float]) -> None:
     folder.mkdir(exist_ok=True)
-    network = experiment.task.model
-    assert isinstance(network, torch.nn.Module)
-    weights = dict(network.state_dict())
+    weights = dict(network(experiment.task).state_dict())
     shared: dict[int, str] = {}
     for name in list(weights):  # a tied weight is stored once
         if shared.setdefault(weights[name].data_ptr(), name) != name:

@@ -1,0 +1,79 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from stepladder.errors import UserError
+from stepladder.params import load, merge
+from stepladder.training import checkpoint, journal, worker
+from tests.training import toy
+
+
+@pytest.fixture(autouse=True)
+def toy_family(monkeypatch):
+    monkeypatch.setitem(worker.FAMILIES, "diffusion", "tests.training.toy")
+
+
+def spec(folder: Path, **training) -> Path:
+    folder.mkdir()
+    settings = {"steps": 40, "batch_size": 8, "warmup_steps": 5, "validate_every": 10} | training
+    params = merge(load().model_dump(mode="json"), {"diffusion": {"training": settings}})
+    content = {"family": "diffusion", "name": "toy", "params": params, "timesteps": 5, "data": "", "header": {}}
+    (folder / "spec.json").write_text(json.dumps(content))
+    return folder
+
+
+def lines(folder: Path, name: str) -> list[tuple[int, float]]:
+    found = journal.read(folder / "journal.jsonl")
+    return [(line["step"], line["metrics"][name]) for line in found if name in line.get("metrics", {})]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("every", [0.0, 1e9], ids=["checkpoint before every step", "checkpoint on the exception only"])
+def test_killed_in_the_middle_and_run_again_gives_the_same_bits(tmp_path, monkeypatch, accumulate, every):
+    whole = spec(tmp_path / "whole", accumulate=accumulate)
+    worker.train(whole)
+
+    broken = spec(tmp_path / "broken", accumulate=accumulate)
+    monkeypatch.setattr(checkpoint, "EVERY_SECONDS", every)
+    monkeypatch.setattr(toy, "DIE_AT", 24 * accumulate)
+    with pytest.raises(RuntimeError, match="killed by the test"):
+        worker.train(broken)
+    assert checkpoint.finished_steps(broken / "last.ckpt") == 24
+    monkeypatch.setattr(toy, "DIE_AT", -1)
+    worker.train(broken)
+
+    expected, got = (load_file(f / "model" / "model.safetensors") for f in (whole, broken))
+    assert all(torch.equal(expected[name], got[name]) for name in expected)
+    for name in ("train/loss", "validation/loss"):
+        assert lines(whole, name) == lines(broken, name)
+    assert [step for step, _ in lines(whole, "train/loss")] == [10, 20, 30, 40]
+    assert [step for step, _ in lines(whole, "validation/loss")] == [10, 20, 30, 40]
+
+
+def test_accumulated_micro_batches_make_steps_of_the_whole_batch(tmp_path):
+    folder = spec(tmp_path / "a", accumulate=4)
+    worker.train(folder)
+    assert json.loads((folder / "model" / "figures.json").read_text())["steps"] == 40
+
+
+def test_corrupt_checkpoint_is_refused_and_kept(tmp_path):
+    folder = spec(tmp_path / "a")
+    (folder / "last.ckpt").write_bytes(b"PK\x03\x04 not a checkpoint")
+    assert worker.main(folder) == 2
+    assert "cannot be read" in (folder / "error.txt").read_text()
+    assert (folder / "last.ckpt").read_bytes() == b"PK\x03\x04 not a checkpoint"
+    with pytest.raises(UserError, match="delete it to train from the beginning"):
+        checkpoint.finished_steps(folder / "last.ckpt")
+
+
+def test_exported_weights_are_the_average(tmp_path):
+    folder = spec(tmp_path / "a", ema_half_life=0.05)
+    plain = spec(tmp_path / "b", ema_half_life=0.0)
+    worker.train(folder)
+    worker.train(plain)
+    averaged, last = (load_file(f / "model" / "model.safetensors") for f in (folder, plain))
+    assert not torch.equal(averaged["0.weight"], last["0.weight"])
+    assert torch.allclose(averaged["0.weight"], last["0.weight"], atol=0.1)

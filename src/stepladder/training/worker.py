@@ -136,10 +136,11 @@ class _Previews(pl.Callback):
         self.folder, self.journal = folder, journal
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.journal is not None and hasattr(pl_module, "preview"):
+        preview = getattr(pl_module, "preview", None)
+        if self.journal is not None and preview is not None:
             file = Path("previews") / f"step-{trainer.global_step:07d}.png"
             (self.folder / file.parent).mkdir(exist_ok=True)
-            pl_module.preview().save(self.folder / file)
+            preview().save(self.folder / file)
             self.journal.artifact(trainer.global_step, str(file))
 
 

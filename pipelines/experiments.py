@@ -1,0 +1,110 @@
+"""Other parameters than the workspace's: run in a copy of the project, kept as a DVC experiment.
+
+The copy is a git clone that shares the project's DVC cache, as ``dvc exp run --temp`` makes one, with two differences:
+its stages can run in parallel, and the project's own files are never touched, not even for the moment in which
+``dvc exp run`` puts the new parameters into the workspace to stash them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipelines.stages import call
+from stepladder.errors import UserError
+from stepladder.params import PARAMS_FILE, Params, render
+
+
+@contextmanager
+def copy(root: Path, name: str, params: Params) -> Iterator[Path]:
+    """A copy of the project in ``root``, uncommitted changes included, with ``params`` as its ``params.yaml``.
+
+    It shares the DVC cache and is removed afterwards. Raises ``UserError`` where there is no commit to start from.
+    """
+    top = _top(root)
+    home = root / ".prefect" / "copies"
+    home.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(home)
+    folder = home / f"{name}-{os.getpid()}-{time.time_ns()}"
+    with (home / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            changes = _git(top, "stash", "create")
+            _git(top, "clone", "--quiet", "--shared", str(top), str(folder))
+            _git(folder, "checkout", "--quiet", "--detach", _git(top, "rev-parse", "HEAD"))
+            if changes:
+                _git(folder, "read-tree", "--reset", "-u", changes)
+                _git(folder, "reset", "--quiet")
+            workspace = folder / root.relative_to(top)
+            _share_cache(root, workspace)
+            (workspace / PARAMS_FILE).write_text(render(params), encoding="utf-8")
+            yield workspace
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            (home / f"{folder.name}.lock").unlink(missing_ok=True)
+
+
+def free_name(root: Path, wanted: str) -> str:
+    """``wanted`` as DVC admits it for an experiment of ``root``, with a number where that name is taken."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", wanted).strip("-") or "flow-run"
+    refs = _git(_top(root), "for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
+    taken = {ref.rpartition("/")[2] for ref in refs}
+    return next(n for n in (name, *(f"{name}-{i}" for i in range(2, len(taken) + 3))) if n not in taken)
+
+
+def keep(root: Path, workspace: Path, name: str, stages: Iterable[str], log: Callable[[str], None]) -> None:
+    """Keep what ``stages`` made in the copy ``workspace`` as experiment ``name`` of the project in ``root``."""
+    code, errors = call(["dvc", "exp", "save", "--name", name, *stages], folder=workspace, environment={}, log=log)
+    if code:
+        raise RuntimeError(f"DVC did not save the experiment {name}: {(errors or ['no word why'])[-1]}")
+    refs = _git(workspace, "for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
+    (ref,) = [ref for ref in refs if ref.endswith(f"/{name}")]
+    _git(_top(root), "fetch", "--quiet", str(_top(workspace)), f"{ref}:{ref}")
+
+
+def _share_cache(root: Path, workspace: Path) -> None:
+    from dvc.repo import Repo
+
+    local = root / ".dvc" / "config.local"
+    if local.exists():
+        shutil.copy(local, workspace / ".dvc" / "config.local")
+    with Repo(str(root)) as main, Repo(str(workspace)) as repo, repo.config.edit("local") as config:
+        config["cache"]["dir"] = main.cache.local.path
+
+
+def _remove_abandoned(home: Path) -> None:
+    """Copies whose flow run was killed: nobody holds their lock."""
+    for lock in home.glob("*.lock"):
+        with lock.open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+            lock.unlink(missing_ok=True)
+
+
+def _top(folder: Path) -> Path:
+    try:
+        top = _git(folder, "rev-parse", "--show-toplevel")
+        _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
+    except (OSError, RuntimeError):
+        raise UserError(
+            f"Other parameters than those of {PARAMS_FILE} run as a DVC experiment, which starts from a git commit, and "
+            f"{folder} has none; run `git init`, `git add .` and `git commit`, or put the values into {PARAMS_FILE}."
+        ) from None
+    return Path(top)
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        raise RuntimeError(f"git {arguments[0]} failed in {folder}: {done.stderr.strip()}")
+    return done.stdout.strip()

@@ -1,0 +1,135 @@
+"""Runs one stage: ``dvc --wait-for-lock repro --single-item STAGE``, its lines into a log, its failure as a sentence."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+from pipelines.slots import Slot
+from stepladder.errors import UserError
+
+USER_ERROR = 2
+GRACE_SECONDS = 15.0
+
+ADVICE = re.compile(r"\s*(To track the changes|git add |To enable auto staging|dvc config core.autostage|Use `dvc push`|(Generat|Updat)ing lock)")
+"""What DVC says to whoever types its commands, and no reader of a run's log needs."""
+
+_running: dict[int, subprocess.Popen[str]] = {}
+
+
+class StageError(Exception):
+    """A stage that failed by something other than its input: worth another attempt."""
+
+
+def run(stage: str, *, workspace: Path, root: Path, slot: Slot, log: Callable[[str], None]) -> None:
+    """Bring ``stage`` of the DVC project in ``workspace`` up to date, in ``slot``.
+
+    ``root`` is the project that owns checkpoints and tracking store; it is ``workspace`` itself but for an experiment.
+    The processes stay in this process's group, so that whoever ends the group ends the training.
+
+    Raises ``UserError`` with the command's own sentence where it exits with code 2, else ``StageError``.
+    """
+    command = ["dvc", "--wait-for-lock", "repro", "--single-item", stage]
+    code, errors = call(command, folder=workspace, environment=slot.environment() | {"DVC_ROOT": str(root)}, log=log, hold=slot.handle)
+    if code == 0:
+        return
+    sentence, exit_code = _failure(errors)
+    if exit_code == USER_ERROR:
+        raise UserError(sentence)
+    raise StageError(f"{stage} failed{f' with exit code {exit_code}' if exit_code is not None else ''}: {sentence}")
+
+
+def call(
+    command: list[str], *, folder: Path, environment: dict[str, str], log: Callable[[str], None], hold: int | None = None
+) -> tuple[int, list[str]]:
+    """Run ``command``, handing each of its lines to ``log``; the exit code and the lines of its error stream.
+
+    ``hold`` is a file that the process keeps open as long as it lives.
+    """
+    errors: list[str] = []
+
+    def read(stream: IO[str], keep: bool) -> None:
+        for line in stream:
+            text = line.rstrip()
+            if text and not ADVICE.match(text):
+                log(text)
+                if keep:
+                    errors.append(text)
+
+    process = subprocess.Popen(
+        command, cwd=folder, env=os.environ | _environment() | environment, text=True, errors="replace",
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        pass_fds=() if hold is None else (hold,),
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stderr is not None
+    _running[process.pid] = process
+    try:
+        reader = threading.Thread(target=read, args=(process.stdout, False), daemon=True)
+        reader.start()
+        read(process.stderr, True)
+        reader.join()
+        return process.wait(), errors
+    finally:
+        _end([process])
+        del _running[process.pid]
+
+
+@contextmanager
+def ended_with_the_run() -> Iterator[None]:
+    """Whatever ends the block early, cancelling included, ends the stages that it started and all their processes."""
+    try:
+        yield
+    finally:
+        _end(list(_running.values()))
+
+
+def _end(processes: list[subprocess.Popen[str]]) -> None:
+    alive: list[psutil.Process] = []
+    for process in processes:
+        if process.poll() is None:
+            try:
+                this = psutil.Process(process.pid)
+                alive += [this, *this.children(recursive=True)]
+            except psutil.NoSuchProcess:
+                continue
+    for member in alive:
+        _send(member, signal.SIGTERM)
+    for member in psutil.wait_procs(alive, timeout=GRACE_SECONDS)[1]:
+        _send(member, signal.SIGKILL)
+
+
+def _send(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        pass
+
+
+def _environment() -> dict[str, str]:
+    """The interpreter's own commands first, and the code of the folder that the stage runs in."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    code = os.pathsep.join(filter(None, ["src", os.environ.get("PYTHONPATH", "")]))
+    return {"PATH": path, "PYTHONPATH": code, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
+
+
+def _failure(errors: list[str]) -> tuple[str, int | None]:
+    """The command's last words, or DVC's where it had none, and the exit code that DVC reports."""
+    said: list[str] = []
+    for line in errors:
+        found = re.search(r"ERROR: failed to reproduce .*exited with (-?\d+)", line)
+        if found:
+            return said[-1] if said else line.removeprefix("ERROR: "), int(found.group(1))
+        said.append(line)
+    refused = [line.removeprefix("ERROR: ") for line in errors if line.startswith("ERROR: ")]
+    return (refused or said or ["DVC ended without a word"])[-1], None

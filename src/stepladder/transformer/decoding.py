@@ -1,0 +1,133 @@
+"""Greedy and beam search with a key-value cache; sentences that are finished leave the batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stepladder.transformer.seq2seq import Seq2Seq
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A translation's tokens, without start and end, and its score (log-probability, after the length penalty)."""
+
+    tokens: list[int]
+    score: float
+
+
+def length_penalty(length: int, alpha: float) -> float:
+    """``(5 + length)^alpha / 6^alpha``, by which log-probabilities are divided (Wu et al. 2016, equation 14)."""
+    return ((5 + length) / 6) ** alpha
+
+
+@torch.inference_mode()
+def greedy(model: Seq2Seq, source: Tensor, *, bos: int, eos: int, max_length: int) -> list[list[int]]:
+    """The likeliest next token, over and over, for each of ``source`` ``(B, S)``.
+
+    Returns:
+        A sentence's tokens without start and end, at most ``max_length`` of them, in the order of ``source``.
+    """
+    results: list[list[int]] = [[] for _ in source]
+    if not len(source):
+        return results
+    cache = model.start(source)
+    sentences = torch.arange(len(source), device=source.device)
+    history = torch.full((len(source), 1), bos, device=source.device)
+    for _ in range(max_length):
+        newest = model.step(history[:, -1:], cache)[:, 0].argmax(-1)
+        live = (newest != eos).nonzero()[:, 0]
+        if len(live) < len(newest):
+            for row in (newest == eos).nonzero()[:, 0].tolist():
+                results[int(sentences[row])] = history[row, 1:].tolist()
+            if not len(live):
+                return results
+            cache.keep(live)
+            cache.reorder(live)
+            sentences, history, newest = sentences[live], history[live], newest[live]
+        history = torch.cat([history, newest[:, None]], dim=1)
+    for sentence, tokens in zip(sentences.tolist(), history[:, 1:].tolist(), strict=True):
+        results[sentence] = tokens
+    return results
+
+
+@torch.inference_mode()
+def beam_search(
+    model: Seq2Seq, source: Tensor, *, bos: int, eos: int, beam_size: int, alpha: float, max_length: int
+) -> list[list[Hypothesis]]:
+    """The best translations that a beam of ``beam_size`` finds for each of ``source`` ``(B, S)``.
+
+    A sentence is done when it has ``beam_size`` finished hypotheses and its best unfinished one, penalised at its
+    present length, is no better than the worst of them; or after ``max_length`` tokens.
+
+    Returns:
+        For every sentence, in the order of ``source``, its hypotheses, best first (at least 1, at most ``beam_size``).
+    """
+    batch, beams, device = len(source), beam_size, source.device
+    finished: list[list[Hypothesis]] = [[] for _ in range(batch)]
+    if not batch:
+        return finished
+    cache = model.start(source, beams)
+    sentences = list(range(batch))
+    scores = torch.full((batch, beams), -torch.inf, device=device)
+    scores[:, 0] = 0.0
+    history = torch.full((batch, beams, 1), bos, device=device)
+    for length in range(1, max_length + 1):
+        log_probabilities = model.step(history[:, :, -1], cache).float().log_softmax(-1)
+        vocabulary = log_probabilities.shape[-1]
+        candidates = (scores[:, :, None] + log_probabilities).flatten(1)
+        best, flat = candidates.topk(min(2 * beams, candidates.shape[1]), dim=1)
+        origin, token = flat // vocabulary, flat % vocabulary
+        ends = token == eos
+
+        _finish(finished, sentences, history, best, origin, ends, length_penalty(length, alpha))
+
+        order = ends.int().sort(dim=1, stable=True).indices[:, :beams]
+        scores = best.masked_fill(ends, -torch.inf).gather(1, order)
+        origin, token = origin.gather(1, order), token.gather(1, order)
+        attainable = (scores[:, 0] / length_penalty(length, alpha)).tolist()
+        live = [i for i, s in enumerate(sentences) if not _done(finished[s], beams, attainable[i])]
+        if not live:
+            sentences = []
+            break
+        rows = torch.tensor(live, device=device)
+        if len(live) < len(sentences):
+            cache.keep(rows)
+            sentences = [sentences[i] for i in live]
+            scores, origin, token, history = scores[rows], origin[rows], token[rows], history[rows]
+        cache.reorder((rows[:, None] * beams + origin).flatten())
+        history = torch.cat([history.gather(1, origin[:, :, None].expand_as(history)), token[:, :, None]], dim=2)
+    for row, sentence in enumerate(sentences):
+        penalised = (scores[row] / length_penalty(max_length, alpha)).tolist()
+        unfinished = zip(history[row, :, 1:].tolist(), penalised, strict=True)
+        finished[sentence] += [Hypothesis(t, s) for t, s in unfinished if s > -torch.inf]
+    return [sorted(hypotheses, key=lambda h: -h.score)[:beams] for hypotheses in finished]
+
+
+def _finish(
+    finished: list[list[Hypothesis]],
+    sentences: list[int],
+    history: Tensor,
+    best: Tensor,
+    origin: Tensor,
+    ends: Tensor,
+    penalty: float,
+) -> None:
+    """Collect what ends now and ranks within the beam; keep a sentence's best ``K``."""
+    beams = history.shape[1]
+    chosen = ends[:, :beams] & (best[:, :beams] > -torch.inf)
+    if not chosen.any():
+        return
+    rows, ranks = chosen.nonzero(as_tuple=True)
+    tokens = history[rows, origin[rows, ranks], 1:].tolist()
+    for row, words, score in zip(rows.tolist(), tokens, (best[rows, ranks] / penalty).tolist(), strict=True):
+        pool = finished[sentences[row]]
+        pool.append(Hypothesis(words, score))
+        if len(pool) > beams:
+            pool.remove(min(pool, key=lambda h: h.score))
+
+
+def _done(pool: list[Hypothesis], beams: int, attainable: float) -> bool:
+    return len(pool) >= beams and attainable <= min(h.score for h in pool)

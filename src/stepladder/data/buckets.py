@@ -101,8 +101,8 @@ class Buckets:
         shares = [self.batches * (i + 1) // pools - self.batches * i // pools for i in range(pools)]
         batches: list[Rows] = []
         for pool, share in zip(_cut(order, self.target_lengths, shares), shares, strict=True):
-            key = np.lexsort((_snake(self.source_lengths[pool], self.target_lengths[pool]), self.target_lengths[pool]))
-            batches += _cut(pool[key], self.target_lengths, [1] * share)
+            pool = pool[by_length(self.source_lengths[pool], self.target_lengths[pool])]
+            batches += _cut(pool, self.target_lengths, [1] * share)
         return [batches[i] for i in random.permutation(len(batches))]
 
 
@@ -120,6 +120,10 @@ def _cut(rows: Rows, lengths: Rows, shares: list[int]) -> list[Rows]:
     return np.split(rows, ends)
 
 
-def _snake(source: Rows, target: Rows) -> Rows:
-    """Sources rise in length at one target length and fall at the next, so that neighbours stay alike."""
-    return np.where(target % 2 == 0, source, -source)
+def by_length(source: Rows, target: Rows) -> Rows:
+    """An order in which neighbours are alike in both lengths: by the longer side, then by the difference.
+
+    The difference rises at one length and falls at the next, so that it does not jump in between.
+    """
+    longer, difference = np.maximum(source, target), source - target
+    return np.lexsort((np.where(longer % 2, difference, -difference), longer))

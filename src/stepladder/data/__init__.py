@@ -1,0 +1,1 @@
+"""Sources, preparation and batches of data."""

@@ -1,0 +1,37 @@
+"""Rows that cannot be used: refused, or set aside with their number and counted; never dropped silently."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from stepladder.errors import UserError
+from stepladder.params import OnBadRow
+
+LISTED = 1000  # rows that the card names one by one
+
+
+class BadRows:
+    """The bad rows of one preparation.
+
+    Args:
+        on_bad_row: ``"refuse"`` raises at the first, ``"set-aside"`` keeps count.
+        key: the parameter that says so, for the sentence.
+    """
+
+    def __init__(self, on_bad_row: OnBadRow, key: str) -> None:
+        self.on_bad_row, self.key = on_bad_row, key
+        self.rows: list[dict[str, Any]] = []
+
+    def add(self, split: str, row: int, reason: str) -> None:
+        """Report row number ``row`` (from 0) of ``split``; raises ``UserError`` where bad rows are refused."""
+        if self.on_bad_row == "refuse":
+            raise UserError(
+                f"Row {row} of {split}: {reason}; mend the data, or set {self.key}=set-aside to do without."
+            )
+        self.rows.append({"split": split, "row": row, "reason": reason})
+
+    def card(self) -> dict[str, Any]:
+        """For the card: the count, the count by reason, and the rows."""
+        reasons = Counter(row["reason"].partition(" (")[0] for row in self.rows)
+        return {"count": len(self.rows), "reasons": dict(sorted(reasons.items())), "rows": self.rows[:LISTED]}

@@ -1,0 +1,88 @@
+"""The report: one self-contained page of what was run and what it gave."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from stepladder.errors import UserError
+from stepladder.params import Params
+from stepladder.reporting import origin_sections as origin
+from stepladder.reporting import sweep_sections as sweep
+from stepladder.reporting import translation_sections as translation
+from stepladder.reporting.comparison import read_json
+from stepladder.reporting.markup import Content, Markup, element, join
+
+
+def write(reports: Path, models: Path, params: Params, data: Path | None = None) -> Path:
+    """Write ``reports/index.html`` from what ``compare`` and ``register`` left in ``reports``; returns its path.
+
+    Pictures are in the file and it loads nothing: it can be sent by mail. ``data`` is the folder of the prepared data, whose
+    cards are read (default: ``data`` beside ``models``). What is missing (a T, the translation, the registry) is said in its
+    place. Raises ``UserError`` where there is no comparison.
+    """
+    comparison = read_json(reports / "comparison.json")
+    if not comparison:
+        raise UserError(
+            f"{reports / 'comparison.json'} does not exist; run `stepladder compare` first, or `dvc repro`."
+        )
+    data = data if data is not None else models.parent / "data"
+    images, text = (read_json(data / kind / "card.json") for kind in ("images", "text"))
+    title = origin.title(images, text, params)
+
+    sections: list[tuple[str, str, Content]] = [
+        (
+            "run",
+            "What was run",
+            [origin.facts(images, text, params, models), origin.runs(comparison), origin.parameters(params)],
+        )
+    ]
+    if comparison["sweep"]:
+        sections += [
+            (
+                "quality",
+                "Quality against sampling steps",
+                [sweep.verdict(comparison), sweep.quality(comparison, reports)],
+            ),
+            ("samples", "Pictures at each T and S", sweep.samples(comparison, params, reports)),
+            ("points", "All points", sweep.points_table(comparison, params)),
+        ]
+    else:
+        sections.append(("quality", "Quality against sampling steps", sweep.verdict(comparison)))
+    sections.append(("cost", "What it cost", sweep.cost(comparison, params, reports)))
+    if comparison["translation"]:
+        parts = [
+            translation.scores(comparison["translation"]),
+            translation.sentences(reports),
+            translation.attention(reports),
+        ]
+        sections.append(("translation", "Translation", parts))
+    else:
+        told = element("p", "No translation has been evaluated; `dvc repro evaluate-transformer` does it.")
+        sections.append(("translation", "Translation", told))
+    sections.append(("models", "Registered models", origin.registered(reports)))
+
+    contents = element("nav", [element("a", name, href=f"#{key}") for key, name, _ in sections], aria_label="Contents")
+    header = element(
+        "header",
+        element("p", "Stepladder report", class_="eyebrow"),
+        element("h1", title),
+        contents,
+        sweep.tiles(comparison),
+    )
+    main = element("main", [element("section", element("h2", name), body, id=key) for key, name, body in sections])
+    page = reports / "index.html"
+    page.write_text(_page(title, join([header, main])), encoding="utf-8")
+    return page
+
+
+def _page(title: str, body: Markup) -> str:
+    template = Template(files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
+    filled = template.substitute(title=join(f"{title} – Stepladder"), body=body, script_hash="@script")
+    script = re.findall(r"<script>(.*?)</script>", filled, re.DOTALL)[-1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return filled.replace("'@script'", f"'sha256-{digest}'", 1)

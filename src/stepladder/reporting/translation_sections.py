@@ -1,0 +1,146 @@
+"""The page's sections on the translation: figures against the copy baseline, sentences, attention."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stepladder.reporting.comparison import chrf_histogram, read_json, read_lines
+from stepladder.reporting.markup import Content, Markup, element, join, number, table
+from stepladder.reporting.numbers import ABSENT, fixed, percent
+
+Sentence = Mapping[str, Any]
+SHOWN = 6
+EMBEDDED_WEIGHTS = 40_000
+SHOWN_TOKENS = 60
+
+
+def scores(metrics: Mapping[str, Any]) -> Markup:
+    """BLEU, chrF and exact match beside those of copying the source; signatures."""
+    copy = metrics.get("copy", {})
+    rows: list[list[Content]] = []
+    for key, name, form in (
+        ("chrf", "chrF", lambda v: fixed(v, 1)),
+        ("bleu", "BLEU", lambda v: fixed(v, 1)),
+        ("exact_match", "exact match", percent),
+    ):
+        low, high = metrics.get(f"{key}_low"), metrics.get(f"{key}_high")
+        interval = "" if low is None or high is None else f"{form(low)} to {form(high)}"
+        rows.append(
+            [name, number(form(metrics[key])), element("td", interval, class_="range"), number(form(copy.get(key)))]
+        )
+    for key, name in (("perplexity", "perplexity"), ("sentences_per_second", "sentences a second")):
+        if metrics.get(key) is not None:
+            rows.append([name, number(fixed(metrics[key], 1)), "", number(ABSENT)])
+    head: list[Content] = [
+        "",
+        element("th", "model", class_="number", scope="col"),
+        element("th", "interval", class_="range", scope="col"),
+        element("th", "copying the source", class_="number", scope="col"),
+    ]
+    signatures = [
+        element("p", f"{name}: ", element("code", signature), class_="note")
+        for name, signature in metrics.get("signatures", {}).items()
+    ]
+    return join([
+        element("p", f"{metrics['sentences']:,} held-out sentences, none of whose sources was trained on."),
+        table(head, rows), signatures,
+    ])  # fmt: skip
+
+
+def sentences(reports: Path) -> Markup:
+    """How chrF is spread over sentences; the best, some in the middle, the worst."""
+    rows = read_lines(reports / "transformer" / "translations.jsonl")
+    if not rows:
+        return element("p", "No translations were kept.")
+    good, middling, bad = choose(rows)
+    return join([
+        element("h3", "chrF of single sentences"), _bars(chrf_histogram(rows)),
+        element("p", f"Sentences from each chrF up to the next, of {len(rows):,}.", class_="note"),
+        *[
+            [element("h3", title), _examples(chosen)]
+            for title, chosen in (("Good", good), ("Middling", middling), ("Bad", bad)) if chosen
+        ],
+        element("p", "Words that the reference does not have are marked.", class_="note"),
+    ])  # fmt: skip
+
+
+def choose(rows: Sequence[Sentence], count: int = SHOWN) -> tuple[list[Sentence], list[Sentence], list[Sentence]]:
+    """(good, middling, bad): highest chrF, around the median, lowest; among equals the longest; no sentence twice."""
+    distinct = list({(r["source"], r["translation"]): r for r in rows}.values())
+    ordered = sorted(distinct, key=lambda r: (-r["chrf"], -len(r["source"]), r["source"]))
+    count = min(count, -(-len(ordered) // 3))
+    good = ordered[:count]
+    worst_first = sorted(ordered[count:], key=lambda r: (r["chrf"], -len(r["source"]), r["source"]))
+    bad, between = worst_first[:count], worst_first[count:][::-1]
+    start = max(0, (len(between) - count) // 2)
+    return good, between[start : start + count], bad
+
+
+def attention(reports: Path) -> Markup | None:
+    """The cross attention of one sentence as a table of shades; layer and head can be chosen."""
+    found = read_json(reports / "transformer" / "attention.json")
+    if not found:
+        return None
+    weights = np.asarray(found["weights"], dtype=float)[..., :SHOWN_TOKENS, :SHOWN_TOKENS]
+    source, target = (list(found[f"{side}_tokens"])[:SHOWN_TOKENS] for side in ("source", "target"))
+    layers, heads = weights.shape[:2]
+    maps = {f"layer {i + 1}, mean of heads": weights[i].mean(axis=0) for i in range(layers)}
+    shown = f"layer {layers}, mean of heads"
+    if weights.size <= EMBEDDED_WEIGHTS:
+        maps |= {f"layer {i + 1}, head {j + 1}": weights[i, j] for i in range(layers) for j in range(heads)}
+    head = element("tr", element("td"), [element("th", element("span", token), scope="col") for token in source])
+    body = [
+        element("tr", element("th", token, scope="row"), [
+            element("td", style=f"--w:{w:.2f}", title=f"{token} reads {read}: {w:.2f}")
+            for w, read in zip(row, source, strict=True)
+        ])
+        for token, row in zip(target, maps[shown], strict=True)
+    ]  # fmt: skip
+    options = [element("option", name, value=name, selected=name == shown) for name in sorted(maps)]
+    data = json.dumps({name: np.round(m, 2).tolist() for name, m in maps.items()}).replace("<", "\\u003c")
+    return join([
+        element("h3", "What the decoder reads"),
+        element("p", "Cross attention of one held-out sentence: each row is a token written, each column a token read."),
+        element("p", element("label", "Shown: ", element("select", options, id="attention-choice"))),
+        element("div", element("table", element("thead", head), element("tbody", body), class_="heat"), class_="scroll"),
+        element("script", Markup(data), type="application/json", id="attention-maps"),
+    ])  # fmt: skip
+
+
+def _examples(rows: Sequence[Sentence]) -> Markup:
+    cells = [
+        [
+            element("td", r["source"], dir="auto", data_name="source"),
+            element("td", r["reference"], dir="auto", data_name="reference"),
+            element("td", _marked(r["translation"], r["reference"]), dir="auto", data_name="translation"),
+            number(fixed(r["chrf"], 1), data_name="chrF"),
+        ]
+        for r in rows
+    ]
+    head: list[Content] = ["source", "reference", "translation", element("th", "chrF", class_="number", scope="col")]
+    return table(head, cells, class_="wide examples")
+
+
+def _marked(translation: str, reference: str) -> Markup:
+    words, expected = translation.split(), reference.split()
+    parts: list[Content] = []
+    for kind, start, end, _, _ in SequenceMatcher(None, words, expected, autojunk=False).get_opcodes():
+        if start < end:
+            text = " ".join(words[start:end])
+            parts += [" ", text if kind == "equal" else element("mark", text)]
+    return join(parts[1:])
+
+
+def _bars(histogram: Sequence[Mapping[str, Any]]) -> Markup:
+    most = max(row["sentences"] for row in histogram)
+    return element("div", [
+        element("div", f"{row['sentences']:,}", element("i", style=f"--share:{78 * row['sentences'] / most:.1f}"),
+                element("b", row["chrf"].split("-")[0]))
+        for row in histogram
+    ], class_="bars")  # fmt: skip

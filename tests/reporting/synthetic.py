@@ -1,0 +1,139 @@
+"""A made-up project's ``models``, ``reports`` and ``data``: every figure below is invented for the tests."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from stepladder.params import Params, build
+
+PARAMS: Params = build(
+    {"sweep": {"timesteps": [10, 50, 200, 1000], "sampling_steps": [1, 2, 3, 5, 10, 20, 50, 100]}, "seed": 3}
+)
+FLOOR = 0.31
+START = 1_780_000_000.0
+
+
+def point(timesteps: int, steps: int, frechet: float, accuracy: float | None = 0.98, **more: Any) -> dict[str, Any]:
+    judged = {} if accuracy is None else {
+        "accuracy": accuracy, "accuracy_low": accuracy - 0.01, "accuracy_high": min(1.0, accuracy + 0.01)
+    }  # fmt: skip
+    return {
+        "timesteps": timesteps, "sampling_steps": steps,
+        "frechet": frechet, "frechet_low": frechet * 0.9, "frechet_high": frechet * 1.12,
+        "kid": frechet / 40 - 0.009, "kid_low": frechet / 46 - 0.012, "kid_high": frechet / 35 - 0.005,
+        "milliseconds_per_image": 0.4 + 0.55 * steps, "images": 720, **judged, **more,
+    }  # fmt: skip
+
+
+def project(folder: Path, params: Params = PARAMS, *, unfinished: tuple[int, ...] = ()) -> tuple[Path, Path]:
+    """Write a whole made-up project in ``folder``; returns (models, reports)."""
+    models, reports = folder / "models", folder / "reports"
+    for timesteps in params.sweep.timesteps:
+        if timesteps not in unfinished:
+            _diffusion(models, reports, params, timesteps)
+    _transformer(models, reports)
+    _json(models / "feature-net" / "metrics.json", {"accuracy": 0.986})
+    _json(reports / "registered.json", REGISTERED)
+    _json(folder / "data" / "images" / "card.json", IMAGES)
+    _json(folder / "data" / "text" / "card.json", TEXT)
+    return models, reports
+
+
+def _diffusion(models: Path, reports: Path, params: Params, timesteps: int) -> None:
+    rng = np.random.default_rng(timesteps)
+    points = []
+    folder = reports / "diffusion" / f"T{timesteps}"
+    folder.mkdir(parents=True)
+    for steps in (s for s in params.sweep.sampling_steps if s <= timesteps):
+        excess = 0.2 + 14 / steps**1.6 + 4 / timesteps + 0.1 * math.log10(timesteps) + 0.05 * rng.random()
+        accuracy = 0.987 - 0.3 / steps**1.4 - 0.2 / timesteps
+        points.append(point(timesteps, steps, FLOOR * (1 + excess), accuracy))
+        noise = rng.integers(0, 256, (4 * 8, 10 * 8), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / f"samples-S{steps}.png")
+    best = min(points, key=lambda p: p["frechet"])
+    floor = {"frechet": FLOOR, "kid": 0.0004}
+    _json(folder / "metrics.json", {"timesteps": timesteps, "floor": floor, "best": best, "points": points})
+    _model(models / "diffusion" / f"T{timesteps}", f"{timesteps:032x}", 0.08 + 0.6 / timesteps, timesteps)
+
+
+def _transformer(models: Path, reports: Path) -> None:
+    folder = reports / "transformer"
+    _model(models / "transformer", "f" * 32, 1.9, None)
+    _json(folder / "metrics.json", {
+        "bleu": 41.2, "chrf": 59.3, "chrf_low": 57.9, "chrf_high": 60.6, "exact_match": 0.352, "perplexity": 6.2,
+        "sentences_per_second": 310.5, "sentences": 1500, "copy": {"bleu": 0.1, "chrf": 0.2, "exact_match": 0.0},
+        "signatures": {"bleu": "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0",
+                       "chrf": "nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:2.6.0"},
+    })  # fmt: skip
+    rows = [row for row in TRANSLATIONS for _ in range(3)]
+    lines = (json.dumps(dict(zip(("source", "reference", "translation", "chrf"), r, strict=True))) for r in rows)
+    (folder / "translations.jsonl").write_text("\n".join(lines) + "\n")
+    source = ["<uk>", "▁North", "ern", "▁Ma", "ri", "ana", "▁Is", "lands", "</s>"]
+    target = ["▁Пів", "нічні", "▁Ма", "рі", "ан", "ські", "▁о", "стро", "ви", "</s>"]
+    weights = np.random.default_rng(0).dirichlet(np.full(len(source), 0.3), (2, 4, len(target)))
+    attention = {"source_tokens": source, "target_tokens": target, "weights": weights.tolist()}
+    _json(folder / "attention.json", attention)
+
+
+def _model(folder: Path, run_id: str, level: float, timesteps: int | None) -> None:
+    rng = np.random.default_rng(timesteps)
+    _json(folder / "run.json", {
+        "run_id": run_id, "parent_run_id": "a" * 32, "experiment_id": "1", "tracking_uri": "sqlite:////x/mlruns/mlflow.db",
+        "git_commit": "34f6245d0c9e9d1b6a3c5d2f7e8a9b0c1d2e3f40", "data_hash": "d" * 64, "key": "k" * 16,
+        "figures": {"train/loss": level, "validation/loss": 1.1 * level, "seconds": 38.2 + level, "steps": 800, "parameters": 441_217},
+    })  # fmt: skip
+    name = "names" if timesteps is None else "digits"
+    header = {"experiment": f"x-{name}", "data": {"name": name, "content_hash": "d" * 64}, "git_dirty": True,
+              "git_commit": "34f6245d0c9e9d1b6a3c5d2f7e8a9b0c1d2e3f40", "started": START, "device": "cpu", "world_size": 1}  # fmt: skip
+    lines: list[dict[str, Any]] = [{"header": header}]
+    for step in range(10, 801, 10):
+        value = level * (1 + 12 * math.exp(-step / 60)) * (1 + 0.1 * rng.standard_normal())
+        lines.append({"step": step, "time": START + step / 20, "metrics": {"train/loss": abs(value)}})
+        if step % 200 == 0:
+            loss = level * (1.1 + 6 * math.exp(-step / 80))
+            lines.append({"step": step, "time": START + step / 20, "metrics": {"validation/loss": loss}})
+    (folder / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 8')
+
+
+def _json(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+TRANSLATIONS = [
+    ("Northern Mariana Islands", "Північні Маріанські острови", "Північні Маріанські острови", 100.0),
+    ("Unified Canadian Aboriginal Syllabics", "уніфіковане канадське силабічне письмо", "уніфіковане канадське силабічне письмо", 100.0),
+    ("Kiribati", "Кірибаті", "Кірібаті", 71.3),
+    ("Bosnia and Herzegovina", "Боснія і Герцеговина", "Боснія та Герцеговина", 88.1),
+    ("Old Norse", "давньоскандинавська", "стара норвезька", 17.9),
+    ("Turkish Lira", "Турецька ліра", "Турецька ліра", 100.0),
+    ("Wallis and Futuna", "Уолліс і Футуна", "Валліс та Футуна", 54.4),
+    ("<script>alert(1)</script>", "Буркіна-Фасо", "<img src=x onerror=alert(2)> & \"q\"", 2.1),
+    ("Special drawing rights", "Спеціальні права запозичення", "Спеціальна малюнкова права", 40.6),
+    ("Plateau", "Плато", "Платеу", 48.0),
+    ("Southern Sotho", "південна сото", "південна сото", 100.0),
+    ("Gulf Arabic", "арабська (Перська затока)", "гульф арабська", 31.0),
+]  # fmt: skip
+IMAGES = {
+    "kind": "images", "name": "digits", "source": "scikit-learn digits (UCI optdigits)", "licence": "CC BY 4.0",
+    "counts": {"train": 1437, "test": 360}, "shape": [1, 8, 8], "classes": [str(i) for i in range(10)],
+    "set_aside": {"count": 0, "rows": []}, "content_hash": "d" * 64,
+}  # fmt: skip
+TEXT = {
+    "kind": "text", "name": "names", "source": "pycountry 26.2", "licence": "LGPL 2.1", "languages": ["en", "uk"],
+    "counts": {"train": 12000, "validation": 1500, "test": 1500}, "tokenizer": "bpe", "vocab_size": 600,
+    "set_aside": {"count": 2, "rows": [{"split": "train", "row": 17, "reason": "empty target"}]}, "content_hash": "e" * 64,
+}  # fmt: skip
+REGISTERED = {
+    "tracking_uri": "sqlite:////x/mlruns/mlflow.db",
+    "models": [
+        {"name": "diffusion-digits", "version": "3", "aliases": ["challenger", "champion"], "run_id": "c8" * 16,
+         "figure": {"name": "frechet", "value": 0.412}, "why": "Better than version 2 (0.43) on the same data."},
+        {"name": "transformer-names", "version": "1", "aliases": ["challenger", "champion"], "run_id": "f" * 32,
+         "figure": {"name": "chrf", "value": 59.3}, "why": "The first of its name."},
+    ],
+}  # fmt: skip

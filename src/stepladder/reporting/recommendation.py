@@ -50,7 +50,7 @@ def worse(point: Point, reference: Point, confidence: float) -> bool:
     """Whether the accuracy of ``point`` is significantly below that of ``reference``.
 
     One-sided z-test of two proportions with the pooled variance (Fleiss, Levin and Paik, "Statistical Methods for Rates
-    and Proportions", 3rd edition, section 3.2). A point that has no accuracy is worse than one that has.
+    and Proportions", 3rd edition, chapter 3). A point that has no accuracy is worse than one that has.
     """
     a, b = _accuracy(point), _accuracy(reference)
     if b is None:

@@ -48,7 +48,7 @@ def scores(metrics: Mapping[str, Any]) -> Markup:
         for name, signature in metrics.get("signatures", {}).items()
     ]
     return join([
-        element("p", f"{metrics['sentences']:,} held-out sentences, none of whose sources was trained on."),
+        element("p", f"{metrics['sentences']:,} held-out sentences."),
         table(head, rows), signatures,
     ])  # fmt: skip
 

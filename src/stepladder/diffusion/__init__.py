@@ -1,0 +1,1 @@
+"""Diffusion models: schedules, processes, samplers as pure functions; networks; the task that trains them."""

@@ -1,0 +1,138 @@
+"""Pictures from a trained diffusion model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+
+from stepladder.diffusion.guidance import guided
+from stepladder.diffusion.process import to_x0
+from stepladder.diffusion.samplers import ancestral, ddim
+from stepladder.diffusion.schedules import schedule
+from stepladder.diffusion.spacing import spaced
+from stepladder.diffusion.unet import UNet
+from stepladder.errors import UserError
+from stepladder.params import Sampling
+from stepladder.training.randomness import generator
+
+BATCH = 512
+
+
+def load(folder: Path) -> tuple[UNet, dict[str, Any]]:
+    """The network, in evaluation mode, and the configuration of the model in ``folder``.
+
+    Raises:
+        UserError: the folder holds no diffusion model.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        model = UNet(**config["model"])
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"{folder} holds no diffusion model that can be loaded ({str(error).splitlines()[0][:120]}); "
+            "name a folder with model.safetensors and config.json."
+        ) from None
+    return model.eval(), config
+
+
+@torch.inference_mode()
+def draw(
+    model: UNet,
+    config: dict[str, Any],
+    labels: Tensor,
+    steps: int,
+    sampling: Sampling,
+    *,
+    seed: int = 0,
+    batch_size: int = BATCH,
+) -> Tensor:
+    """One picture for each of ``labels`` ``(N,)``, in S = ``steps`` steps: ``(N, C, H, W)`` in [-1, 1], on the CPU.
+
+    Picture i depends on (seed, i) and its label only, not on ``batch_size``: its noise has a generator of its own.
+
+    Raises:
+        UserError: S is not in 1, ..., T, or the model cannot be guided as ``sampling`` asks.
+    """
+    classes, scale = len(config["classes"]), sampling.guidance_scale
+    if scale != 1 and not (classes and config["label_dropout"] > 0):
+        raise UserError(
+            f"guidance_scale={scale:g} needs a model trained with classes, some of them hidden; this one was not: use 1."
+        )
+    visited = spaced(config["timesteps"], steps, sampling.spacing)
+    return torch.cat(
+        [
+            _draw_batch(model, config, labels[start : start + batch_size], visited, sampling, seed, start)
+            for start in range(0, len(labels), batch_size)
+        ]
+    )
+
+
+def _draw_batch(
+    model: UNet, config: dict[str, Any], labels: Tensor, visited: Any, sampling: Sampling, seed: int, first: int
+) -> Tensor:
+    device = next(model.parameters()).device
+    generators = [generator(seed, first + i) for i in range(len(labels))]
+    shape = tuple(config["model"]["shape"])
+    noise_schedule = schedule(config["schedule"], config["timesteps"])
+    signals = noise_schedule.alphas_cumprod
+    labels = labels.to(device)
+
+    def noise() -> Tensor:
+        return torch.stack([torch.randn(shape, generator=g) for g in generators]).to(device)
+
+    def denoise(x: Tensor, t: int) -> Tensor:
+        time = torch.full((len(x),), (t + 1) / config["timesteps"], device=device)
+        output = guided(model, x, time, labels, len(config["classes"]), sampling.guidance_scale)
+        return to_x0(config["prediction"], output, x, float(signals[t]))
+
+    if sampling.sampler == "ancestral":
+        x = ancestral(
+            denoise, noise(), noise_schedule, visited, noise, variance=sampling.variance, clip=sampling.clip
+        )  # fmt: skip
+    else:
+        x = ddim(denoise, noise(), noise_schedule, visited, noise, eta=sampling.eta, clip=sampling.clip)
+    return x.clamp(-1, 1).cpu()
+
+
+def to_uint8(pictures: Tensor) -> np.ndarray:
+    """``(N, C, H, W)`` in [-1, 1] to uint8 0..255."""
+    return ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).numpy()
+
+
+def grid(pictures: Tensor, columns: int, scale: int | None = None) -> Image.Image:
+    """Pictures ``(N, C, H, W)`` in [-1, 1] side by side, ``columns`` a row, enlarged ``scale`` times without smoothing."""
+    n, c, h, w = pictures.shape
+    rows, gap = -(-n // columns), 1
+    sheet = np.full((rows * (h + gap) + gap, columns * (w + gap) + gap, c), 128, dtype=np.uint8)
+    for i, picture in enumerate(to_uint8(pictures).transpose(0, 2, 3, 1)):
+        top, left = gap + i // columns * (h + gap), gap + i % columns * (w + gap)
+        sheet[top : top + h, left : left + w] = picture
+    image = Image.fromarray(sheet[..., 0] if c == 1 else sheet)
+    scale = scale or max(1, 40 // h)
+    return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
+
+
+def class_numbers(config: dict[str, Any], names: Sequence[str] | None, count: int) -> Tensor:
+    """Labels for ``count`` pictures of each class in ``names``; without names ``count`` in all, classes in turn.
+
+    Raises:
+        UserError: the model does not know a name.
+    """
+    classes = [str(name) for name in config["classes"]]
+    if not names:
+        return torch.arange(count) % max(len(classes), 1)
+    unknown = [name for name in names if name not in classes]
+    if unknown:
+        raise UserError(
+            f"The model does not know the class {', '.join(unknown)}; it knows: {', '.join(classes) or 'none'}."
+        )
+    return torch.tensor([classes.index(name) for name in names for _ in range(count)])

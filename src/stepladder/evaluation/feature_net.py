@@ -1,0 +1,150 @@
+"""The classifier whose features and verdicts judge pictures: a small convolutional network, a stage of its own.
+
+Where the data has no classes it learns to tell by how many quarter turns a picture was turned (Gidaris et al. 2018): its
+features still describe pictures, and there are no verdicts.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from stepladder.data.images import ImageArrays
+from stepladder.data.shuffle import Shuffle
+from stepladder.errors import UserError
+from stepladder.params import FeatureNet, Params, Training
+from stepladder.training.experiment import Batch, Experiment
+from stepladder.training.optim import configure
+from stepladder.training.randomness import generator
+
+
+class Classifier(nn.Module):
+    """Three levels of two convolutions, features, verdicts.
+
+    Args:
+        channels: of a picture; width: channels of the first level; features: their dimension; classes: verdicts.
+    """
+
+    def __init__(self, channels: int, width: int, features: int, classes: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for level, out in enumerate((width, 2 * width, 2 * width)):
+            stride = 2 if level else 1
+            for step in range(2):
+                layers += [
+                    nn.Conv2d(channels, out, 3, padding=1, stride=stride if step == 0 else 1),
+                    nn.GroupNorm(4, out),
+                    nn.SiLU(),
+                ]
+                channels = out
+        self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(0.2))
+        self.features = nn.Sequential(nn.Linear(4 * channels, features), nn.SiLU())
+        self.head = nn.Linear(features, classes)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x: ``(N, C, H, W)`` in [-1, 1]; gives features ``(N, features)`` and logits ``(N, classes)``."""
+        found = self.features(self.body(x))
+        return found, self.head(found)
+
+
+class FeatureNetTask(pl.LightningModule):
+    """Cross entropy over classes, of pictures shifted by up to an eighth of their side."""
+
+    def __init__(self, config: dict[str, Any], section: FeatureNet, training: Training, seed: int) -> None:
+        super().__init__()
+        self.config, self.training_section, self.seed = config, training, seed
+        self.model = Classifier(**config["model"])
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        random = generator(self.seed, batch["position"], device=self.device)
+        x, labels = self._turned(batch["images"].float() / 127.5 - 1, batch["labels"])
+        _, logits = self.model(_shifted(x, random))
+        loss = F.cross_entropy(logits, labels, label_smoothing=0.05)
+        self.log("train/loss", loss.detach())
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        x, labels = self._turned(batch["images"].float() / 127.5 - 1, batch["labels"])
+        _, logits = self.model(x)
+        right = (logits.argmax(1) == labels).float().mean()
+        size = len(labels)
+        self.log("validation/accuracy", right, batch_size=size, sync_dist=True)
+        self.log("validation/loss", F.cross_entropy(logits, labels), batch_size=size, sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        return configure(self.model, self.training_section)
+
+    def _turned(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        if self.config["classes"]:
+            return x, labels
+        turns = torch.arange(len(x), device=x.device) % 4
+        return torch.stack([picture.rot90(int(k), (1, 2)) for picture, k in zip(x, turns, strict=True)]), turns
+
+
+def experiment(
+    params: Params, data: Path, *, rank: int = 0, world_size: int = 1, timesteps: int | None = None
+) -> Experiment:
+    """The feature network's training on pictures prepared in ``data``; ``timesteps`` is not used."""
+    from stepladder.training.worker import training_of
+
+    train, test = ImageArrays.open(data, "train"), ImageArrays.open(data, "test")
+    section = params.feature_net
+    if section.width % 4:
+        raise UserError(f"feature_net.width={section.width} is not a multiple of 4.")
+    classes = train.card["classes"]
+    config = {
+        "model": {
+            "channels": train.card["shape"][0],
+            "width": section.width,
+            "features": section.features,
+            "classes": len(classes) or 4,
+        },
+        "classes": classes,
+        "data": {key: train.card[key] for key in ("name", "source", "content_hash")},
+    }
+    shuffle = Shuffle(len(train.labels), section.batch_size, params.seed)
+
+    def micro_batch(k: int) -> Batch:
+        return _batch(train, shuffle.rows(k)[rank::world_size]) | {"position": k}
+
+    order = shuffle.all(len(test.labels))
+    validation = [_batch(test, order[s : s + 512][rank::world_size]) for s in range(0, len(order), 512)]
+    task = FeatureNetTask(config, section, training_of("feature-net", params), params.seed)
+    return Experiment(task, micro_batch, [batch for batch in validation if len(batch["labels"])])
+
+
+def load(folder: Path) -> tuple[Classifier, dict[str, Any]]:
+    """The network, in evaluation mode, and the configuration in ``folder``; ``UserError`` if there is none."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        model = Classifier(**config["model"])
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"{folder} holds no feature network that can be loaded ({str(error).splitlines()[0][:120]}); "
+            "make it with `dvc repro feature-net`."
+        ) from None
+    return model.eval(), config
+
+
+def _shifted(x: Tensor, random: torch.Generator) -> Tensor:
+    """Each picture moved by up to an eighth of its side, its border repeated."""
+    n, _, h, w = x.shape
+    reach = max(1, h // 8)
+    padded = F.pad(x, (reach,) * 4, mode="replicate")
+    dy, dx = torch.randint(2 * reach + 1, (2, n), generator=random, device=x.device)
+    rows = dy[:, None] + torch.arange(h, device=x.device)
+    columns = dx[:, None] + torch.arange(w, device=x.device)
+    picture = torch.arange(n, device=x.device)
+    return padded.permute(0, 2, 3, 1)[picture[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _batch(arrays: ImageArrays, rows: Any) -> Batch:
+    return {"images": torch.from_numpy(arrays.images[rows]), "labels": torch.from_numpy(arrays.labels[rows])}

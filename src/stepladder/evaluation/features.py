@@ -1,0 +1,60 @@
+"""The features that pictures are judged in: this data's feature network, or Inception where its weights are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stepladder.errors import UserError
+from stepladder.evaluation import feature_net
+
+Array = npt.NDArray[np.float64]
+Judge = Callable[[Tensor], tuple[Array, npt.NDArray[np.int64]]]
+BATCH = 512
+INCEPTION_SIDE = 299
+
+
+def judge(folder: Path, inception_weights: str = "") -> Judge:
+    """A function from pictures ``(N, C, H, W)`` in [-1, 1] to features ``(N, D)`` and verdicts ``(N,)``.
+
+    Verdicts are always the feature network's, in ``folder``; features are Inception's where ``inception_weights`` names a
+    TorchScript file that maps ``(N, 3, 299, 299)`` in [-1, 1] to features.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network, _ = feature_net.load(folder)
+    network.to(device)
+    inception = _inception(inception_weights, device) if inception_weights else None
+
+    @torch.inference_mode()
+    def see(pictures: Tensor) -> tuple[Array, npt.NDArray[np.int64]]:
+        features, verdicts = [], []
+        for batch in pictures.split(BATCH):
+            found, logits = network(batch.to(device))
+            if inception is not None:
+                found = inception(_for_inception(batch.to(device)))
+            features.append(found.double().cpu())
+            verdicts.append(logits.argmax(1).cpu())
+        return torch.cat(features).numpy(), torch.cat(verdicts).numpy()
+
+    return see
+
+
+def _inception(file: str, device: torch.device) -> Callable[[Tensor], Tensor]:
+    try:
+        return torch.jit.load(file, map_location=device).eval()  # type: ignore[no-untyped-call, no-any-return]
+    except (RuntimeError, ValueError, OSError) as error:
+        raise UserError(
+            f"evaluation.inception_weights={file} cannot be loaded ({str(error).strip().splitlines()[0][:100]}); "
+            "name a TorchScript file, or leave it empty to use this data's feature network."
+        ) from None
+
+
+def _for_inception(x: Tensor) -> Tensor:
+    x = x[:, :3] if x.shape[1] >= 3 else x[:, :1].expand(-1, 3, -1, -1)
+    return F.interpolate(x, size=(INCEPTION_SIDE, INCEPTION_SIDE), mode="bilinear", antialias=True)

@@ -43,6 +43,8 @@ def copy(root: Path, name: str, params: Params) -> Iterator[Path]:
                 _git(folder, "read-tree", "--reset", "-u", changes)
                 _git(folder, "reset", "--quiet")
             workspace = folder / root.relative_to(top)
+            if (root / "dvc.lock").exists() and not (workspace / "dvc.lock").exists():
+                shutil.copy(root / "dvc.lock", workspace / "dvc.lock")
             _share_cache(root, workspace)
             (workspace / PARAMS_FILE).write_text(render(params), encoding="utf-8")
             yield workspace
@@ -76,7 +78,7 @@ def _share_cache(root: Path, workspace: Path) -> None:
     if local.exists():
         shutil.copy(local, workspace / ".dvc" / "config.local")
     with Repo(str(root)) as main, Repo(str(workspace)) as repo, repo.config.edit("local") as config:
-        config["cache"]["dir"] = main.cache.local.path
+        config["cache"]["dir"] = main.cache.local_cache_dir
 
 
 def _remove_abandoned(home: Path) -> None:

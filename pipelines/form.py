@@ -10,13 +10,20 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
 
 from stepladder import params as spec
 from stepladder.errors import UserError
 from stepladder.params import Params, Sweep
 
 WORKSPACE = str(spec.PARAMS_FILE)
+BOUNDS = {
+    "exclusiveMinimum": "above",
+    "minimum": "at least",
+    "exclusiveMaximum": "below",
+    "maximum": "at most",
+}
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -29,10 +36,37 @@ def _shown() -> Params:
 
 SHOWN = _shown()
 
+
+def _with_bounds(schema: dict[str, Any]) -> str:
+    """The help in a field's JSON schema, its bounds added: Prefect's form checks bounds but does not show them."""
+    said: list[str] = []
+    for words, part in (("", schema), ("each ", schema.get("items", {}))):
+        bounds = [f"{name} {part[key]}" for key, name in BOUNDS.items() if key in part]
+        said += [words + " and ".join(bounds)] if bounds else []
+    help_ = schema.get("description", "")
+    return "; ".join([help_] * bool(help_) + [text for text in said if text not in help_])
+
+
+class _ShowBounds:
+    """Adds their bounds to the help of all fields of a section, those of the sections in it included."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler(core)
+        waiting = [handler.resolve_ref_schema(schema)]
+        while waiting:
+            for field in waiting.pop().get("properties", {}).values():
+                if "$ref" in field:
+                    waiting.append(handler.resolve_ref_schema(field))
+                elif text := _with_bounds(field):
+                    field["description"] = text
+        return schema
+
+
 if TYPE_CHECKING:
     Preset = str
     Seed = int
     Steps = tuple[int, ...]
+    from stepladder.params import Decoding, Diffusion, Sampling, Transformer
 else:
 
     def _field(section: type[BaseModel], name: str) -> Any:
@@ -41,18 +75,27 @@ else:
     Preset = Annotated[str, Field(json_schema_extra={"enum": [WORKSPACE, *spec.presets()]})]
     Seed = _field(Params, "seed")
     Steps = _field(Sweep, "timesteps")
+    Decoding, Diffusion, Sampling, Transformer = (
+        Annotated[section, _ShowBounds()]
+        for section in (spec.Decoding, spec.Diffusion, spec.Sampling, spec.Transformer)
+    )
 
-HELP = {
-    "preset": f"where the values come from: {WORKSPACE}, or a named set; a field left as shown takes the preset's value",
-    "seed": Params.model_fields["seed"].description,
-    **{name: field.description for name, field in Sweep.model_fields.items()},
-    **{name: inspect.getdoc(type(section)) for name, section in SHOWN if isinstance(section, BaseModel)},
-}
+
+def _help() -> dict[str, str]:
+    texts = {
+        "preset": f"where the values come from: {WORKSPACE}, or a named set; a field left as shown takes the preset's value"
+    }
+    for section in (Params, Sweep):
+        texts |= {name: _with_bounds(schema) for name, schema in section.model_json_schema()["properties"].items()}
+    return texts | {
+        name: inspect.getdoc(type(section)) or "" for name, section in SHOWN if isinstance(section, BaseModel)
+    }
 
 
 def described(function: F) -> F:
     """Add the spec's help to the docstring of ``function``, from which Prefect takes the help of a form's fields."""
-    lines = [f"    {name}: {HELP[name]}" for name in inspect.signature(function).parameters]
+    texts = _help()
+    lines = [f"    {name}: {texts[name]}" for name in inspect.signature(function).parameters]
     function.__doc__ = "\n".join([inspect.getdoc(function) or "", "", "Args:", *lines])
     return function
 

@@ -29,7 +29,9 @@ def read(root: Path) -> Graph:
             declared = {stage: place for place, stage in enumerate(repo.index.stages)}
             order = lexicographical_topological_sort(stages.reverse(), key=lambda stage: declared[stage])
             return {
-                names[stage]: tuple(names[need] for need in sorted(stages.successors(stage), key=declared.get) if need in names)
+                names[stage]: tuple(
+                    names[need] for need in sorted(stages.successors(stage), key=declared.__getitem__) if need in names
+                )
                 for stage in order
                 if stage in names
             }

@@ -7,10 +7,9 @@ from prefect.client.schemas import State
 from prefect.states import Failed
 
 from pipelines import form
-from pipelines.form import SHOWN, WORKSPACE, Preset, Seed, Steps
+from pipelines.form import SHOWN, WORKSPACE, Decoding, Diffusion, Preset, Sampling, Seed, Steps, Transformer
 from pipelines.run import run
 from stepladder.errors import UserError
-from stepladder.params import Decoding, Diffusion, Sampling, Transformer
 
 
 @flow(name="pipeline")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +16,14 @@ from prefect.states import Completed, Failed
 from prefect.tasks import Task
 
 from pipelines import artifacts, experiments, graph, slots, stages
+from pipelines.artifacts import Results
 from pipelines.graph import Graph
 from stepladder import params as spec
 from stepladder import project
 from stepladder.errors import UserError
 from stepladder.params import Params
+
+REFUSED = "Refused"
 
 
 @dataclass
@@ -45,7 +47,7 @@ class Outcome:
 
 
 def _is_worth_retrying(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
-    return not state.is_crashed()
+    return state.name != REFUSED
 
 
 @task(
@@ -64,7 +66,7 @@ def run_stage(stage: str, workspace: Path, root: Path) -> State[None] | None:
         with slots.take(root / ".slots", log.info) as slot:
             stages.run(stage, workspace=workspace, root=root, slot=slot, log=log.info)
     except UserError as error:
-        return Failed(message=str(error))
+        return Failed(name=REFUSED, message=str(error))
     return None
 
 
@@ -79,8 +81,9 @@ def run(params: Params, select: Callable[[Graph], Graph], *, title: str) -> Stat
     slots.number()
     if params == spec.load(root / spec.PARAMS_FILE):
         log.info(f"the parameters are those of {spec.PARAMS_FILE}: running in the workspace {root}")
-        outcome = _run_stages(select(graph.read(root)), root, root)
-        artifacts.publish(root, title=title, outcome=outcome.sentence(), experiment=None)
+        part = select(graph.read(root))
+        outcome = _run_stages(part, root, root)
+        _publish(Results(root, params, _translates(part)), title, outcome, root, None)
         return _state(outcome, "")
     name = experiments.free_name(root, str(runtime.flow_run.name or title))
     log.info(f"the parameters are not those of {spec.PARAMS_FILE}: running as the DVC experiment {name}")
@@ -90,9 +93,21 @@ def run(params: Params, select: Callable[[Graph], Graph], *, title: str) -> Stat
         kept = not outcome.failed
         if kept:
             experiments.keep(root, workspace, name, part, log.info)
-        artifacts.publish(workspace, title=title, outcome=outcome.sentence(), experiment=name if kept else None)
+        _publish(Results(workspace, params, _translates(part)), title, outcome, root, name if kept else None)
     remark = f" `dvc exp show` lists it as {name}; `dvc exp apply {name}` brings it into the workspace." if kept else ""
     return _state(outcome, remark)
+
+
+def _translates(part: Graph) -> bool:
+    return any(graph.family(stage).endswith("-transformer") for stage in part)
+
+
+def _publish(results: Results, title: str, outcome: Outcome, root: Path, experiment: str | None) -> None:
+    """The artifacts show results that are safe on disk: what hinders them costs a line, not the run."""
+    try:
+        artifacts.publish(results, title=title, outcome=outcome.sentence(), root=root, experiment=experiment)
+    except Exception as error:
+        get_run_logger().warning(f"the page's summary was not made: {type(error).__name__}: {error}")
 
 
 def _state(outcome: Outcome, remark: str) -> State[None]:
@@ -107,7 +122,7 @@ def _run_stages(part: Graph, workspace: Path, root: Path) -> Outcome:
         futures: dict[str, Any] = {}
         for stage, needs in part.items():
             needed = [futures[need] for need in needs if need in futures]
-            futures[stage] = run_stage.submit(stage, workspace, root, wait_for=needed)
+            futures[stage] = run_stage.submit(stage, workspace, root, return_state=False, wait_for=needed)
         names = {future.task_run_id: stage for stage, future in futures.items()}
         for ended, future in enumerate(as_completed(list(futures.values())), 1):
             future.wait()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -21,7 +21,9 @@ from stepladder.errors import UserError
 USER_ERROR = 2
 GRACE_SECONDS = 15.0
 
-ADVICE = re.compile(r"\s*(To track the changes|git add |To enable auto staging|dvc config core.autostage|Use `dvc push`|(Generat|Updat)ing lock)")
+ADVICE = re.compile(
+    r"\s*(To track the changes|git add |To enable auto staging|dvc config core.autostage|Use `dvc push`|(Generat|Updat)ing lock)"
+)
 """What DVC says to whoever types its commands, and no reader of a run's log needs."""
 
 _running: dict[int, subprocess.Popen[str]] = {}
@@ -40,7 +42,9 @@ def run(stage: str, *, workspace: Path, root: Path, slot: Slot, log: Callable[[s
     Raises ``UserError`` with the command's own sentence where it exits with code 2, else ``StageError``.
     """
     command = ["dvc", "--wait-for-lock", "repro", "--single-item", stage]
-    code, errors = call(command, folder=workspace, environment=slot.environment() | {"DVC_ROOT": str(root)}, log=log, hold=slot.handle)
+    code, errors = call(
+        command, folder=workspace, environment=slot.environment() | {"DVC_ROOT": str(root)}, log=log, hold=slot.handle
+    )
     if code == 0:
         return
     sentence, exit_code = _failure(errors)
@@ -50,7 +54,12 @@ def run(stage: str, *, workspace: Path, root: Path, slot: Slot, log: Callable[[s
 
 
 def call(
-    command: list[str], *, folder: Path, environment: dict[str, str], log: Callable[[str], None], hold: int | None = None
+    command: list[str],
+    *,
+    folder: Path,
+    environment: dict[str, str],
+    log: Callable[[str], None],
+    hold: int | None = None,
 ) -> tuple[int, list[str]]:
     """Run ``command``, handing each of its lines to ``log``; the exit code and the lines of its error stream.
 
@@ -110,10 +119,8 @@ def _end(processes: list[subprocess.Popen[str]]) -> None:
 
 
 def _send(process: psutil.Process, number: signal.Signals) -> None:
-    try:
+    with suppress(psutil.NoSuchProcess):
         process.send_signal(number)
-    except psutil.NoSuchProcess:
-        pass
 
 
 def _environment() -> dict[str, str]:

@@ -7,11 +7,10 @@ from prefect.client.schemas import State
 from prefect.states import Failed
 
 from pipelines import form, graph
-from pipelines.form import SHOWN, WORKSPACE, Preset, Seed, Steps
+from pipelines.form import SHOWN, WORKSPACE, Diffusion, Preset, Sampling, Seed, Steps
 from pipelines.graph import Graph
 from pipelines.run import run
 from stepladder.errors import UserError
-from stepladder.params import Diffusion, Sampling
 
 LAST = "evaluate-diffusion"
 

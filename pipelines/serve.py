@@ -1,0 +1,208 @@
+"""``make ui``: the Prefect server, the MLflow server and the served flows on loopback, until Ctrl-C.
+
+Servers of one's own are used instead where ``PREFECT_API_URL`` or ``MLFLOW_TRACKING_URI`` names one. The ports are 4200
+and 5000, or ``STEPLADDER_PREFECT_PORT`` and ``STEPLADDER_MLFLOW_PORT``, or free ones where the usual are taken.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from stepladder import project
+from stepladder.errors import UserError
+from stepladder.tracking import store
+
+HOST = "127.0.0.1"
+DEPLOYMENTS = ("sweep/this-machine", "pipeline/this-machine")
+START_SECONDS = 120.0
+STOP_SECONDS = 10.0
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DVC_NO_ANALYTICS": "1",
+}
+
+
+class Stop(Exception):
+    """Someone asked for the end: Ctrl-C or SIGTERM."""
+
+
+class Services:
+    """Child processes, each with a log of its own, ended together in the reverse order of their start."""
+
+    def __init__(self, logs: Path) -> None:
+        self.logs = logs
+        self.children: dict[str, subprocess.Popen[bytes]] = {}
+        logs.mkdir(parents=True, exist_ok=True)
+
+    def start(self, name: str, command: list[str], environment: dict[str, str]) -> None:
+        with (self.logs / f"{name}.log").open("wb") as log:
+            self.children[name] = subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def wait_until(self, answers: Callable[[], bool], name: str) -> None:
+        """Return when ``name`` answers; raises ``UserError`` with its last words where it ends or takes too long."""
+        end = time.monotonic() + START_SECONDS
+        while not answers():
+            self.check()
+            if time.monotonic() > end:
+                raise UserError(f"{name} does not answer after {START_SECONDS:.0f} s. {self._last_words(name)}")
+            time.sleep(0.3)
+
+    def check(self) -> None:
+        for name, child in self.children.items():
+            if child.poll() is not None:
+                raise UserError(f"{name} ended with exit code {child.returncode}. {self._last_words(name)}")
+
+    def stop(self) -> None:
+        """End the children one after the other, the last started first, and whatever any of them started."""
+        for child in reversed(self.children.values()):
+            family = _family(child.pid)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGTERM)
+            for left in psutil.wait_procs(family, timeout=STOP_SECONDS)[1]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    left.kill()
+
+    def _last_words(self, name: str) -> str:
+        log = self.logs / f"{name}.log"
+        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()] if log.exists() else []
+        return f"Its last words, of {log}: {' / '.join(lines[-3:])}"
+
+
+def main() -> int:
+    def stop(*_: object) -> None:
+        raise Stop
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    root = project.root().resolve()
+    os.chdir(root)
+    services = Services(root / ".prefect" / "logs")
+    try:
+        _start(root, services)
+        while True:
+            services.check()
+            time.sleep(1)
+    except Stop:
+        print("\nstopping ...", flush=True)
+        return 0
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        services.stop()
+
+
+def _start(root: Path, services: Services) -> None:
+    environment = QUIET | {"PREFECT_HOME": str(root / ".prefect")} | os.environ
+    python = str(Path(sys.executable).parent)
+    environment["PATH"] = os.pathsep.join([python, environment.get("PATH", os.defpath)])
+
+    api = os.environ.get("PREFECT_API_URL", "").rstrip("/")
+    if not api:
+        port = _port("STEPLADDER_PREFECT_PORT", 4200)
+        api = f"http://{HOST}:{port}/api"
+        services.start(
+            "prefect", [f"{python}/prefect", "server", "start", "--host", HOST, "--port", str(port)], environment
+        )
+    environment["PREFECT_API_URL"] = api
+
+    tracking, mlflow = store.uri(), store.uri()
+    if tracking and not tracking.startswith(("http://", "https://")):
+        store.prepare()
+        port = _port("STEPLADDER_MLFLOW_PORT", 5000)
+        mlflow = f"http://{HOST}:{port}"
+        services.start(
+            "mlflow",
+            [f"{python}/mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1",
+             "--backend-store-uri", tracking, "--artifacts-destination", str(root / "mlruns" / "artifacts")],
+            environment | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        )  # fmt: skip
+    environment["STEPLADDER_MLFLOW_PAGE"] = mlflow
+
+    print("starting; the first time takes longest ...", flush=True)
+    services.wait_until(lambda: _answers(f"{api}/health"), "prefect")
+    services.start("flows", [sys.executable, "-m", "pipelines.deployments"], environment)
+    services.wait_until(lambda: _served(api), "flows")
+    if mlflow:
+        services.wait_until(lambda: _answers(f"{mlflow}/health"), "mlflow")
+    print(
+        f"\nPrefect   {api.removesuffix('/api')}/deployments   start a run: choose sweep or pipeline, then Run > Custom run"
+    )
+    print(f"MLflow    {mlflow or 'not in use (STEPLADDER_TRACKING=journal, or not installed)'}")
+    print(f"Logs      {services.logs}\n\nCtrl-C stops all of them.", flush=True)
+
+
+def _port(variable: str, usual: int) -> int:
+    given = os.environ.get(variable, "")
+    if given:
+        if not given.isdigit() or not 0 < int(given) < 65536:
+            raise UserError(f"{variable}={given!r} is not a port, 1 to 65535.")
+        if not _is_free(int(given)):
+            raise UserError(f"Port {given}, named by {variable}, is taken; name another.")
+        return int(given)
+    if _is_free(usual):
+        return usual
+    with socket.socket() as any_free:
+        any_free.bind((HOST, 0))
+        return int(any_free.getsockname()[1])
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def _served(api: str) -> bool:
+    for name in DEPLOYMENTS:
+        try:
+            with urllib.request.urlopen(f"{api}/deployments/name/{name}", timeout=5) as answer:
+                if json.load(answer).get("status") != "READY":
+                    return False
+        except (OSError, urllib.error.URLError):
+            return False
+    return True
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    try:
+        parent = psutil.Process(pid)
+        return [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+import httpx
+import pytest
+
+from pipelines import deployments, form
+from stepladder.errors import UserError
+from stepladder.params import Params, load
+
+
+def test_untouched_form_means_the_presets_values():
+    shown = {"seed": form.SHOWN.seed, "diffusion": form.SHOWN.diffusion, "sweep": form.SHOWN.sweep.model_dump()}
+    assert form.read(form.WORKSPACE, shown) == load()
+    assert form.read("quick", shown) == load(preset="quick")
+
+
+def test_changed_field_wins_over_the_preset():
+    changed = form.SHOWN.diffusion.model_copy(update={"label_dropout": 0.37})
+    params = form.read("quick", {"diffusion": changed})
+    assert params.diffusion.label_dropout == 0.37
+    assert params.diffusion.training == load(preset="quick").diffusion.training
+
+
+def test_unknown_preset_is_refused():
+    with pytest.raises(UserError, match=r"There is no preset 'quik'; there are: .*quick"):
+        form.read("quik", {})
+
+
+@pytest.fixture(scope="module")
+def deployed(prefect_api: str) -> dict[str, str]:
+    return {d.flow_name: str(d.apply()) for d in deployments.deployments()}  # type: ignore[misc]
+
+
+def test_form_shows_help_bounds_choices_and_the_workspaces_values(prefect_api, deployed):
+    schema = httpx.get(f"{prefect_api}/deployments/{deployed['sweep']}").json()["parameter_openapi_schema"]
+    fields = schema["properties"]
+    assert list(sorted(fields, key=lambda name: fields[name]["position"])) == [
+        "preset", "timesteps", "sampling_steps", "seed", "diffusion", "sampling",
+    ]  # fmt: skip
+    assert fields["preset"]["enum"][:1] == ["params.yaml"]
+    assert "quick" in fields["preset"]["enum"]
+    assert fields["timesteps"]["default"] == list(load().sweep.timesteps)
+    help_ = Params.model_fields["seed"].description
+    assert fields["seed"]["description"] == f"{help_}; at least 0 and below 2147483648"
+    section = schema["definitions"]["Diffusion"]["properties"]
+    assert section["label_dropout"]["description"].endswith("at least 0 and at most 1")
+    assert section["prediction"]["enum"] == ["eps", "x0", "v"]
+
+
+@pytest.mark.parametrize(
+    ("flow", "parameters", "words"),
+    [
+        ("sweep", {"timesteps": [0]}, "0 is less than the minimum of 1"),
+        ("pipeline", {"timesteps": []}, "timesteps"),
+        ("sweep", {"preset": "none such"}, "is not one of"),
+        ("sweep", {"diffusion": {"schedul": "linear"}}, "schedul"),
+        ("pipeline", {"transformer": {"dropout": 1.0}}, "dropout"),
+    ],
+)
+def test_server_refuses_what_no_run_can_have(prefect_api, deployed, flow, parameters, words):
+    answer = httpx.post(f"{prefect_api}/deployments/{deployed[flow]}/create_flow_run", json={"parameters": parameters})
+    assert answer.status_code == 409
+    assert words in answer.json()["detail"]

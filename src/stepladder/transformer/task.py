@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from stepladder.data.buckets import Buckets, Rows, Sentences, part
+from stepladder.data.buckets import Buckets, Rows, Sentences, by_length, part
 from stepladder.params import Params, Training
 from stepladder.training.experiment import Batch, Experiment
 from stepladder.training.optim import configure
@@ -131,7 +131,7 @@ def fixed_batches(
 ) -> list[Batch]:
     """A rank's batches of ``split``, in order of length; every rank has the same number."""
     batches = PairBatches(read(data, split, "source"), read(data, split, "target"), special)
-    order = np.lexsort((batches.source.lengths, batches.target.lengths))
+    order = by_length(batches.source.lengths, batches.target.lengths)
     pieces = np.array_split(order, max(1, -(-int(batches.target.lengths.sum() + len(order)) // budget)))
     return [batches(part(rows, rank, world_size), 1.0) for rows in pieces]
 

@@ -102,14 +102,14 @@ def encode(tokenizer: Tokenizer, config: dict[str, Any], sentences: list[str], l
     """Source tokens of each sentence, as the model was trained on them: the language's tag, the text, the end."""
     prefix = _tag(tokenizer, config["target_languages"], language)
     eos = SpecialTokens.of(tokenizer).eos
-    encoded = [e.ids for e in tokenizer.encode_batch(sentences, add_special_tokens=False)]
+    encoded = [[*prefix, *e.ids, eos] for e in tokenizer.encode_batch(sentences, add_special_tokens=False)]
     for number, ids in enumerate(encoded, 1):
         if len(ids) > config["max_length"]:
             raise UserError(
                 f"Sentence {number} has {len(ids)} tokens; the model translates up to {config['max_length']}: "
-                "split the sentence."
+                "split the sentence, or train with a larger text.max_length."
             )
-    return [[*prefix, *ids, eos] for ids in encoded]
+    return encoded
 
 
 def pad_rows(rows: list[list[int]], pad: int) -> Tensor:

@@ -71,7 +71,7 @@ def compare(args: argparse.Namespace) -> int:
     from stepladder.tracking import evaluations
 
     compare(load(), MODELS, REPORTS)
-    _track(lambda: evaluations.record_comparison(REPORTS))
+    _track(lambda: evaluations.record_comparison(MODELS, REPORTS))
     return 0
 
 

@@ -1,4 +1,5 @@
-from stepladder.training.journal import Journal, read
+from stepladder.tracking.forward import read
+from stepladder.training.journal import Journal
 
 
 def test_a_resumed_training_writes_no_figure_twice(tmp_path):

@@ -7,7 +7,8 @@ from safetensors.torch import load_file
 
 from stepladder.errors import UserError
 from stepladder.params import load, merge
-from stepladder.training import checkpoint, journal, worker
+from stepladder.tracking import forward
+from stepladder.training import checkpoint, worker
 from tests.training import toy
 
 
@@ -26,7 +27,7 @@ def spec(folder: Path, **training) -> Path:
 
 
 def lines(folder: Path, name: str) -> list[tuple[int, float]]:
-    found = journal.read(folder / "journal.jsonl")
+    found = forward.read(folder / "journal.jsonl")
     return [(line["step"], line["metrics"][name]) for line in found if name in line.get("metrics", {})]
 
 

@@ -8,20 +8,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning.loggers.logger import Logger
 
-
-def read(path: Path) -> Iterator[dict[str, Any]]:
-    """The complete lines of a journal; a line cut off by a kill is passed over."""
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if line.endswith("\n"):
-                yield json.loads(line)
+from stepladder.tracking.forward import read
 
 
 class Journal:

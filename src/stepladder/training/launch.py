@@ -181,7 +181,6 @@ class _Tracking(threading.Thread):
 
         failed = ""
         try:
-            store.prepare()
             self.run_ |= runs.open_run(self.header)
         except Exception as error:
             failed = str(error)

@@ -1,0 +1,33 @@
+"""A diffusion model as MLflow serves it: a column ``label`` in, pictures out. Loaded from code, without pickle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.pyfunc import PythonModel
+
+from stepladder.diffusion.drawing import class_numbers, draw, load, to_uint8
+from stepladder.params import Sampling
+
+
+class DiffusionModel(PythonModel):
+    """Draws one picture a row, of the class in ``label`` (ignored by a model without classes)."""
+
+    def load_context(self, context: Any) -> None:
+        self.model, self.config = load(Path(context.artifacts["model"]))
+        self.settings = context.model_config
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> np.ndarray:
+        """uint8 ``(N, C, H, W)``; ``params``: ``steps``, ``guidance_scale``, ``seed``."""
+        given = self.settings | (params or {})
+        sampling = Sampling.model_validate(self.settings["sampling"] | {"guidance_scale": given["guidance_scale"]})
+        names = [str(label) for label in model_input["label"]] if self.config["classes"] else None
+        labels = class_numbers(self.config, names, 1 if names else len(model_input))
+        return to_uint8(draw(self.model, self.config, labels, int(given["steps"]), sampling, seed=int(given["seed"])))
+
+
+mlflow.models.set_model(DiffusionModel())

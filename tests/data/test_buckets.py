@@ -66,7 +66,7 @@ def test_padded_puts_ends_around_and_padding_after() -> None:
 
 
 def test_budget_below_the_longest_target_is_refused() -> None:
-    with pytest.raises(UserError, match="batch_size=30 .* 45; give at least that"):
+    with pytest.raises(UserError, match=r"batch_size=30 .* 45; give at least that"):
         Buckets(np.array([3, 3]), np.array([45, 2]), 30, 0)
     with pytest.raises(UserError, match="no sentence pairs"):
         Buckets(np.array([], dtype=int), np.array([], dtype=int), 30, 0)

@@ -114,9 +114,9 @@ def experiment(
         step, micro = divmod(k, training.accumulate)
         rows = buckets.rows(step)
         # Lightning divides by the micro-batches, and gradients are averaged over the ranks
-        tokens = float(lengths[rows].sum()) / (training.accumulate * world_size)
+        tokens = max(float(lengths[rows].sum()), 1.0) / (training.accumulate * world_size)
         mine = part(part(rows, micro, training.accumulate), rank, world_size)
-        return batches(mine, max(tokens, 1.0)) | {"position": k}
+        return batches(mine, tokens) | {"position": k}
 
     return Experiment(
         task=task,

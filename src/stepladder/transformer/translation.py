@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -18,6 +19,7 @@ from stepladder.transformer.attention import CrossAttention, attention
 from stepladder.transformer.decoding import beam_search, greedy
 from stepladder.transformer.seq2seq import Seq2Seq
 
+EMBEDDINGS = ("source_embedding", "target_embedding", "output")
 ROWS_BUDGET = 16384  # source tokens times hypotheses decoded together
 
 
@@ -49,12 +51,14 @@ def load(folder: Path) -> tuple[Seq2Seq, Tokenizer, dict[str, Any]]:
             raise UserError(f"There is no {name} in {folder}; train a model with `stepladder train transformer`.")
     config = json.loads((folder / "config.json").read_text())
     model = Seq2Seq(**config["model"])
-    weights = load_file(folder / "model.safetensors")
-    # tied weights are stored under one of their names
-    missing, unexpected = model.load_state_dict(weights, strict=False)
-    tied = {"source_embedding", "target_embedding", "output"}
-    if unexpected or not set(missing) <= tied or (missing and not config["model"]["tie_embeddings"]):
-        raise UserError(f"The weights in {folder} are not those of its config.json; train the model again.")
+    try:
+        weights = load_file(folder / "model.safetensors")
+        if config["model"]["tie_embeddings"]:  # stored once, under one of its names
+            shared = next(weights[name] for name in EMBEDDINGS if name in weights)
+            weights |= dict.fromkeys(EMBEDDINGS, shared)
+        model.load_state_dict(weights)
+    except (SafetensorError, StopIteration, RuntimeError):
+        raise UserError(f"The weights in {folder} are damaged, or not those of its config.json; train again.") from None
     return model.eval(), read_tokenizer(folder / "tokenizer.json"), config
 
 

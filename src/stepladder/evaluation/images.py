@@ -126,7 +126,7 @@ def _share(verdicts: npt.NDArray[np.int64], test: ImageArrays) -> float | None:
 
 
 def _scaled(images: npt.NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(images)).float() / 127.5 - 1
+    return torch.from_numpy(np.array(images)).float() / 127.5 - 1
 
 
 def _fresh(out: Path) -> None:

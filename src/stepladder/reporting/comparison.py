@@ -22,7 +22,8 @@ FIGURES = ("seconds", "steps", "parameters")
 def compare(params: Params, models: Path, reports: Path) -> dict[str, Any]:
     """Compare all that ``reports`` and ``models`` hold for the T of ``params.sweep``, write it and return it.
 
-    Written in ``reports``: ``comparison.json`` (what is returned), ``figures/*.png``, and for ``dvc plots`` the long tables
+    Written in ``reports``: ``comparison.json`` (what is returned), ``figures/*.png``, for ``dvc metrics`` the few
+    figures of ``metrics.json``, and for ``dvc plots`` the long tables
     ``sweep.json`` (a row each (T, S)), ``losses.json`` (a row each journalled loss) and ``chrf.json`` (sentences a class of
     chrF). The recommendation is that of ``recommendation.recommend``. A T that has not been evaluated is named in
     ``"missing"``; so is a translation, by its absence. Raises ``UserError`` where nothing at all has been evaluated, a file
@@ -47,12 +48,13 @@ def compare(params: Params, models: Path, reports: Path) -> dict[str, Any]:
         "training": [
             {"timesteps": t, **row} for t in evaluated if (row := _training(models / "diffusion" / f"T{t}")) is not None
         ],
-        "feature_net": read_json(models / "feature-net" / "metrics.json"),
+        "feature_net": _feature_net(models / "feature-net"),
         "translation": translation,
         "translation_training": _training(models / "transformer"),
     }
     reports.mkdir(parents=True, exist_ok=True)
     _write(reports / "comparison.json", comparison)
+    _write(reports / "metrics.json", _summary(comparison))
     _write(reports / "sweep.json", [_row(point) for point in sweep])
     _write(reports / "losses.json", _losses(params, models))
     _write(reports / "chrf.json", chrf_histogram(read_lines(reports / "transformer" / "translations.jsonl")))
@@ -133,6 +135,29 @@ def _against(floor: dict[str, float], point: Point) -> Point:
 def _row(point: Point) -> dict[str, Any]:
     keys = {"timesteps": f"T={point['timesteps']}", "sampling_steps": point["sampling_steps"]}
     return keys | {name: point[name] for name in PLOTTED if point.get(name) is not None}
+
+
+def _feature_net(folder: Path) -> dict[str, float]:
+    figures = read_json(folder / "run.json").get("figures", {})
+    return {"accuracy": figures["validation/accuracy"]} if "validation/accuracy" in figures else {}
+
+
+def _summary(comparison: dict[str, Any]) -> dict[str, Any]:
+    """The figures that ``dvc metrics show`` and ``dvc exp show`` print: the best S of each T, and the translation's."""
+    shown = ("sampling_steps", "frechet", "frechet_over_floor", "kid", "accuracy")
+    best: dict[str, Any] = {}
+    for point in comparison["sweep"]:
+        name = f"T={point['timesteps']}"
+        if name not in best or point["frechet"] < best[name]["frechet"]:
+            best[name] = {key: point[key] for key in shown if point.get(key) is not None}
+    recommended = comparison["recommended"] or {}
+    translation = comparison["translation"] or {}
+    return {
+        "feature_net": comparison["feature_net"],
+        "diffusion": best,
+        "recommended": {key: recommended[key] for key in ("timesteps", *shown) if recommended.get(key) is not None},
+        "translation": {k: translation[k] for k in ("chrf", "bleu", "exact_match", "perplexity") if k in translation},
+    }
 
 
 def _training(folder: Path) -> dict[str, Any] | None:

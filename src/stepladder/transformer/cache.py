@@ -22,8 +22,10 @@ class Cache:
     def __init__(self, cross: list[tuple[Tensor, Tensor]], memory_mask: Tensor | None, beams: int = 1) -> None:
         self.cross, self.memory_mask, self.length = cross, memory_mask, 0
         batch, heads, _, d_head = cross[0][0].shape
-        shape = (2 * len(cross), batch * beams, heads, CHUNK, d_head)
-        self._own = torch.empty(shape, dtype=cross[0][0].dtype, device=cross[0][0].device)
+        # positions first, and a hypothesis' keys and values of all layers side by side: reordering moves whole blocks
+        shape = (CHUNK, batch * beams, 2 * len(cross), heads, d_head)
+        self._own = cross[0][0].new_empty(shape)
+        self._spare = torch.empty_like(self._own)
 
     def remember(self, layer: int) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """A function that takes ``layer``'s key and value of the present position, ``(B * K, H, 1, d_head)``.
@@ -32,24 +34,27 @@ class Cache:
         """
 
         def put(key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-            own, end = self._own[2 * layer : 2 * layer + 2], self.length + 1
-            own[0, :, :, self.length], own[1, :, :, self.length] = key[:, :, 0], value[:, :, 0]
-            return own[0, :, :, :end], own[1, :, :, :end]
+            end = self.length + 1
+            self._own[self.length, :, 2 * layer] = key[:, :, 0]
+            self._own[self.length, :, 2 * layer + 1] = value[:, :, 0]
+            keys, values = self._own[:end, :, 2 * layer], self._own[:end, :, 2 * layer + 1]
+            return keys.permute(1, 2, 0, 3), values.permute(1, 2, 0, 3)
 
         return put
 
     def advance(self) -> None:
         """Go on to the next position, once every layer has put in the present one."""
         self.length += 1
-        if self.length == self._own.shape[3]:
-            self._own = torch.cat([self._own, torch.empty_like(self._own)], dim=3)
+        if self.length == len(self._own):
+            self._own = torch.cat([self._own, torch.empty_like(self._own)])
+            self._spare = torch.empty_like(self._own)
 
     def reorder(self, hypotheses: Tensor) -> None:
         """Row ``i`` becomes what row ``hypotheses[i]`` was; rows are ``sentence * K + beam``."""
-        kept = self._own[:, :, :, : self.length].index_select(1, hypotheses)
-        if len(hypotheses) != self._own.shape[1]:
-            self._own = self._own.new_empty((len(self._own), len(hypotheses), *self._own.shape[2:]))
-        self._own[:, :, :, : self.length] = kept
+        if len(hypotheses) != self._spare.shape[1]:
+            self._spare = self._own.new_empty((len(self._own), len(hypotheses), *self._own.shape[2:]))
+        torch.index_select(self._own[: self.length], 1, hypotheses, out=self._spare[: self.length])
+        self._own, self._spare = self._spare, self._own
 
     def keep(self, sentences: Tensor) -> None:
         """Only ``sentences`` stay; their hypotheses are chosen by ``reorder``."""

@@ -75,11 +75,11 @@ def beam_search(
     scores[:, 0] = 0.0
     history = torch.full((batch, beams, 1), bos, device=device)
     for length in range(1, max_length + 1):
-        log_probabilities = model.step(history[:, :, -1], cache).float().log_softmax(-1)
-        vocabulary = log_probabilities.shape[-1]
-        candidates = (scores[:, :, None] + log_probabilities).flatten(1)
+        logits = model.step(history[:, :, -1], cache).float()
+        values, tokens = logits.topk(min(2 * beams, logits.shape[-1]))
+        candidates = (values - logits.logsumexp(-1, keepdim=True) + scores[:, :, None]).flatten(1)
         best, flat = candidates.topk(min(2 * beams, candidates.shape[1]), dim=1)
-        origin, token = flat // vocabulary, flat % vocabulary
+        origin, token = flat // values.shape[-1], tokens.flatten(1).gather(1, flat)
         ends = token == eos
 
         _finish(finished, sentences, history, best, origin, ends, length_penalty(length, alpha))

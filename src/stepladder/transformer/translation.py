@@ -20,7 +20,7 @@ from stepladder.transformer.decoding import beam_search, greedy
 from stepladder.transformer.seq2seq import Seq2Seq
 
 EMBEDDINGS = ("source_embedding", "target_embedding", "output")
-ROWS_BUDGET = 16384  # source tokens times hypotheses decoded together
+ROWS_BUDGET = 8192  # source tokens times hypotheses decoded together
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ class Transformer(Section):
     tie_embeddings: bool = Field(True, description="one matrix for source, target and output")
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="share of probability spread over the vocabulary")
     training: Training = Training(
-        steps=4000,
+        steps=3000,
         batch_size=512,
         learning_rate=5e-3,
         schedule="cosine",

@@ -17,7 +17,7 @@ def params(**transformer: object) -> Params:
     return build({"transformer": small | transformer | {"training": training}, "text": {"vocab_size": 64}})
 
 
-def prepare(folder: Path, languages: tuple[str, ...] = ("xx",), pairs: int = 60) -> Path:
+def prepare(folder: Path, languages: tuple[str, ...] = ("uk",), pairs: int = 60) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)
     words = ["".join(random.choice(list(LETTERS), n)) for n in random.integers(1, 9, pairs)]
@@ -34,5 +34,11 @@ def prepare(folder: Path, languages: tuple[str, ...] = ("xx",), pairs: int = 60)
             np.save(folder / f"{split}_{side}_offsets.npy", np.cumsum([0] + [len(i) for i in ids], dtype=np.int64))
         written = [json.dumps(dict(zip(("source", "target", "language"), p, strict=True))) + "\n" for p in lines]
         (folder / f"{split}.jsonl").write_text("".join(written))
-    (folder / "card.json").write_text(json.dumps({"kind": "text", "source": "test", "content_hash": "abc"}))
+    card = {
+        "kind": "text",
+        "source": "test",
+        "content_hash": "abc",
+        "languages": {"source": "en", "targets": languages},
+    }
+    (folder / "card.json").write_text(json.dumps(card))
     return folder

@@ -66,7 +66,6 @@ def test_unknown_language_is_refused(folder: Path) -> None:
 
 def test_several_languages_need_one_named_and_put_its_tag_first(folder: Path, tmp_path: Path) -> None:
     _, tokenizer, config = load(_export(experiment(params(), prepare(tmp_path / "t", ("de", "fr"))), tmp_path / "m"))
-    config |= {"target_languages": ["de", "fr"]}
     assert encode(tokenizer, config, ["a"], "fr")[0][0] == tokenizer.token_to_id("<2fr>")
     with pytest.raises(UserError, match="say which of de, fr"):
         encode(tokenizer, config, ["a"], None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from stepladder.data.buckets import Buckets, Rows, Sentences, by_length, part
+from stepladder.data.card import read_card
 from stepladder.params import Params, Training
 from stepladder.training.experiment import Batch, Experiment
 from stepladder.training.optim import configure
@@ -84,7 +84,7 @@ def experiment(
 ) -> Experiment:
     """The translation training that ``params`` describes, on text prepared in ``data``; ``timesteps`` is not used."""
     section, training = params.transformer, params.transformer.training
-    tokenizer, card = read_tokenizer(data / "tokenizer.json"), json.loads((data / "card.json").read_text())
+    tokenizer, card = read_tokenizer(data / "tokenizer.json"), read_card(data)
     special = SpecialTokens.of(tokenizer)
     config = {
         "model": {
@@ -99,10 +99,10 @@ def experiment(
             "tie_embeddings": section.tie_embeddings,
             "pad": special.pad,
         },
-        "source_language": params.text.source_language,
-        "target_languages": list(params.text.target_languages),
+        "source_language": card["languages"]["source"],
+        "target_languages": card["languages"]["targets"],
         "max_length": params.text.max_length,
-        "data": {key: card[key] for key in ("source", "content_hash") if key in card},
+        "data": {key: card[key] for key in ("source", "content_hash")},
     }
     task = TranslationTask(config, section.label_smoothing, training)
 

@@ -69,6 +69,16 @@ class TextData(Section):
         "set-aside", description="a bad row stops the preparation, or is set aside and counted"
     )
 
+    @model_validator(mode="after")
+    def _languages_differ(self) -> TextData:
+        named = [self.source_language, *self.target_languages]
+        if len(set(named)) != len(named) or "" in named:
+            raise ValueError(
+                f"text.source_language={self.source_language} and text.target_languages={list(self.target_languages)} name "
+                "a language twice, or none; name different ones"
+            )
+        return self
+
 
 class Training(Section):
     """One training: optimiser, schedule, length."""
@@ -99,6 +109,18 @@ class FeatureNet(Section):
     learning_rate: float = Field(3e-3, gt=0, le=1, description="peak learning rate")
     width: int = Field(32, ge=4, le=512, description="channels of the first level")
     features: int = Field(64, ge=2, le=2048, description="dimension of the features that distances are measured in")
+
+    @property
+    def training(self) -> Training:
+        """The same as a training's section, what is not a parameter filled in."""
+        return Training(
+            steps=self.steps,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            warmup_steps=self.steps // 20,
+            weight_decay=0.01,
+            validate_every=self.steps,
+        )
 
 
 class UNet(Section):

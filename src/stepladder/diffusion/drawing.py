@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -36,9 +37,9 @@ def load(folder: Path) -> tuple[UNet, dict[str, Any]]:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         model = UNet(**config["model"])
         model.load_state_dict(load_file(folder / "model.safetensors"))
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(
-            f"{folder} holds no diffusion model that can be loaded ({str(error).splitlines()[0][:120]}); "
+            f"{folder} holds no diffusion model that can be loaded ({' '.join(str(error).split())[:120]}); "
             "name a folder with model.safetensors and config.json."
         ) from None
     return model.eval(), config

@@ -6,7 +6,6 @@ sqrt(1 - signal) eps``. Ho et al. (2020) for q and its posterior; Salimans and H
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 PREDICTIONS = ("eps", "x0", "v")
@@ -28,18 +27,16 @@ def target(prediction: str, x_0: Tensor, eps: Tensor, signal: Tensor) -> Tensor:
 
 def to_x0(prediction: str, output: Tensor, x_t: Tensor, signal: Tensor | float) -> Tensor:
     """The data that ``output`` implies at ``x_t``."""
-    signal = torch.as_tensor(signal, dtype=x_t.dtype, device=x_t.device)
     if prediction == "eps":
-        return (x_t - (1 - signal).sqrt() * output) / signal.sqrt()
+        return (x_t - (1 - signal) ** 0.5 * output) / signal**0.5
     if prediction == "x0":
         return output
-    return signal.sqrt() * x_t - (1 - signal).sqrt() * output
+    return signal**0.5 * x_t - (1 - signal) ** 0.5 * output
 
 
 def to_eps(x_0: Tensor, x_t: Tensor, signal: Tensor | float) -> Tensor:
     """The noise between ``x_0`` and ``x_t``."""
-    signal = torch.as_tensor(signal, dtype=x_t.dtype, device=x_t.device)
-    return (x_t - signal.sqrt() * x_0) / (1 - signal).sqrt()
+    return (x_t - signal**0.5 * x_0) / (1 - signal) ** 0.5
 
 
 def posterior(beta: float, signal: float, signal_before: float) -> tuple[float, float, float]:

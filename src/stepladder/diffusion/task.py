@@ -89,14 +89,14 @@ def experiment(
     """The training of T = ``timesteps`` that ``params`` describes, on pictures prepared in ``data``.
 
     Raises:
-        UserError: T is missing, the data is smaller than a batch, or the batch does not divide.
+        UserError: T is missing, or the batch does not divide.
     """
     if timesteps is None:
         raise UserError("A diffusion model needs its number of timesteps: --timesteps T.")
     train, test = ImageArrays.open(data, "train"), ImageArrays.open(data, "test")
     section, training = params.diffusion, params.diffusion.training
     size = training.batch_size // training.accumulate
-    if size * training.accumulate != training.batch_size or size < world_size:
+    if size * training.accumulate != training.batch_size or size % world_size:
         raise UserError(
             f"diffusion.training.batch_size={training.batch_size} cannot be divided into accumulate={training.accumulate} "
             f"micro-batches for {world_size} devices; make it a multiple."

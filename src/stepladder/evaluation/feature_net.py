@@ -1,7 +1,8 @@
 """The classifier whose features and verdicts judge pictures: a small convolutional network, a stage of its own.
 
-Where the data has no classes it learns to tell by how many quarter turns a picture was turned (Gidaris et al. 2018): its
-features still describe pictures, and there are no verdicts.
+Where the data has no classes it learns to tell by how many quarter turns a picture was turned (Gidaris et al. 2018; of
+pictures that are not square, whether it was mirrored, turned upside down, or both): its features still describe
+pictures, and there are no verdicts.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from stepladder.data.images import ImageArrays
 from stepladder.data.shuffle import Shuffle
 from stepladder.errors import UserError
-from stepladder.params import FeatureNet, Params, Training
+from stepladder.params import FeatureNet, Params
 from stepladder.training.experiment import Batch, Experiment
 from stepladder.training.optim import configure
 from stepladder.training.randomness import generator
@@ -57,9 +59,9 @@ class Classifier(nn.Module):
 class FeatureNetTask(pl.LightningModule):
     """Cross entropy over classes, of pictures shifted by up to an eighth of their side."""
 
-    def __init__(self, config: dict[str, Any], section: FeatureNet, training: Training, seed: int) -> None:
+    def __init__(self, config: dict[str, Any], section: FeatureNet, seed: int) -> None:
         super().__init__()
-        self.config, self.training_section, self.seed = config, training, seed
+        self.config, self.section, self.seed = config, section, seed
         self.model = Classifier(**config["model"])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -79,21 +81,21 @@ class FeatureNetTask(pl.LightningModule):
         self.log("validation/loss", F.cross_entropy(logits, labels), batch_size=size, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
-        return configure(self.model, self.training_section)
+        return configure(self.model, self.section.training)
 
     def _turned(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         if self.config["classes"]:
             return x, labels
-        turns = torch.arange(len(x), device=x.device) % 4
-        return torch.stack([picture.rot90(int(k), (1, 2)) for picture, k in zip(x, turns, strict=True)]), turns
+        turned = x.clone()
+        for k in range(1, 4):
+            turned[k::4] = _turn(x[k::4], k)
+        return turned, torch.arange(len(x), device=x.device) % 4
 
 
 def experiment(
     params: Params, data: Path, *, rank: int = 0, world_size: int = 1, timesteps: int | None = None
 ) -> Experiment:
     """The feature network's training on pictures prepared in ``data``; ``timesteps`` is not used."""
-    from stepladder.training.worker import training_of
-
     train, test = ImageArrays.open(data, "train"), ImageArrays.open(data, "test")
     section = params.feature_net
     if section.width % 4:
@@ -116,7 +118,7 @@ def experiment(
 
     order = shuffle.all(len(test.labels))
     validation = [_batch(test, order[s : s + 512][rank::world_size]) for s in range(0, len(order), 512)]
-    task = FeatureNetTask(config, section, training_of("feature-net", params), params.seed)
+    task = FeatureNetTask(config, section, params.seed)
     return Experiment(task, micro_batch, [batch for batch in validation if len(batch["labels"])])
 
 
@@ -126,12 +128,19 @@ def load(folder: Path) -> tuple[Classifier, dict[str, Any]]:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         model = Classifier(**config["model"])
         model.load_state_dict(load_file(folder / "model.safetensors"))
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(
-            f"{folder} holds no feature network that can be loaded ({str(error).splitlines()[0][:120]}); "
+            f"{folder} holds no feature network that can be loaded ({' '.join(str(error).split())[:120]}); "
             "make it with `dvc repro feature-net`."
         ) from None
     return model.eval(), config
+
+
+def _turn(x: Tensor, k: int) -> Tensor:
+    """``x`` after the ``k``-th of four motions that keep its shape; those of a square are quarter turns."""
+    if x.shape[2] == x.shape[3]:
+        return x.rot90(k, (2, 3))
+    return x.flip([axis for axis, bit in ((2, 1), (3, 2)) if k & bit])
 
 
 def _shifted(x: Tensor, random: torch.Generator) -> Tensor:

@@ -50,7 +50,7 @@ def _inception(file: str, device: torch.device) -> Callable[[Tensor], Tensor]:
         return torch.jit.load(file, map_location=device).eval()  # type: ignore[no-untyped-call, no-any-return]
     except (RuntimeError, ValueError, OSError) as error:
         raise UserError(
-            f"evaluation.inception_weights={file} cannot be loaded ({str(error).strip().splitlines()[0][:100]}); "
+            f"evaluation.inception_weights={file} cannot be loaded ({' '.join(str(error).split())[:100]}); "
             "name a TorchScript file, or leave it empty to use this data's feature network."
         ) from None
 

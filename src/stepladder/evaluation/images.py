@@ -24,9 +24,10 @@ from stepladder.data.images import ImageArrays
 from stepladder.diffusion.drawing import draw, grid, load
 from stepladder.errors import UserError
 from stepladder.evaluation.features import judge
+from stepladder.evaluation import kernel_distance
 from stepladder.evaluation.frechet import frechet_distance
 from stepladder.evaluation.intervals import basic_bootstrap, proportion, resample
-from stepladder.evaluation.kernel_distance import from_kernels, kernel, kernel_distance
+from stepladder.evaluation.kernel_distance import from_kernels, kernel
 from stepladder.params import Evaluation, Params
 
 Array = npt.NDArray[np.float64]
@@ -51,7 +52,11 @@ def evaluate(
     count = settings.samples
     numbers = np.random.default_rng(params.seed).permutation(len(train.labels))[:count]
     others, _ = see(_scaled(train.images[np.sort(numbers)]))
-    floor = {"frechet": frechet_distance(others, real), "kid": kernel_distance(others, real), "images": len(others)}
+    floor = {
+        "frechet": frechet_distance(others, real),
+        "kid": kernel_distance.kernel_distance(others, real),
+        "images": len(others),
+    }
 
     labels = _labels(test, bool(config["classes"]), count)
     _fresh(out)
@@ -90,9 +95,8 @@ def _distances(features: Array, real: Array, settings: Evaluation, seed: int) ->
     own, held_out, between = kernel(features, features), kernel(real, real), kernel(features, real)
     kid = from_kernels(own, held_out, between)
     resampled = resample(
-        lambda rows: from_kernels(own[np.ix_(rows, rows)], held_out, between[rows]),
-        len(features), min(settings.bootstrap, 100), seed,
-    )  # fmt: skip
+        lambda rows: kernel_distance.resampled(own, held_out, between, rows), len(features), settings.bootstrap, seed
+    )
     kid_low, kid_high = basic_bootstrap(kid, resampled, settings.confidence)
     return {
         "frechet": frechet, "frechet_low": frechet_low, "frechet_high": frechet_high,

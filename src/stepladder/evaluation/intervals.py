@@ -12,11 +12,12 @@ from scipy import stats
 def basic_bootstrap(estimate: float, resampled: npt.NDArray[np.float64], confidence: float) -> tuple[float, float]:
     """The basic (pivotal) interval: ``estimate`` less the quantiles of the resampled error (Davison and Hinkley 1997, 5.6).
 
-    It takes the upward bias of distances, which resampling repeats, back out; where that would go below zero, zero.
+    It takes the upward bias of distances, which resampling repeats, back out; where that would go below zero, zero. The
+    estimate itself is always inside.
     """
     tail = (1 - confidence) / 2
     low, high = np.quantile(resampled, [tail, 1 - tail])
-    return max(2 * estimate - float(high), 0.0), max(2 * estimate - float(low), estimate)
+    return min(max(2 * estimate - float(high), 0.0), estimate), max(2 * estimate - float(low), estimate)
 
 
 def resample(

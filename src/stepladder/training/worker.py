@@ -42,13 +42,8 @@ FAMILIES = {
 
 def training_of(family: str, params: Params) -> Training:
     """The section that says how ``family`` is trained."""
-    if family == "feature-net":
-        f = params.feature_net
-        return Training(
-            steps=f.steps, batch_size=f.batch_size, learning_rate=f.learning_rate, warmup_steps=f.steps // 20,
-            weight_decay=0.01, validate_every=f.steps,
-        )  # fmt: skip
-    return params.diffusion.training if family == "diffusion" else params.transformer.training
+    sections = {"diffusion": params.diffusion, "transformer": params.transformer, "feature-net": params.feature_net}
+    return sections[family].training
 
 
 def train(folder: Path) -> None:

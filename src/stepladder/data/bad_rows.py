@@ -15,7 +15,7 @@ class BadRows:
     """The bad rows of one preparation.
 
     Args:
-        on_bad_row: ``"refuse"`` raises at the first, ``"set-aside"`` keeps count.
+        on_bad_row: ``"refuse"`` or ``"set-aside"``.
         key: the parameter that says so, for the sentence.
     """
 
@@ -24,12 +24,18 @@ class BadRows:
         self.rows: list[dict[str, Any]] = []
 
     def add(self, split: str, row: int, reason: str) -> None:
-        """Report row number ``row`` (from 0) of ``split``; raises ``UserError`` where bad rows are refused."""
-        if self.on_bad_row == "refuse":
-            raise UserError(
-                f"Row {row} of {split}: {reason}; mend the data, or set {self.key}=set-aside to do without."
-            )
+        """Note row number ``row`` (from 0) of ``split``; what ``reason`` says in brackets is not counted apart."""
         self.rows.append({"split": split, "row": row, "reason": reason})
+
+    def settle(self) -> None:
+        """Raise ``UserError`` where bad rows are refused and there are some: the first, and how many more."""
+        if self.on_bad_row == "refuse" and self.rows:
+            first, more = self.rows[0], len(self.rows) - 1
+            others = f" ({more} more bad {'row' if more == 1 else 'rows'})" if more else ""
+            raise UserError(
+                f"Row {first['row']} (counted from 0) of {first['split']}: {first['reason']}{others}; mend the data, "
+                f"or set {self.key}=set-aside to do without."
+            )
 
     def card(self) -> dict[str, Any]:
         """For the card: the count, the count by reason, and the rows."""

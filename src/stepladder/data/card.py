@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
@@ -14,12 +15,13 @@ from typing import Any
 from stepladder.errors import UserError
 
 CARD = "card.json"
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 def read_card(folder: Path) -> dict[str, Any]:
     """The card in ``folder``; ``UserError`` where nothing is prepared."""
     try:
-        return json.loads((folder / CARD).read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+        return json.loads((folder / CARD).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(
             f"{folder} holds no prepared data; run `stepladder prepare {folder.name}`, or `dvc repro`."
@@ -35,7 +37,7 @@ def content_hash(folder: Path) -> str:
     digest = hashlib.sha256()
     for file in sorted(folder.iterdir()):
         if file.name != CARD:
-            digest.update(file.name.encode() + b"\0")
+            digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
             with file.open("rb") as stream:
                 while block := stream.read(1 << 20):
                     digest.update(block)
@@ -43,18 +45,41 @@ def content_hash(folder: Path) -> str:
 
 
 @contextmanager
-def prepared(folder: Path, card: dict[str, Any]) -> Iterator[Path]:
+def prepared(folder: Path, card: dict[str, Any], size: int = 0) -> Iterator[Path]:
     """A temporary folder that takes the place of ``folder`` once the block ends without an error.
 
-    The card, as it then is, gets the ``content_hash`` and is written beside the arrays.
+    The card, as it then is, gets the ``content_hash`` and is written beside the arrays. After an error ``folder`` is as
+    it was before.
+
+    Args:
+        size: bytes that are going to be written, where this is known.
+
+    Raises:
+        UserError: the disk is full, or the place cannot be written to.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-        fresh = Path(temporary) / "new"
-        fresh.mkdir()
-        yield fresh
-        card["content_hash"] = content_hash(fresh)
-        (fresh / CARD).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        if folder.exists():
-            shutil.move(folder, Path(temporary) / "old")
-        shutil.move(fresh, folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder.parent).free
+        if free < size:
+            raise OSError(errno.ENOSPC, f"{size / 2**20:.0f} MiB needed, {free / 2**20:.0f} MiB free")
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
+            fresh, old = Path(temporary) / "new", Path(temporary) / "old"
+            fresh.mkdir()
+            yield fresh
+            card["content_hash"] = content_hash(fresh)
+            (fresh / CARD).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            if folder.exists():
+                folder.rename(old)
+            try:
+                fresh.rename(folder)
+            except OSError:
+                if old.exists():
+                    old.rename(folder)
+                raise
+    except OSError as error:
+        if error.errno in UNWRITABLE:
+            raise UserError(
+                f"The prepared data cannot be written to {folder} ({error.strerror}); make room, or let it be written to. "
+                "What was there before is unchanged."
+            ) from None
+        raise

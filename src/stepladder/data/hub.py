@@ -9,46 +9,96 @@ from typing import Any
 from stepladder.errors import UserError
 
 MIRROR = "STEPLADDER_MIRROR"
+SECONDS = 10.0  # for the hub's first answer
 
 
 def load(name: str, config: str = "") -> Any:
     """The splits of data set ``name`` as a ``datasets.DatasetDict``.
 
     Where the environment's ``STEPLADDER_MIRROR`` names a folder, ``owner/name`` is looked up there as ``owner/name``, then
-    as ``name``; where it does not, on the hub.
+    as ``name``, and nothing is asked of a network; where it does not, on the hub.
 
     Raises:
         UserError: there is no such data set or configuration, or neither mirror nor hub can be read.
     """
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    path = _mirrored(name)
-    if path != name:
-        os.environ["HF_HUB_OFFLINE"] = "1"
+    folder = _mirrored(name)
+    _quiet()
+    if folder is None:
+        _on_hub(name)
     import datasets
 
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
     try:
-        return datasets.load_dataset(path, config or None)
+        return datasets.load_dataset(str(folder or name), config or None)
     except Exception as error:
-        where = f"the mirror folder {path}" if path != name else "the hub"
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         shown = f"{name} (configuration {config})" if config else name
+        where = f"{MIRROR}={os.environ[MIRROR]}" if folder else "the hub"
+        raise UserError(f"Data set {shown} cannot be read from {where}: {_reason(error)}.") from None
+
+
+def licence(name: str) -> str:
+    """The licence that the data set's own card states, or ``"not stated"``."""
+    folder = _mirrored(name)
+    _quiet()
+    import huggingface_hub
+
+    try:
+        card = huggingface_hub.DatasetCard.load(folder / "README.md" if folder else name)
+    except Exception:
+        return "not stated"
+    stated = card.data.to_dict().get("license") or "not stated"
+    return stated if isinstance(stated, str) else ", ".join(map(str, stated))
+
+
+def _mirrored(name: str) -> Path | None:
+    if name.startswith((".", "~", "/")) or name.count("/") > 1:
+        raise UserError(f"There is no file or folder {name}.")
+    mirror = os.environ.get(MIRROR)
+    if not mirror:
+        return None
+    if not Path(mirror).is_dir():
+        raise UserError(f"{MIRROR}={mirror} is not a folder; name one that holds data set repositories, or unset it.")
+    for candidate in (Path(mirror) / name, Path(mirror) / name.split("/")[-1]):
+        if candidate.is_dir():
+            return candidate
+    there = ", ".join(sorted(p.name for p in Path(mirror).iterdir() if p.is_dir()))
+    raise UserError(f"Data set {name} is not in {MIRROR}={mirror}, which has: {there or 'nothing'}.")
+
+
+def _on_hub(name: str) -> None:
+    """Ask the hub once whether there is ``name``: ``datasets`` itself tries again and again for half a minute."""
+    if os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on"):
+        return
+    import huggingface_hub
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+
+    try:
+        huggingface_hub.HfApi().dataset_info(name, timeout=SECONDS)
+    except (RepositoryNotFoundError, HFValidationError):
         raise UserError(
-            f"Data set {shown} cannot be loaded from {where} ({reason}); give digits, names, a hub data set's full name, "
-            f"a file or a folder; without a network, name a folder of downloaded data sets in {MIRROR}."
+            f"There is no file, folder or public hub data set {name!r}; give its full name, such as "
+            "zalando-datasets/fashion_mnist (for a private one set HF_TOKEN)."
+        ) from None
+    except Exception as error:
+        raise UserError(
+            f"The hub cannot be reached for data set {name} ({_reason(error)}); without a network, name a folder of "
+            f"downloaded data set repositories in {MIRROR}, or set HF_HUB_OFFLINE=1 to use what was downloaded before."
         ) from None
 
 
-def _mirrored(name: str) -> str:
-    folder = os.environ.get(MIRROR)
-    if not folder:
-        return name
-    if not Path(folder).is_dir():
-        raise UserError(f"{MIRROR}={folder} is not a folder; name one that holds data set repositories, or unset it.")
-    for candidate in (Path(folder) / name, Path(folder) / name.split("/")[-1]):
-        if candidate.is_dir():
-            return str(candidate)
-    there = ", ".join(sorted(p.name for p in Path(folder).iterdir() if p.is_dir()))
-    raise UserError(f"Data set {name} is not in {MIRROR}={folder}, which has: {there or 'nothing'}.")
+def _quiet() -> None:
+    for variable in (
+        "HF_HUB_DISABLE_TELEMETRY",
+        "HF_HUB_DISABLE_PROGRESS_BARS",
+        "HF_HUB_DISABLE_IMPLICIT_TOKEN_WARNING",
+    ):
+        os.environ.setdefault(variable, "1")
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause in one line: ``datasets`` wraps what went wrong in generalities."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines()
+    return (lines[0][:300] if lines else type(error).__name__).rstrip(". ")

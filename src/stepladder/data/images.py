@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from stepladder.data import pictures
 from stepladder.data.bad_rows import BadRows
 from stepladder.data.card import prepared, read_card
-from stepladder.data.pictures import Pictures
+from stepladder.data.pictures import Pictures, PictureSource
 from stepladder.errors import UserError
 from stepladder.params import ImageData, Params
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-KNOWN_MODES = {"1": "L", "L": "L", "LA": "L", "P": "RGB", "RGB": "RGB", "YCbCr": "RGB", "CMYK": "RGB", "RGBA": "RGBA"}
+EIGHT_BITS = {"1": "L", "L": "L", "LA": "RGBA", "PA": "RGBA", "P": "RGB", "RGB": "RGB", "RGBA": "RGBA"} | {
+    mode: "RGB" for mode in ("YCbCr", "CMYK", "LAB", "HSV")
+}
 FEWEST_HELD_OUT = 10
+
+Kind = tuple[str, int, int]  # mode, width, height
 
 
 @dataclass(frozen=True)
@@ -55,18 +58,18 @@ def prepare(params: Params, folder: Path) -> dict[str, Any]:
     images = params.images
     bad = BadRows(images.on_bad_row, "images.on_bad_row")
     source = pictures.read(images)
-    if "train" not in source.splits:
-        raise UserError(f"{images.source} has no split named train; it has {', '.join(source.splits)}.")
-    splits = {name: source.splits[name] for name in ("train", "test") if name in source.splits}
-    convert, shape, good = _inspect(splits, images, bad)
-    rows = _split(splits, good, images, params.seed)
+    kind, good = _inspect(source, images, bad)
+    bad.settle()
+    rows = _split(source.splits, good, images, params.seed)
     batch = max(params.diffusion.training.batch_size, params.feature_net.batch_size)
-    for name, least in (("train", batch), ("test", FEWEST_HELD_OUT)):
+    for name, least, why in (("train", batch, "a batch"), ("test", FEWEST_HELD_OUT, "to judge by")):
         if len(rows[name][1]) < least:
             raise UserError(
-                f"The {name} split has {len(rows[name][1])} pictures and needs at least {least}"
-                f"{' (a batch)' if name == 'train' else ''}; give more pictures, or a smaller batch."
+                f"The {name} split has {len(rows[name][1])} pictures and needs at least {least} ({why}); give more "
+                "pictures, or a smaller diffusion.training.batch_size and feature_net.batch_size."
             )
+    mode, width, height = kind
+    shape = (next(channels for channels, known in MODES.items() if known == mode), height, width)
     card: dict[str, Any] = {
         "kind": "images",
         "name": source.name,
@@ -77,72 +80,77 @@ def prepare(params: Params, folder: Path) -> dict[str, Any]:
         "classes": source.classes,
         "set_aside": bad.card(),
     }
-    with prepared(folder, card) as fresh:
+    with prepared(folder, card, sum(card["counts"].values()) * math.prod(shape)) as fresh:
         for name, (split, numbers) in rows.items():
             array = np.lib.format.open_memmap(
                 fresh / f"{name}_images.npy", mode="w+", dtype=np.uint8, shape=(len(numbers), *shape)
             )
             for i, number in enumerate(numbers):
-                array[i] = convert(split.open(number))
+                array[i] = _array(_decoded(split, number), kind)
             array.flush()
-            labels = np.asarray(split.labels, dtype=np.int64)[numbers]
-            np.save(fresh / f"{name}_labels.npy", labels)
+            np.save(fresh / f"{name}_labels.npy", np.asarray(split.labels, dtype=np.int64)[numbers])
             if name == "train":
                 card["mean"], card["std"] = _statistics(array)
             del array
     return card
 
 
-def _inspect(
-    splits: dict[str, Pictures], images: ImageData, bad: BadRows
-) -> tuple[Callable[[Image.Image], npt.NDArray[np.uint8]], tuple[int, int, int], dict[str, list[int]]]:
-    """How to convert a picture, the shape it gets, and the rows of each split that can be."""
-    kinds: dict[str, list[tuple[str, int, int] | None]] = {}
-    for name, split in splits.items():
-        kinds[name] = []
+def _inspect(source: PictureSource, images: ImageData, bad: BadRows) -> tuple[Kind, dict[str, list[int]]]:
+    """The form that most pictures have or are brought to, and the rows of each split that have it; others are bad."""
+    kinds: dict[str, list[Kind | None]] = {}
+    for name, split in source.splits.items():
+        kinds[name] = [None] * split.count
         for row in range(split.count):
+            if source.classes and not 0 <= split.labels[row] < len(source.classes):
+                bad.add(name, row, "no class")
+                continue
             try:
-                kinds[name].append(_kind(split.open(row), images))
+                kinds[name][row] = _kind(_decoded(split, row), images)
             except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-                bad.add(name, row, f"undecodable picture ({str(error)[:80]})")
-                kinds[name].append(None)
+                bad.add(name, row, f"undecodable picture ({split.where(row) or _reason(error)})")
     counted = Counter(kind for rows in kinds.values() for kind in rows if kind)
     if not counted:
         raise UserError(f"images.source={images.source} has no picture that can be decoded.")
-    usual = counted.most_common(1)[0][0]
-    if len(counted) > 1 and images.on_bad_row == "refuse":
-        name, row, kind = next((n, r, k) for n, ks in kinds.items() for r, k in enumerate(ks) if k and k != usual)
-        raise UserError(
-            f"Row {row} of {name}: mixed sizes: {_shown(kind)} where most pictures are {_shown(usual)} "
-            f"({sum(counted.values()) - counted[usual]} such rows); set images.size and images.channels to bring them to one "
-            "form, or images.on_bad_row=set-aside to do without."
-        )
-    good: dict[str, list[int]] = {}
+    usual = max(counted, key=lambda kind: (counted[kind], kind))
     for name, rows in kinds.items():
-        good[name] = [row for row, kind in enumerate(rows) if kind == usual]
         for row, kind in enumerate(rows):
             if kind and kind != usual:
-                bad.add(name, row, f"mixed sizes ({_shown(kind)} where most are {_shown(usual)})")
-    mode, width, height = usual
-    channels = {m: c for c, m in MODES.items()}[mode]
-    return partial(_array, mode=mode, size=images.size), (channels, height, width), good
+                file = source.splits[name].where(row)
+                bad.add(
+                    name,
+                    row,
+                    f"mixed sizes ({file + ' is ' if file else ''}{_shown(kind)} where {counted[usual]} pictures are "
+                    f"{_shown(usual)}; images.size and images.channels bring all to one form)",
+                )
+    return usual, {name: [row for row, kind in enumerate(rows) if kind == usual] for name, rows in kinds.items()}
 
 
-def _kind(picture: Image.Image, images: ImageData) -> tuple[str, int, int]:
-    """Mode, width and height that ``picture`` is brought to; decodes it, so that a damaged one is noticed."""
+def _decoded(split: Pictures, row: int) -> Image.Image:
+    """Picture ``row``, decoded, so that a damaged one is noticed, and upright."""
+    picture = split.open(row)
     picture.load()
-    if picture.mode not in KNOWN_MODES:
+    ImageOps.exif_transpose(picture, in_place=True)
+    return picture
+
+
+def _kind(picture: Image.Image, images: ImageData) -> Kind:
+    """The form that ``picture`` is brought to."""
+    if picture.mode not in EIGHT_BITS:
         raise ValueError(f"pixels of mode {picture.mode}, not of 8 bits")
-    mode = MODES[images.channels] if images.channels else KNOWN_MODES[picture.mode]
+    as_it_is = "RGBA" if "transparency" in picture.info else EIGHT_BITS[picture.mode]
     width, height = (images.size, images.size) if images.size else picture.size
-    return mode, width, height
+    return MODES[images.channels] if images.channels else as_it_is, width, height
 
 
-def _array(picture: Image.Image, *, mode: str, size: int) -> npt.NDArray[np.uint8]:
-    """``(C, H, W)``; with ``size``, scaled to cover a square of that side and cropped around the centre."""
+def _array(picture: Image.Image, kind: Kind) -> npt.NDArray[np.uint8]:
+    """``(C, H, W)``: scaled to cover that size and cropped around the centre; what is transparent shows white."""
+    mode, width, height = kind
+    if mode != "RGBA" and ("transparency" in picture.info or EIGHT_BITS[picture.mode] == "RGBA"):
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     picture = picture.convert(mode)
-    if size and picture.size != (size, size):
-        picture = ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)
+    if picture.size != (width, height):
+        picture = ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
     array = np.asarray(picture, dtype=np.uint8)
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
 
@@ -151,32 +159,44 @@ def _split(
     splits: dict[str, Pictures], good: dict[str, list[int]], images: ImageData, seed: int
 ) -> dict[str, tuple[Pictures, list[int]]]:
     """Row numbers of train and test; where there is no test, a share of each class is held out."""
-    train, numbers = splits["train"], good["train"]
-    order = np.random.default_rng(seed).permutation(numbers).tolist()
+    train = splits["train"]
+    order = np.random.default_rng(seed).permutation(good["train"]).tolist()
     if "test" in splits:
         test, held = splits["test"], good["test"]
     else:
-        labels = np.asarray(train.labels)
-        test, held = train, []
-        for label in np.unique(labels[numbers]):
-            of_class = [row for row in order if labels[row] == label]
-            held += of_class[: max(1, round(len(of_class) * images.held_out))]
+        by_class: dict[int, list[int]] = {}
+        for row in order:
+            by_class.setdefault(train.labels[row], []).append(row)
+        test = train
+        held = []
+        for rows in by_class.values():
+            share = max(1, round(len(rows) * images.held_out))
+            held += rows[: min(share, len(rows) - 1)]  # a class's only picture is for training
+        held.sort()
         chosen = set(held)
         order = [row for row in order if row not in chosen]
-        held.sort()
-    kept = sorted(order[: images.limit] if images.limit else order)
-    return {"train": (train, kept), "test": (test, held)}
+    return {"train": (train, sorted(order[: images.limit or None])), "test": (test, held)}
 
 
 def _statistics(images: npt.NDArray[np.uint8]) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel, of pixels scaled to [-1, 1]."""
-    total = np.zeros((2, images.shape[1]))
-    for start in range(0, len(images), 4096):
-        x = images[start : start + 4096].astype(np.float64) / 127.5 - 1
-        total += [x.sum((0, 2, 3)), (x * x).sum((0, 2, 3))]
-    mean, square = total / (images.size / images.shape[1])
-    return [round(m, 6) for m in mean], [round(s, 6) for s in np.sqrt(square - mean**2)]
+    """Mean and standard deviation of each channel, of pixels scaled to [-1, 1]; exact, by counting."""
+    counts = np.zeros((images.shape[1], 256), dtype=np.int64)
+    step = max(1, (1 << 24) // math.prod(images.shape[1:]))
+    for start in range(0, len(images), step):
+        for channel, count in enumerate(counts):
+            count += np.bincount(images[start : start + step, channel].ravel(), minlength=256)
+    x = np.arange(256) / 127.5 - 1
+    share = counts / counts.sum(1, keepdims=True)
+    mean = share @ x
+    std = np.sqrt(share @ (x * x) - mean**2)
+    return [round(float(m), 6) for m in mean], [round(float(s), 6) for s in std]
 
 
-def _shown(kind: tuple[str, int, int]) -> str:
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "of no known format"
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__)[:80]
+
+
+def _shown(kind: Kind) -> str:
     return f"{kind[1]}x{kind[2]} {kind[0]}"

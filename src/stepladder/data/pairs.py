@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stepladder.data import hub, names
 from stepladder.data.bad_rows import BadRows
 from stepladder.errors import UserError
 from stepladder.params import TextData
+
+SPLITS = {"train": "train", "test": "test", "validation": "validation", "valid": "validation"} | {
+    short: "validation" for short in ("val", "dev")
+}
 
 
 @dataclass(frozen=True)
@@ -58,27 +62,38 @@ def _names(text: TextData) -> PairSource:
 
 
 def _hub(text: TextData, bad: BadRows) -> PairSource:
+    """A column for each language, or one column ``translation`` of texts by language."""
     data = hub.load(text.source, text.config)
-    wanted = (text.source_language, *text.target_languages)
     splits: dict[str, list[Pair]] = {}
     for split, rows in data.items():
-        missing = [column for column in wanted if column not in rows.column_names]
-        if missing:
-            raise UserError(
-                f"Data set {text.source} has no column {', '.join(missing)}; its columns are "
-                f"{', '.join(rows.column_names)}: set text.source_language and text.target_languages to two of them."
-            )
-        name = {"val": "validation", "dev": "validation"}.get(split, split)
-        sources = rows[text.source_language]
+        name = SPLITS.get(split, "")
+        if not name:
+            continue
+        sides = {language: _column(rows, language, text) for language in (text.source_language, *text.target_languages)}
         splits[name] = []
         for language in text.target_languages:
-            for row, (source, target) in enumerate(zip(sources, rows[language], strict=True)):
-                if isinstance(source, str) and isinstance(target, str):
-                    splits[name].append(Pair(source, target, language, row))
+            for row, pair in enumerate(zip(sides[text.source_language], sides[language], strict=True)):
+                if all(isinstance(side, str) for side in pair):
+                    splits[name].append(Pair(*pair, language, row))
                 else:
-                    bad.add(name, row, "not a pair of texts")
-    licence = next(iter(data.values())).info.license or "not stated"
-    return PairSource(text.source.split("/")[-1], f"Hugging Face data set {text.source}", licence, splits)
+                    bad.add(name, row, f"not a pair of texts (in {text.source_language} and {language})")
+    if "train" not in splits:
+        raise UserError(f"text.source={text.source} has no split named train; it has {', '.join(data)}.")
+    origin = f"Hugging Face data set {text.source}"
+    return PairSource(text.source.split("/")[-1], origin, hub.licence(text.source), splits)
+
+
+def _column(rows: Any, language: str, text: TextData) -> list[Any]:
+    if language in rows.column_names:
+        return list(rows[language])
+    nested = rows.features.get("translation")
+    languages = list(getattr(nested, "languages", None) or (nested if isinstance(nested, dict) else []))
+    if language in languages:
+        return [(cell or {}).get(language) for cell in rows["translation"]]
+    raise UserError(
+        f"Data set {text.source} has no column {language}; it has {', '.join(languages or rows.column_names)}: name two of "
+        "them in text.source_language and text.target_languages."
+    )
 
 
 def _file(path: Path, text: TextData, bad: BadRows) -> PairSource:
@@ -91,28 +106,33 @@ def _file(path: Path, text: TextData, bad: BadRows) -> PairSource:
 
 
 def _lines(path: Path, bad: BadRows) -> Iterator[tuple[int, str]]:
+    """Row numbers and lines of text; a byte order mark at the beginning is no part of it."""
     with path.open("rb") as file:
         for row, line in enumerate(file):
             try:
-                yield row, line.decode("utf-8").rstrip("\r\n")
-            except UnicodeDecodeError:
-                bad.add("train", row, "not UTF-8")
+                text = line.decode("utf-8" if row else "utf-8-sig").rstrip("\r\n")
+            except UnicodeDecodeError as error:
+                bad.add("train", row, f"not UTF-8 (byte {error.start} of the line)")
+                continue
+            if text.strip():
+                yield row, text
+            else:
+                bad.add("train", row, "empty line")
 
 
 def _tsv(path: Path, text: TextData, bad: BadRows) -> Iterator[Pair]:
-    """Tab-separated: a header naming the languages, or source and target in this order."""
-    columns = [text.source_language, *text.target_languages]
+    """Tab-separated: a header naming the languages, or source and target in this order. Quotes are text."""
+    columns = wanted = [text.source_language, *text.target_languages]
     for row, line in _lines(path, bad):
-        cells = next(csv.reader([line], delimiter="\t", quoting=csv.QUOTE_NONE), [])
-        if row == 0 and set(columns) <= set(cells):
-            columns = cells
-            continue
-        if len(cells) != len(columns):
+        cells = line.split("\t")
+        if row == 0 and set(wanted) <= {cell.strip() for cell in cells}:
+            columns = [cell.strip() for cell in cells]
+        elif len(cells) != len(columns):
             bad.add("train", row, f"mismatched columns ({len(cells)} where {len(columns)} are expected)")
-            continue
-        by_name = dict(zip(columns, cells, strict=True))
-        for language in text.target_languages:
-            yield Pair(by_name[text.source_language], by_name[language], language, row)
+        else:
+            sides = dict(zip(columns, cells, strict=True))
+            for language in text.target_languages:
+                yield Pair(sides[text.source_language], sides[language], language, row)
 
 
 def _jsonl(path: Path, text: TextData, bad: BadRows) -> Iterator[Pair]:
@@ -120,12 +140,13 @@ def _jsonl(path: Path, text: TextData, bad: BadRows) -> Iterator[Pair]:
     for row, line in _lines(path, bad):
         try:
             content = json.loads(line)
-        except json.JSONDecodeError:
-            bad.add("train", row, "not JSON")
+        except (ValueError, RecursionError) as error:
+            bad.add("train", row, f"not JSON ({str(error)[:80]})")
             continue
+        sides = content if isinstance(content, dict) else {}
         for language in text.target_languages:
-            sides = [content.get(key) for key in (text.source_language, language)] if isinstance(content, dict) else []
-            if len(sides) == 2 and all(isinstance(side, str) for side in sides):
-                yield Pair(sides[0], sides[1], language, row)
+            pair = sides.get(text.source_language), sides.get(language)
+            if isinstance(pair[0], str) and isinstance(pair[1], str):
+                yield Pair(pair[0], pair[1], language, row)
             else:
                 bad.add("train", row, f"mismatched columns (no texts {text.source_language} and {language})")

@@ -15,7 +15,8 @@ from stepladder.data import hub
 from stepladder.errors import UserError
 from stepladder.params import ImageData
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+SPLITS = {"train": "train", "test": "test", "validation": "validation", "valid": "validation", "val": "validation"}
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,15 @@ class Pictures:
 
     Attributes:
         count: pictures.
-        open: the i-th picture; raises ``OSError`` or ``ValueError`` where it cannot be decoded.
-        labels: class numbers, ``(count,)``; -1 where there are no classes.
+        open: the i-th picture; raises ``OSError``, ``SyntaxError`` or ``ValueError`` where it cannot be decoded.
+        labels: class numbers, ``(count,)``; -1 where there is no class.
+        where: the i-th picture's file, where it is one.
     """
 
     count: int
     open: Callable[[int], Image.Image]
     labels: Sequence[int]
+    where: Callable[[int], str] = lambda i: ""
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,20 @@ class PictureSource:
 
 
 def read(images: ImageData) -> PictureSource:
-    """The pictures that ``images.source`` names."""
+    """The pictures that ``images.source`` names; raises ``UserError`` where it names none."""
     if images.source == "digits":
-        return _digits()
-    if Path(images.source).is_dir():
-        return _folder(Path(images.source))
-    return _hub(images)
+        source = _digits()
+    elif Path(images.source).is_dir():
+        source = _folder(Path(images.source))
+    else:
+        source = _hub(images)
+    splits = {SPLITS.get(name, name): split for name, split in source.splits.items()}
+    if "train" not in splits:
+        raise UserError(f"images.source={images.source} has no split named train; it has {', '.join(source.splits)}.")
+    if "test" not in splits and "validation" in splits:
+        splits["test"] = splits["validation"]
+    wanted = {name: split for name, split in splits.items() if name in ("train", "test")}
+    return PictureSource(source.name, source.origin, source.licence, source.classes, wanted)
 
 
 def _digits() -> PictureSource:
@@ -66,19 +77,47 @@ def _digits() -> PictureSource:
 
 
 def _folder(folder: Path) -> PictureSource:
-    """One subfolder a class; or pictures side by side, and no classes."""
-    classes = sorted(f.name for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
-    homes = [folder / name for name in classes] or [folder]
-    files = [
-        (file, label if classes else -1)
-        for label, home in enumerate(homes)
-        for file in sorted(home.rglob("*"))
-        if file.suffix.lower() in SUFFIXES
-    ]
-    if not files:
-        raise UserError(f"images.source={folder} holds no pictures ({', '.join(sorted(SUFFIXES))}).")
-    pictures = Pictures(len(files), lambda i: Image.open(files[i][0]), [label for _, label in files])
-    return PictureSource(folder.resolve().name, f"folder {folder.name}", "the user's own", classes, {"train": pictures})
+    """One subfolder a class, or pictures side by side and no classes; or such a folder for each of train and test."""
+    parts = {p.name: p for p in _visible(folder) if p.is_dir()}
+    homes = parts if "train" in parts and set(parts) <= set(SPLITS) else {"train": folder}
+    classes = sorted({p.name for home in homes.values() for p in _visible(home) if p.is_dir()})
+    splits = {name: _files(home, classes) for name, home in homes.items()}
+    empty = set(range(len(classes))) - set(splits["train"].labels)
+    if empty:
+        raise UserError(
+            f"{classes[min(empty)]} in {folder} is taken for a class and has no training pictures; remove it."
+        )
+    return PictureSource(folder.resolve().name, f"folder {folder.resolve().name}", "the user's own", classes, splits)
+
+
+def _files(folder: Path, classes: list[str]) -> Pictures:
+    """All files of ``folder``, a row each, also those that turn out to be no pictures."""
+    if classes:
+        beside = [p.name for p in _visible(folder) if p.is_file()]
+        if beside:
+            raise UserError(
+                f"Folder {folder} holds folders, which are taken for classes, and files beside them ({beside[0]}); "
+                "put every picture in the folder of its class."
+            )
+        found = [(file, i) for i, name in enumerate(classes) for file in _deep(folder / name)]
+    else:
+        found = [(file, -1) for file in _deep(folder)]
+    if not found:
+        raise UserError(f"Folder {folder} holds no files; images.source must name a folder of pictures.")
+    return Pictures(
+        len(found),
+        lambda i: Image.open(found[i][0], formats=FORMATS),
+        [label for _, label in found],
+        lambda i: str(found[i][0].relative_to(folder)),
+    )
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []
+
+
+def _deep(folder: Path) -> list[Path]:
+    return [file for p in _visible(folder) for file in (_deep(p) if p.is_dir() else [p])]
 
 
 def _hub(images: ImageData) -> PictureSource:
@@ -86,51 +125,51 @@ def _hub(images: ImageData) -> PictureSource:
 
     data = hub.load(images.source, images.config)
     columns = next(iter(data.values())).features
-    picture = images.image_column or _only(
-        [name for name, kind in columns.items() if isinstance(kind, datasets.Image)], "picture", images, "image_column"
-    )
-    label = images.label_column or next(
-        (name for name, kind in columns.items() if isinstance(kind, datasets.ClassLabel)), ""
-    )
-    for name, key in ((picture, "image_column"), (label, "label_column")):
+    for name, key in ((images.image_column, "image_column"), (images.label_column, "label_column")):
         if name and name not in columns:
             raise UserError(f"images.{key}={name}: {images.source} has the columns {', '.join(columns)}.")
-    classes = _classes(data, columns, label)
+    picture = images.image_column or _only(columns, datasets.Image, "picture", images, "image_column")
+    if not isinstance(columns[picture], datasets.Image):
+        raise UserError(f"images.image_column={picture} of {images.source} holds no pictures but {columns[picture]}.")
+    label = images.label_column
+    if not label and any(isinstance(kind, datasets.ClassLabel) for kind in columns.values()):
+        label = _only(columns, datasets.ClassLabel, "class", images, "label_column")
+    classes = _classes(data, columns[label], label) if label else []
     number = {name: i for i, name in enumerate(classes)}
     splits = {}
     for split, rows in data.items():
-        raw = rows.cast_column(picture, datasets.Image(decode=False))
-        labels = rows[label] if label else [-1] * len(rows)
-        if label and not isinstance(columns[label], datasets.ClassLabel):
-            labels = [number[str(value)] for value in labels]
-        splits[split] = Pictures(len(rows), lambda i, raw=raw: _decode(raw[i][picture]), labels)  # type: ignore[misc]
-    if "test" not in splits and "validation" in splits:
-        splits["test"] = splits["validation"]
-    licence = next(iter(data.values())).info.license or "not stated"
-    return PictureSource(
-        images.source.split("/")[-1], f"Hugging Face data set {images.source}", licence, classes, splits
-    )
+        raw = rows.select_columns([picture]).cast_column(picture, datasets.Image(decode=False))
+        labels = list(rows[label]) if label else [-1] * len(rows)
+        if label and isinstance(columns[label], datasets.ClassLabel):
+            labels = [-1 if value is None else value for value in labels]
+        elif label:
+            labels = [-1 if value is None else number[str(value)] for value in labels]
+        splits[split] = Pictures(len(rows), lambda i, raw=raw: _open(raw[i][picture]), labels)  # type: ignore[misc]
+    origin = f"Hugging Face data set {images.source}"
+    return PictureSource(images.source.split("/")[-1], origin, hub.licence(images.source), classes, splits)
 
 
-def _classes(data: Any, columns: Any, label: str) -> list[str]:
-    if not label:
-        return []
-    named = getattr(columns[label], "names", None)
-    if named:
-        return list(named)
-    return sorted({str(value) for rows in data.values() for value in rows.unique(label)})
+def _classes(data: Any, column: Any, label: str) -> list[str]:
+    """Names of the classes: the column's own, or its values in order."""
+    if getattr(column, "names", None):
+        return list(column.names)
+    values = {value for rows in data.values() for value in rows.unique(label) if value is not None}
+    if not all(isinstance(value, (str, int)) for value in values):
+        raise UserError(f"images.label_column={label} holds {column}, not classes; name a column of names or numbers.")
+    return [str(value) for value in sorted(values)]
 
 
-def _only(names: list[str], what: str, images: ImageData, key: str) -> str:
+def _only(columns: Any, kind: type, what: str, images: ImageData, key: str) -> str:
+    names: list[str] = [name for name, column in columns.items() if isinstance(column, kind)]
     if len(names) != 1:
         raise UserError(
-            f"Data set {images.source} has {len(names)} {what} columns ({', '.join(names) or 'none'}); "
-            f"name the one to use in images.{key}."
+            f"Data set {images.source} has {len(names)} {what} columns ({', '.join(names) or 'none'}) among "
+            f"{', '.join(columns)}; name the one to use in images.{key}."
         )
     return names[0]
 
 
-def _decode(cell: Any) -> Image.Image:
+def _open(cell: Any) -> Image.Image:
     if cell is None:
         raise ValueError("no picture")
-    return Image.open(io.BytesIO(cell["bytes"]) if cell.get("bytes") else cell["path"])
+    return Image.open(io.BytesIO(cell["bytes"]) if cell.get("bytes") else cell["path"], formats=FORMATS)

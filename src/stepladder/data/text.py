@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import unicodedata
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from stepladder.data import pairs
 from stepladder.data.bad_rows import BadRows
@@ -18,7 +21,7 @@ from stepladder.data.tokenizer import tag, train
 from stepladder.errors import UserError
 from stepladder.params import Params, TextData
 
-FEWEST = {"train": 64, "validation": 8, "test": 8}
+FEWEST_HELD_OUT = 8
 
 
 def prepare(params: Params, folder: Path) -> dict[str, Any]:
@@ -34,13 +37,17 @@ def prepare(params: Params, folder: Path) -> dict[str, Any]:
     text = params.text
     bad = BadRows(text.on_bad_row, "text.on_bad_row")
     found = pairs.read(text, bad)
-    splits = {name: _clean(rows, name, bad) for name, rows in found.splits.items()}
-    splits = _split(splits, text, params.seed)
-    _enough(splits)
+    splits = _split({name: _clean(rows, name, bad) for name, rows in found.splits.items()}, text, params.seed)
+    bad.settle()
     tags = [tag(language) for language in text.target_languages] if len(text.target_languages) > 1 else []
     both_sides = (side for pair in splits["train"] for side in (pair.source, pair.target))
     tokenizer = train(both_sides, text.tokenizer, text.vocab_size, tags)
+    encoded = {name: _encode(rows, name, tokenizer, text, bad) for name, rows in splits.items()}
+    bad.settle()
+    _enough(encoded, params)
 
+    trained_on = {row.pair.source for row in encoded["train"]}
+    vocab_size = tokenizer.get_vocab_size()
     card: dict[str, Any] = {
         "kind": "text",
         "name": found.name,
@@ -48,36 +55,41 @@ def prepare(params: Params, folder: Path) -> dict[str, Any]:
         "licence": found.licence,
         "languages": {"source": text.source_language, "targets": list(text.target_languages)},
         "tokenizer": text.tokenizer,
-        "vocab_size": tokenizer.get_vocab_size(),
-        "counts": {},
-        "tokens_per_sentence": {},
+        "vocab_size": vocab_size,
+        "counts": {name: len(rows) for name, rows in encoded.items()},
+        "tokens_per_sentence": {
+            name: {"mean": round(sum(lengths) / len(lengths), 3), "longest": max(lengths)}
+            for name, rows in encoded.items()
+            for lengths in [[len(row.target) for row in rows]]
+        },
+        # a published split may repeat training sentences; one made here never does
+        "seen_in_training": {
+            name: sum(row.pair.source in trained_on for row in encoded[name]) for name in ("validation", "test")
+        },
+        "set_aside": bad.card(),
     }
     with prepared(folder, card) as fresh:
-        tokenizer.save(str(fresh / "tokenizer.json"))
-        for name in ("train", "validation", "test"):
-            rows = splits[name]
-            prefixes = [tag(pair.language) if tags else "" for pair in rows]
-            sides = {
-                side: [e.ids for e in tokenizer.encode_batch(texts, add_special_tokens=False)]
-                for side, texts in (("source", [p.source for p in rows]), ("target", [p.target for p in rows]))
-            }
-            if tags:
-                ids = [tokenizer.token_to_id(prefix) for prefix in prefixes]
-                sides["source"] = [[i, *tokens] for i, tokens in zip(ids, sides["source"], strict=True)]
-            kept = [i for i in range(len(rows)) if _fits(rows[i], name, [len(s[i]) for s in sides.values()], text, bad)]
-            for side, sentences in sides.items():
-                _save(fresh / f"{name}_{side}", [sentences[i] for i in kept], card["vocab_size"])
-            card["counts"][name] = len(kept)
-            lengths = [len(sides["target"][i]) for i in kept]
-            card["tokens_per_sentence"][name] = {"mean": round(float(np.mean(lengths)), 3), "longest": max(lengths)}
+        (fresh / "tokenizer.json").write_text(tokenizer.to_str(pretty=True) + "\n", encoding="utf-8")
+        for name, rows in encoded.items():
+            _save(fresh / f"{name}_source", [row.source for row in rows], vocab_size)
+            _save(fresh / f"{name}_target", [row.target for row in rows], vocab_size)
             if name != "train":
-                lines = [
-                    {"source": rows[i].source, "target": rows[i].target, "language": rows[i].language} for i in kept
-                ]
+                lines = (
+                    {"source": row.pair.source, "target": row.pair.target, "language": row.pair.language}
+                    for row in rows
+                )
                 written = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
                 (fresh / f"{name}.jsonl").write_text(written, encoding="utf-8")
-        card["set_aside"] = bad.card()
     return card
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A sentence pair and its token ids, the source's with the language's tag where there are several."""
+
+    pair: Pair
+    source: list[int]
+    target: list[int]
 
 
 def _clean(rows: list[Pair], split: str, bad: BadRows) -> list[Pair]:
@@ -93,46 +105,56 @@ def _clean(rows: list[Pair], split: str, bad: BadRows) -> list[Pair]:
 
 def _split(splits: dict[str, list[Pair]], text: TextData, seed: int) -> dict[str, list[Pair]]:
     """Missing test and validation splits taken from the training pairs, by source: no source is in two of them."""
-    if "train" not in splits:
-        raise UserError(f"{text.source} has no split named train; it has {', '.join(splits)}.")
     by_source: dict[str, list[Pair]] = {}
     for pair in splits["train"]:
         by_source.setdefault(pair.source, []).append(pair)
-    if {"test", "validation"} <= set(splits):
-        chosen = list(by_source)
-    else:
-        chosen = sorted(by_source, key=lambda source: hashlib.sha256(f"{seed}\0{source}".encode()).digest())
+    chosen = list(by_source)
+    missing = [name for name in ("test", "validation") if name not in splits]
+    if missing:
+        chosen.sort(key=lambda source: hashlib.sha256(f"{seed}\0{source}".encode()).digest())
     if text.limit:
-        total, kept = 0, []
-        for source in chosen:
-            if total + len(by_source[source]) > text.limit:
-                break
-            total += len(by_source[source])
-            kept.append(source)
-        chosen = kept
+        total = itertools.accumulate(len(by_source[source]) for source in chosen)
+        chosen = [source for source, so_far in zip(chosen, total, strict=True) if so_far <= text.limit]
     held = int(len(chosen) * text.held_out)
-    for name in ("test", "validation"):
-        if name not in splits:
-            splits[name], chosen = [pair for source in chosen[:held] for pair in by_source[source]], chosen[held:]
-    splits["train"] = [pair for source in chosen for pair in by_source[source]]
-    return splits
+    split = dict(splits)
+    for name in missing:
+        split[name], chosen = [pair for source in chosen[:held] for pair in by_source[source]], chosen[held:]
+    split["train"] = [pair for source in chosen for pair in by_source[source]]
+    return {name: split[name] for name in ("train", "validation", "test")}
 
 
-def _enough(splits: dict[str, list[Pair]]) -> None:
-    for name, least in FEWEST.items():
-        if len(splits[name]) < least:
+def _encode(rows: list[Pair], split: str, tokenizer: Tokenizer, text: TextData, bad: BadRows) -> list[Encoded]:
+    """Token ids of ``rows``; those with too many are bad rows."""
+    prefixes: dict[str, list[int]] = {language: [] for language in text.target_languages}
+    if len(prefixes) > 1:
+        prefixes = {language: [tokenizer.get_vocab()[tag(language)]] for language in prefixes}
+    sources, targets = (
+        [encoding.ids for encoding in tokenizer.encode_batch(side, add_special_tokens=False)]
+        for side in ([pair.source for pair in rows], [pair.target for pair in rows])
+    )
+    encoded = []
+    for pair, source, target in zip(rows, sources, targets, strict=True):
+        longest = max(len(source), len(target))
+        if longest > text.max_length:
+            bad.add(split, pair.row, f"overlong line ({longest} tokens where {text.max_length} are allowed)")
+        else:
+            encoded.append(Encoded(pair, prefixes[pair.language] + source, target))
+    return encoded
+
+
+def _enough(splits: dict[str, list[Encoded]], params: Params) -> None:
+    tokens, batch = sum(len(row.target) + 1 for row in splits["train"]), params.transformer.training.batch_size
+    if tokens < batch:
+        raise UserError(
+            f"The train split has {len(splits['train'])} sentence pairs and needs at least a batch of {batch} target tokens "
+            f"(it has {tokens}); give more data, or a smaller transformer.training.batch_size."
+        )
+    for name in ("validation", "test"):
+        if len(splits[name]) < FEWEST_HELD_OUT:
             raise UserError(
-                f"The {name} split has {len(splits[name])} sentence pairs and needs at least {least}; "
-                "give more data, or change text.limit or text.held_out."
+                f"The {name} split has {len(splits[name])} sentence pairs and needs at least {FEWEST_HELD_OUT}; "
+                "give more data, or raise text.limit or text.held_out."
             )
-
-
-def _fits(pair: Pair, split: str, lengths: list[int], text: TextData, bad: BadRows) -> bool:
-    longest = max(lengths)
-    if longest > text.max_length - 2:
-        bad.add(split, pair.row, f"overlong line ({longest} tokens where {text.max_length - 2} are allowed)")
-        return False
-    return True
 
 
 def _save(stem: Path, sentences: list[list[int]], vocab_size: int) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
+SPACE = "\u2581"
+STAND_IN = "\ufdd0"  # for a SPACE in the text; Unicode keeps this code point free of any character
 
 
 def tag(language: str) -> str:
@@ -19,12 +24,19 @@ def tag(language: str) -> str:
 def train(texts: Iterable[str], kind: str, vocab_size: int, tags: Iterable[str] = ()) -> Tokenizer:
     """A tokenizer of ``vocab_size`` entries learnt from ``texts`` (fewer where the texts hold no more).
 
-    ``<pad>`` = 0, ``<s>`` = 1, ``</s>`` = 2, ``<unk>`` = 3, then ``tags``. Texts are NFC-normalised. A character that the
-    texts do not have is spelt as its UTF-8 bytes, for which 256 entries come on top: every text can be read and
-    written. Space is part of the sub-words (Kudo and Richardson 2018). ``kind`` is ``bpe`` (Sennrich et al. 2016),
-    ``unigram`` (Kudo 2018) or ``char``.
+    ``<pad>`` = 0, ``<s>`` = 1, ``</s>`` = 2, ``<unk>`` = 3, then ``tags``: never found in a text, which may spell their
+    names, and not read out. Texts are NFC-normalised. A character that is not in the vocabulary is spelt as its UTF-8
+    bytes, for which 256 entries come on top: every text can be read and written (but for a space at its beginning). Space
+    is part of the sub-words (Kudo and Richardson 2018). At most half of the vocabulary are single characters, the most
+    frequent ones. ``kind`` is ``bpe`` (Sennrich et al. 2016), ``unigram`` (Kudo 2018) or ``char``. The same texts give
+    the same bytes.
     """
     special = [*SPECIAL, *tags]
+    learnt = [unicodedata.normalize("NFC", text) for text in texts]
+    characters = Counter(character for text in learnt for character in text if not character.isspace())
+    room = vocab_size - len(special) if kind == "char" else vocab_size // 2
+    usual = sorted(characters, key=lambda character: (-characters[character], character))[: room - 1]
+    unusual = {ord(character): " " for character in set(characters) - set(usual)}
     if kind == "unigram":
         tokenizer = Tokenizer(models.Unigram())
         trainer: trainers.Trainer = trainers.UnigramTrainer(
@@ -35,25 +47,47 @@ def train(texts: Iterable[str], kind: str, vocab_size: int, tags: Iterable[str] 
         trainer = trainers.BpeTrainer(
             vocab_size=vocab_size,
             special_tokens=special,
-            limit_alphabet=max(vocab_size - len(special), 1),
             min_frequency=2 if kind == "bpe" else 2**31,  # no pair is that frequent: single characters only
             show_progress=False,
         )
-    tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.train_from_iterator(texts, trainer)
-    return _with_bytes(tokenizer)
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(SPACE, STAND_IN)])
+    # "<" on its own, so that no text is taken for the name of a byte or of a special token
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Metaspace(SPACE), pre_tokenizers.Split("<", "isolated")]
+    )
+    tokenizer.train_from_iterator((text.translate(unusual) for text in learnt), trainer)
+    return _complete(json.loads(tokenizer.to_str()), special)
 
 
-def _with_bytes(tokenizer: Tokenizer) -> Tokenizer:
-    content = json.loads(tokenizer.to_str())
+def _complete(content: dict[str, Any], special: list[str]) -> Tokenizer:
+    """The learnt tokenizer in a canonical order, with entries for bytes."""
     vocabulary = content["model"]["vocab"]
     if isinstance(vocabulary, dict):
         vocabulary |= {byte: len(vocabulary) + i for i, byte in enumerate(BYTES)}
     else:
-        lowest = min(score for _, score in vocabulary)
-        vocabulary += [[byte, lowest - 10] for byte in BYTES]
+        content["model"]["vocab"] = [*vocabulary[: len(special)], *_canonical(vocabulary[len(special) :])]
     content["model"]["byte_fallback"] = True
+    content["added_tokens"] = []  # they would be looked for in every text
     complete = Tokenizer.from_str(json.dumps(content))
-    complete.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
+    complete.decoder = decoders.Sequence(
+        [
+            *(decoders.Replace(token, "") for token in special),
+            decoders.ByteFallback(),
+            decoders.Metaspace(SPACE),
+            decoders.Replace(STAND_IN, SPACE),
+        ]
+    )
     return complete
+
+
+def _canonical(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Pieces of a unigram model, and bytes, in an order and with scores that depend on nothing but the texts.
+
+    The library adds characters that its model had dropped at 0.0001 apart, in no fixed order: here they are alike. Scores
+    are sums in no fixed order, too, and agree to some twelve digits.
+    """
+    lowest = min(score for _, score in pieces)
+    band = lowest + 1e-4 * sum(len(piece) == 1 for piece, _ in pieces)
+    alike = ((piece, lowest if len(piece) == 1 and score <= band else score) for piece, score in pieces)
+    ordered = sorted(((piece, round(score, 6)) for piece, score in alike), key=lambda p: (-p[1], p[0]))
+    return [*ordered, *((byte, round(lowest - 10, 6)) for byte in BYTES)]

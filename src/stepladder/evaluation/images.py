@@ -24,10 +24,9 @@ from stepladder.data.images import ImageArrays
 from stepladder.diffusion.drawing import draw, grid, load
 from stepladder.errors import UserError
 from stepladder.evaluation.features import judge
-from stepladder.evaluation import kernel_distance
 from stepladder.evaluation.frechet import frechet_distance
 from stepladder.evaluation.intervals import basic_bootstrap, proportion, resample
-from stepladder.evaluation.kernel_distance import from_kernels, kernel
+from stepladder.evaluation.kernel_distance import from_kernels, from_resampled_kernels, kernel, kernel_distance
 from stepladder.params import Evaluation, Params
 
 Array = npt.NDArray[np.float64]
@@ -54,7 +53,7 @@ def evaluate(
     others, _ = see(_scaled(train.images[np.sort(numbers)]))
     floor = {
         "frechet": frechet_distance(others, real),
-        "kid": kernel_distance.kernel_distance(others, real),
+        "kid": kernel_distance(others, real),
         "images": len(others),
     }
 
@@ -95,7 +94,7 @@ def _distances(features: Array, real: Array, settings: Evaluation, seed: int) ->
     own, held_out, between = kernel(features, features), kernel(real, real), kernel(features, real)
     kid = from_kernels(own, held_out, between)
     resampled = resample(
-        lambda rows: kernel_distance.resampled(own, held_out, between, rows), len(features), settings.bootstrap, seed
+        lambda rows: from_resampled_kernels(own, held_out, between, rows), len(features), settings.bootstrap, seed
     )
     kid_low, kid_high = basic_bootstrap(kid, resampled, settings.confidence)
     return {

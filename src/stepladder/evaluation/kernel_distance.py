@@ -18,7 +18,7 @@ def kernel_distance(a: Array, b: Array) -> float:
     return from_kernels(kernel(a, a), kernel(b, b), kernel(a, b))
 
 
-def resampled(aa: Array, bb: Array, ab: Array, rows: npt.NDArray[np.int64]) -> float:
+def from_resampled_kernels(aa: Array, bb: Array, ab: Array, rows: npt.NDArray[np.int64]) -> float:
     """``from_kernels(aa[rows][:, rows], bb, ab[rows])`` for ``rows`` ``(N,)`` drawn with replacement, without the copies."""
     n, m = len(aa), len(bb)
     drawn = np.bincount(rows, minlength=n).astype(np.float64)

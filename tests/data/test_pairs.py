@@ -1,0 +1,111 @@
+import json
+
+import pytest
+
+from stepladder.data import names, pairs
+from stepladder.data.bad_rows import BadRows
+from stepladder.errors import UserError
+from tests.data.made import pair_file, pair_lines, sentence, text_params
+
+
+def _read(source, on_bad_row="set-aside", **text):
+    bad = BadRows(on_bad_row, "text.on_bad_row")
+    return pairs.read(text_params(source, on_bad_row=on_bad_row, **text).text, bad), bad
+
+
+def _sides(found):
+    return [(p.source, p.target) for p in found.splits["train"]]
+
+
+EXPECTED = [(sentence(n, "en"), sentence(n, "uk")) for n in range(200)]
+
+
+@pytest.mark.parametrize("suffix", [".tsv", ".jsonl"])
+def test_a_file_of_pairs(tmp_path, suffix):
+    found, bad = _read(pair_file(tmp_path / f"own{suffix}"))
+    assert _sides(found) == EXPECTED
+    assert {p.language for p in found.splits["train"]} == {"uk"}
+    assert (found.name, bad.card()["count"]) == ("own", 0)
+    assert str(tmp_path) not in found.origin, "the card is the same wherever the file lies"
+
+
+def test_the_header_of_a_tsv_names_its_columns_in_any_order(tmp_path):
+    lines = pair_lines(".tsv", languages=("de", "uk", "en"))
+    found, bad = _read(pair_file(tmp_path / "own.tsv", ["de\tuk\ten", *lines]))
+    assert _sides(found) == EXPECTED
+    assert bad.card()["count"] == 0
+
+
+@pytest.mark.parametrize("suffix", [".tsv", ".jsonl"])
+def test_several_targets(tmp_path, suffix):
+    lines = pair_lines(suffix, languages=("en", "uk", "de"))
+    found, _ = _read(pair_file(tmp_path / f"own{suffix}", lines), target_languages=["uk", "de"])
+    for language in ("uk", "de"):
+        of_language = [(p.source, p.target) for p in found.splits["train"] if p.language == language]
+        assert sorted(of_language) == sorted((sentence(n, "en"), sentence(n, language)) for n in range(200))
+
+
+def test_quotes_and_windows_line_ends_are_kept_out_of_the_way(tmp_path):
+    file = tmp_path / "own.tsv"
+    file.write_bytes(b'a "b\t"c" d\r\ne\tf\r\n')
+    found, bad = _read(file)
+    assert _sides(found) == [('a "b', '"c" d'), ("e", "f")]
+    assert bad.card()["count"] == 0
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_sentence(tmp_path):
+    found, _ = _read(pair_file(tmp_path / "own.tsv", [b"\xef\xbb\xbfone\t1", "two\t2"]))
+    assert _sides(found) == [("one", "1"), ("two", "2")]
+    lines = [b"\xef\xbb\xbf" + json.dumps({"en": "one", "uk": "1"}).encode()]
+    found, bad = _read(pair_file(tmp_path / "own.jsonl", lines))
+    assert _sides(found) == [("one", "1")]
+    assert bad.card()["count"] == 0
+
+
+@pytest.mark.parametrize(
+    ("suffix", "line", "reason"),
+    [
+        (".tsv", "one\teins\tun", "mismatched columns"),
+        (".tsv", "one", "mismatched columns"),
+        (".tsv", b"caf\xe9\teins", "not UTF-8"),
+        (".jsonl", '{"en": "one"}', "mismatched columns"),
+        (".jsonl", '{"en": "one", "uk": 1}', "mismatched columns"),
+        (".jsonl", '{"en": "one", "uk": null}', "mismatched columns"),
+        (".jsonl", '["one", "один"]', "mismatched columns"),
+        (".jsonl", '{"en": "one", "uk": "оди', "not JSON"),
+        (".jsonl", b'{"en": "caf\xe9", "uk": "x"}', "not UTF-8"),
+    ],
+)
+def test_a_bad_row_is_set_aside_with_its_number(tmp_path, suffix, line, reason):
+    lines = pair_lines(suffix)
+    lines[7] = line
+    found, bad = _read(pair_file(tmp_path / f"own{suffix}", lines))
+    assert _sides(found) == EXPECTED[:7] + EXPECTED[8:]
+    (row,) = bad.rows
+    assert (row["split"], row["row"]) == ("train", 7)
+    assert row["reason"].startswith(reason)
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"absent.tsv"):
+        _read(tmp_path / "absent.tsv")
+    (tmp_path / "own.csv").write_text("a,b\n")
+    with pytest.raises(UserError, match=r"neither a .tsv nor a .jsonl file"):
+        _read(tmp_path / "own.csv")
+    (tmp_path / "folder.tsv").mkdir()
+    with pytest.raises(UserError, match=r"folder.tsv"):
+        _read(tmp_path / "folder.tsv")
+
+
+def test_names():
+    found, bad = _read("names", target_languages=["uk", "de"])
+    assert len(found.splits["train"]) == len(names.pairs("uk")) + len(names.pairs("de"))
+    assert bad.card()["count"] == 0
+    assert "LGPL" in found.licence
+
+
+def test_names_of_an_unknown_language_are_refused():
+    with pytest.raises(UserError, match="no names in 'xx'; there are:"):
+        _read("names", target_languages=["xx"])
+    with pytest.raises(UserError, match=r"source_language=de: the names are translated from en"):
+        _read("names", source_language="de")

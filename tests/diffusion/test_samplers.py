@@ -125,19 +125,16 @@ def test_one_step_gives_what_the_denoiser_says():
         torch.testing.assert_close(x, toy(start, T - 1))
 
 
-def test_the_callback_sees_every_step_from_noise_to_data():
+@pytest.mark.parametrize("sampler", [ancestral, ddim])
+def test_the_callback_sees_every_step_from_noise_to_data(sampler):
     start, noise = noises(3)
-    for sampler in (ancestral, ddim):
-        seen: list[tuple[int, int]] = []
-        sampler(
-            toy,
-            start,
-            tables(),
-            np.array([0, 50, 99]),
-            replay(noise),
-            callback=lambda i, t, x, x_0: seen.append((i, t)),
-        )
-        assert seen == [(0, 99), (1, 50), (2, 0)]
+    seen: list[tuple[int, int]] = []
+
+    def callback(i: int, t: int, x: Tensor, x_0: Tensor) -> None:
+        seen.append((i, t))
+
+    sampler(toy, start, tables(), np.array([0, 50, 99]), replay(noise), callback=callback)
+    assert seen == [(0, 99), (1, 50), (2, 0)]
 
 
 def test_clipping_keeps_the_result_in_range():

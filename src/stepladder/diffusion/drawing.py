@@ -69,6 +69,8 @@ def draw(
             f"guidance_scale={scale:g} needs a model trained with classes, some of them hidden; this one was not: use 1."
         )
     visited = spaced(config["timesteps"], steps, sampling.spacing)
+    if not len(labels):
+        return torch.empty(0, *config["model"]["shape"])
     return torch.cat(
         [
             _draw_batch(model, config, labels[start : start + batch_size], visited, sampling, seed, start)

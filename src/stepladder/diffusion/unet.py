@@ -14,10 +14,10 @@ from stepladder.errors import UserError
 
 def sinusoidal(time: Tensor, width: int) -> Tensor:
     """Embedding ``(N, width)`` of ``time`` ``(N,)`` in [0, 1], which is stretched to 0..1000 as published."""
-    half = width // 2
+    half = -(-width // 2)
     frequency = torch.exp(-math.log(10_000) * torch.arange(half, device=time.device) / half)
     angle = 1000 * time[:, None] * frequency
-    return torch.cat([angle.cos(), angle.sin()], dim=1)
+    return torch.cat([angle.cos(), angle.sin()], dim=1)[:, :width]
 
 
 class ResidualBlock(nn.Module):

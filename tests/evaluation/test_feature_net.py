@@ -1,0 +1,121 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from stepladder.data.images import ImageArrays
+from stepladder.errors import UserError
+from stepladder.evaluation.feature_net import _shifted, _turn, experiment, load
+from stepladder.evaluation.features import judge
+from stepladder.training.randomness import generator
+from tests.digits import log_nothing, loss, params, prepared, save, trained, without_classes
+
+
+@pytest.fixture(scope="module")
+def learned():
+    torch.manual_seed(0)
+    return trained(experiment(params(), prepared()), 60)
+
+
+@pytest.fixture(scope="module")
+def folder(learned, tmp_path_factory):
+    return save(learned, tmp_path_factory.mktemp("models") / "feature-net")
+
+
+def held_out():
+    test = ImageArrays.open(prepared(), "test")
+    return torch.from_numpy(np.array(test.images)).float() / 127.5 - 1, test.labels
+
+
+def test_sixty_steps_tell_digits_apart(learned):
+    logged = log_nothing(learned)
+    for i, batch in enumerate(learned.validation):
+        learned.task.validation_step(batch, i)
+    assert np.mean(logged["validation/accuracy"]) > 0.9
+    assert sum(len(batch["labels"]) for batch in learned.validation) == len(held_out()[1])
+
+
+def test_the_judge_gives_features_and_verdicts(folder):
+    pictures, labels = held_out()
+    features, verdicts = judge(folder)(pictures)
+    assert features.shape == (len(labels), 32)
+    assert features.dtype == np.float64
+    assert (verdicts == labels).mean() > 0.9
+    few, _ = judge(folder)(pictures[:5])
+    np.testing.assert_allclose(few, features[:5], rtol=1e-4, atol=1e-5)
+
+
+def test_features_of_another_network_with_the_same_verdicts(folder, tmp_path):
+    class Means(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.mean(dim=[2, 3])
+
+    torch.jit.script(Means()).save(str(tmp_path / "means.pt"))
+    pictures, _ = held_out()
+    features, verdicts = judge(folder, str(tmp_path / "means.pt"))(pictures[:20])
+    assert features.shape == (20, 3)
+    np.testing.assert_allclose(features[:, 0], pictures[:20].mean((1, 2, 3)).numpy(), atol=0.05)
+    assert (verdicts == judge(folder)(pictures[:20])[1]).all()
+    with pytest.raises(UserError, match=r"inception_weights=.*none\.pt cannot be loaded"):
+        judge(folder, str(tmp_path / "none.pt"))
+
+
+def test_without_classes_it_learns_which_way_up(tmp_path):
+    torch.manual_seed(0)
+    made = trained(experiment(params(), without_classes(tmp_path / "images")), 80)
+    assert made.task.config["classes"] == []
+    logged = log_nothing(made)
+    for i, batch in enumerate(made.validation):
+        made.task.validation_step(batch, i)
+    assert np.mean(logged["validation/accuracy"]) > 0.6
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 3), (3, 2, 4)])
+def test_four_different_turns_that_keep_the_shape(shape):
+    x = torch.arange(np.prod(shape)).view(1, *shape)
+    turns = [_turn(x, k) for k in range(4)]
+    assert all(turned.shape == x.shape for turned in turns)
+    assert len({str(turned.tolist()) for turned in turns}) == 4
+    assert (turns[0] == x).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 16)])
+def test_shifts_are_up_to_an_eighth(shape):
+    """Of a picture of its own coordinates the middle shows how far it was moved."""
+    channels, h, w = shape
+    rows = torch.arange(h)[:, None].expand(h, w)
+    columns = torch.arange(w).expand(h, w)
+    for coordinates, middle in ((rows, h // 2), (columns, w // 2)):
+        x = coordinates.float().expand(200, channels, h, w)
+        moved = _shifted(x, generator(0))[:, 0, h // 2, w // 2] - middle
+        reach = max(1, h // 8)
+        assert set(moved.tolist()) <= set(range(-reach, reach + 1))
+        assert moved.min() < 0 < moved.max()
+    assert _shifted(torch.zeros(2, *shape), generator(0)).shape == (2, *shape)
+
+
+def test_a_position_gives_the_same_loss_again(tmp_path):
+    made = experiment(params(), prepared())
+    log_nothing(made)
+    made.task.eval()
+    assert loss(made, made.draw(3)).item() == loss(made, made.draw(3)).item()
+    assert made.draw(3)["position"] == 3
+
+
+def test_bad_input_is_refused_in_a_sentence(folder, tmp_path):
+    with pytest.raises(UserError, match=r"width=18 is not a multiple of 4"):
+        experiment(params(feature_net={"width": 18}), prepared())
+    with pytest.raises(UserError, match="holds no feature network that can be loaded"):
+        load(tmp_path)
+    for name, content in (
+        ("model.safetensors", b"damaged"),
+        ("config.json", b"[]"),
+        ("config.json", json.dumps({"model": {"a": 1}}).encode()),
+    ):
+        copy = tmp_path / "copy"
+        shutil.copytree(folder, copy, dirs_exist_ok=True)
+        (copy / name).write_bytes(content)
+        with pytest.raises(UserError, match="holds no feature network that can be loaded"):
+            load(copy)

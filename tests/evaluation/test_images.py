@@ -1,0 +1,109 @@
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from stepladder.data.images import ImageArrays
+from stepladder.diffusion import task as diffusion
+from stepladder.errors import UserError
+from stepladder.evaluation import feature_net
+from stepladder.evaluation.images import _labels, evaluate
+from tests.digits import params, prepared, save, trained, without_classes
+
+SWEEP = {"timesteps": [5, 20], "sampling_steps": [2, 5, 10]}
+EVALUATION = {"samples": 60, "bootstrap": 20}
+POINT = {
+    "timesteps", "sampling_steps", "frechet", "frechet_low", "frechet_high", "kid", "kid_low", "kid_high",
+    "milliseconds_per_image", "images",
+}  # fmt: skip
+ACCURACY = {"accuracy", "accuracy_low", "accuracy_high"}
+
+
+def settings(**more):
+    return params(sweep=SWEEP, evaluation=EVALUATION, **more)
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    """The digits' feature network, a T=5 and a T=20 model of few steps, and what judging the first one left."""
+    folder = tmp_path_factory.mktemp("project")
+    torch.manual_seed(0)
+    save(trained(feature_net.experiment(params(), prepared()), 60), folder / "feature-net")
+    save(trained(diffusion.experiment(params(), prepared(), timesteps=5), 30), folder / "T5")
+    out = folder / "reports" / "T5"
+    metrics = evaluate(settings(), 5, prepared(), folder / "feature-net", folder / "T5", out)
+    return folder, out, metrics
+
+
+def test_writes_what_it_says_and_nothing_else(judged):
+    _, out, metrics = judged
+    assert {file.name for file in out.iterdir()} == {"metrics.json", "points.json", "samples-S2.png", "samples-S5.png"}
+    assert json.loads((out / "metrics.json").read_text()) == metrics
+    assert json.loads((out / "points.json").read_text()) == metrics["points"]
+    assert Image.open(out / "samples-S2.png").size == (10 * 9 * 5 + 5, 4 * 9 * 5 + 5)
+
+
+def test_no_more_sampling_steps_than_timesteps(judged):
+    assert [point["sampling_steps"] for point in judged[2]["points"]] == [2, 5]
+
+
+def test_points_have_the_figures_and_their_intervals(judged):
+    _, _, metrics = judged
+    assert metrics["timesteps"] == 5
+    assert metrics["best"] in metrics["points"]
+    for point in metrics["points"]:
+        assert set(point) == POINT | ACCURACY
+        assert point["timesteps"] == 5
+        assert point["images"] == 60
+        for figure in ("frechet", "kid", "accuracy"):
+            assert point[f"{figure}_low"] <= point[figure] <= point[f"{figure}_high"]
+        assert point["milliseconds_per_image"] > 0
+
+
+def test_the_floor_is_below_a_model_of_few_steps(judged):
+    _, _, metrics = judged
+    assert metrics["floor"]["images"] == 60
+    assert 0 < metrics["floor"]["frechet"] < metrics["best"]["frechet"]
+    assert abs(metrics["floor"]["kid"]) < metrics["best"]["kid"]
+    assert metrics["held_out"]["accuracy"] > 0.9
+
+
+def test_the_same_again_and_what_was_there_goes(judged):
+    folder, _, metrics = judged
+    out = folder / "again"
+    out.mkdir()
+    (out / "samples-S99.png").touch()
+    again = evaluate(settings(), 5, prepared(), folder / "feature-net", folder / "T5", out)
+    assert not (out / "samples-S99.png").exists()
+    for point in again["points"] + metrics["points"]:
+        point.pop("milliseconds_per_image", None)
+    assert again["points"] == metrics["points"]
+
+
+def test_data_without_classes_is_judged_without_accuracy(tmp_path):
+    data = without_classes(tmp_path / "images")
+    save(trained(feature_net.experiment(params(), data), 2), tmp_path / "feature-net")
+    save(diffusion.experiment(params(), data, timesteps=5), tmp_path / "T5")
+    metrics = evaluate(settings(), 5, data, tmp_path / "feature-net", tmp_path / "T5", tmp_path / "out")
+    assert metrics["held_out"]["accuracy"] is None
+    assert all(set(point) == POINT for point in metrics["points"])
+
+
+def test_a_model_of_another_number_of_timesteps_is_refused(judged):
+    folder, _, _ = judged
+    with pytest.raises(UserError, match="holds a model of T=5, not of T=20"):
+        evaluate(settings(), 20, prepared(), folder / "feature-net", folder / "T5", folder / "refused")
+    assert not (folder / "refused").exists()
+
+
+@pytest.mark.parametrize("count", [10, 40, 60, 360, 720])
+def test_classes_are_those_of_the_held_out_pictures_one_a_column(count):
+    test = ImageArrays.open(prepared(), "test")
+    labels = _labels(test, True, count)
+    assert len(labels) == count
+    strip = labels[:40].view(-1, 10)
+    assert (strip == torch.arange(10)).all()
+    if count >= 360:
+        shares = torch.bincount(labels) / count - torch.bincount(torch.from_numpy(test.labels)) / len(test.labels)
+        assert shares.abs().max() < 0.01

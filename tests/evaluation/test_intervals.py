@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from stepladder.evaluation.intervals import basic_bootstrap, proportion, resample
+
+finite = st.floats(-100, 100)
+
+
+def test_a_mean_is_inside_as_often_as_claimed():
+    random = np.random.default_rng(0)
+    inside, trials = 0, 400
+    for trial in range(trials):
+        sample = random.normal(5, 1, size=60)
+        resampled = resample(lambda rows, sample=sample: float(sample[rows].mean()), 60, 200, trial)
+        low, high = basic_bootstrap(float(sample.mean()), resampled, 0.9)
+        inside += low <= 5 <= high
+    assert inside / trials == pytest.approx(0.9, abs=0.05)
+
+
+def test_a_biased_distance_is_taken_back():
+    """The squared length of a mean is biased upwards by the variance over n, and twice as much when resampled."""
+    random = np.random.default_rng(0)
+    inside, trials = 0, 300
+    for trial in range(trials):
+        sample = random.normal(0.3, 1, size=(100, 10))
+        resampled = resample(lambda rows, s=sample: float((s[rows].mean(0) ** 2).sum()), 100, 200, trial)
+        low, high = basic_bootstrap(float((sample.mean(0) ** 2).sum()), resampled, 0.95)
+        inside += low <= 10 * 0.3**2 <= high
+    assert inside / trials > 0.9
+
+
+@given(finite, st.lists(finite, min_size=2, max_size=20), st.floats(0.5, 0.99))
+def test_the_estimate_is_always_inside(estimate, resampled, confidence):
+    low, high = basic_bootstrap(estimate, np.array(resampled), confidence)
+    assert low <= estimate <= high
+    assert low >= 0 or low == estimate
+
+
+def test_resampling_is_a_function_of_the_seed():
+    assert (
+        resample(lambda rows: float(rows.sum()), 10, 5, 1) == resample(lambda rows: float(rows.sum()), 10, 5, 1)
+    ).all()
+    assert (
+        resample(lambda rows: float(rows.sum()), 10, 5, 1) != resample(lambda rows: float(rows.sum()), 10, 5, 2)
+    ).any()
+
+
+@given(st.integers(1, 2000), st.floats(0, 1), st.floats(0.5, 0.99))
+def test_wilson(trials, share, confidence):
+    """The two shares whose score test the observed one just passes."""
+    successes = round(share * trials)
+    low, high = proportion(successes, trials, confidence)
+    assert 0 <= low <= successes / trials <= high <= 1
+    z = norm.ppf((1 + confidence) / 2)
+    for bound in (low, high):
+        if 0 < bound < 1:
+            score = abs(successes / trials - bound) / np.sqrt(bound * (1 - bound) / trials)
+            assert score == pytest.approx(z, rel=1e-4)

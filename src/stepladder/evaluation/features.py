@@ -47,7 +47,7 @@ def judge(folder: Path, inception_weights: str = "") -> Judge:
 
 def _inception(file: str, device: torch.device) -> Callable[[Tensor], Tensor]:
     try:
-        return torch.jit.load(file, map_location=device).eval()  # type: ignore[no-untyped-call, no-any-return]
+        return torch.jit.load(file, map_location=device).eval()
     except (RuntimeError, ValueError, OSError) as error:
         raise UserError(
             f"evaluation.inception_weights={file} cannot be loaded ({' '.join(str(error).split())[:100]}); "

@@ -42,8 +42,9 @@ FAMILIES = {
 
 def training_of(family: str, params: Params) -> Training:
     """The section that says how ``family`` is trained."""
-    sections = {"diffusion": params.diffusion, "transformer": params.transformer, "feature-net": params.feature_net}
-    return sections[family].training
+    if family == "feature-net":
+        return params.feature_net.training
+    return params.diffusion.training if family == "diffusion" else params.transformer.training
 
 
 def train(folder: Path) -> None:

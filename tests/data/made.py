@@ -31,7 +31,8 @@ def image_params(source: Path | str, *, batch: int = 8, **images: Any) -> Params
 
 
 def text_params(source: Path | str, **text: Any) -> Params:
-    return build({"text": {"source": str(source), "vocab_size": 100, **text}})
+    small = {"training": {"batch_size": 256}}
+    return build({"text": {"source": str(source), "vocab_size": 100, **text}, "transformer": small})
 
 
 def pixels(number: int, width: int = 12, height: int = 12) -> np.ndarray:

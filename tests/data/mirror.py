@@ -25,7 +25,7 @@ def pictures_repository(
     (folder / "data").mkdir(parents=True)
     (folder / "README.md").write_text(README)
     for split in splits:
-        rows = {columns[0]: [picture(n) for n in range(count)]}
+        rows: dict[str, list[Any]] = {columns[0]: [picture(n) for n in range(count)]}
         features = {columns[0]: datasets.Image()}
         if len(columns) > 1:
             rows[columns[1]] = [n % len(CLASSES) for n in range(count)]

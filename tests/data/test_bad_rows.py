@@ -30,6 +30,13 @@ def test_a_refusal_names_the_first_row_the_others_number_and_the_way_out():
     assert "images.on_bad_row=set-aside" in sentence
 
 
+def test_what_is_left_is_said_to_be_without_the_bad_rows():
+    bad = BadRows("set-aside", "text.on_bad_row")
+    assert bad.aside() == ""
+    bad.add("train", 3, "empty line (in uk)")
+    assert bad.aside() == " without the 1 bad row set aside (row 3 of train: empty line)"
+
+
 def test_the_card_lists_so_many_rows_and_counts_all():
     bad = BadRows("set-aside", "text.on_bad_row")
     for row in range(LISTED + 5):

@@ -22,7 +22,7 @@ def test_a_folder_appears_with_its_card(tmp_path):
 
 
 def test_the_hash_depends_on_names_and_bytes_and_not_on_the_card(tmp_path):
-    hashes = []
+    hashes: list[str] = []
     for name, text in (("a", "one"), ("a", "two"), ("b", "one"), ("a", "one")):
         folder = tmp_path / str(len(hashes))
         folder.mkdir()

@@ -1,3 +1,5 @@
+from unittest.mock import Mock
+
 import datasets
 import huggingface_hub
 import pytest
@@ -77,12 +79,10 @@ def test_without_a_network_the_sentence_says_what_to_set(monkeypatch):
 
 
 def test_what_the_hub_does_not_know_is_refused(monkeypatch):
-    import httpx
     from huggingface_hub.errors import RepositoryNotFoundError
 
     def unknown(self, name, **options):
-        response = httpx.Response(404, request=httpx.Request("GET", "https://localhost"))
-        raise RepositoryNotFoundError("404", response=response)
+        raise RepositoryNotFoundError("404", response=Mock(headers={}))
 
     monkeypatch.delenv("STEPLADDER_MIRROR", raising=False)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)

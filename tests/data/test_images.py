@@ -223,6 +223,12 @@ def test_arrays_are_mapped_not_read(digits):
     assert isinstance(ImageArrays.open(digits[0], "train").images, np.memmap)
 
 
+def test_a_file_is_no_folder_of_pictures(tmp_path):
+    (tmp_path / "own.zip").write_bytes(b"")
+    with pytest.raises(UserError, match=r"own\.zip is a file; name a folder of pictures"):
+        prepare(image_params(tmp_path / "own.zip"), tmp_path / "images")
+
+
 def test_an_unknown_source_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("STEPLADDER_MIRROR", str(tmp_path))
     with pytest.raises(UserError, match="digitz is not in STEPLADDER_MIRROR"):

@@ -1,11 +1,13 @@
 import json
 
+import datasets
 import pytest
 
 from stepladder.data import names, pairs
 from stepladder.data.bad_rows import BadRows
 from stepladder.errors import UserError
 from tests.data.made import pair_file, pair_lines, sentence, text_params
+from tests.data.mirror import pairs_repository
 
 
 def _read(source, on_bad_row="set-aside", **text):
@@ -95,6 +97,51 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "folder.tsv").mkdir()
     with pytest.raises(UserError, match=r"folder.tsv"):
         _read(tmp_path / "folder.tsv")
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    monkeypatch.setenv("STEPLADDER_MIRROR", str(tmp_path / "mirror"))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "mirror"
+
+
+def test_a_hub_data_set_with_a_column_for_each_language(mirror):
+    pairs_repository(mirror / "numbers", splits=("train", "val", "test"))
+    found, bad = _read("someone/numbers")
+    assert set(found.splits) == {"train", "validation", "test"}
+    assert _sides(found) == EXPECTED
+    assert (found.name, found.licence, bad.card()["count"]) == ("numbers", "cc-by-4.0", 0)
+
+
+@pytest.mark.parametrize("kind", [datasets.Translation(["en", "uk"]), None])
+def test_a_hub_data_set_with_one_column_of_translations(mirror, kind):
+    rows = [{"en": sentence(n, "en"), "uk": sentence(n, "uk")} for n in range(200)]
+    (mirror / "numbers").mkdir(parents=True)
+    features = datasets.Features({"translation": kind}) if kind else None
+    made = datasets.Dataset.from_dict({"translation": rows}, features=features)
+    made.to_parquet(mirror / "numbers" / "train.parquet")
+    found, _ = _read("numbers")
+    assert _sides(found) == EXPECTED
+
+
+def test_a_row_of_a_hub_data_set_without_text_is_set_aside(mirror):
+    (mirror / "numbers").mkdir(parents=True)
+    lines = pair_lines(".jsonl")
+    lines[5] = json.dumps({"en": "five", "uk": None})
+    pair_file(mirror / "numbers" / "train.jsonl", lines)
+    found, bad = _read("numbers")
+    assert _sides(found) == EXPECTED[:5] + EXPECTED[6:]
+    assert [(row["split"], row["row"]) for row in bad.rows] == [("train", 5)]
+
+
+def test_an_unknown_column_is_refused_with_those_there_are(mirror):
+    pairs_repository(mirror / "numbers")
+    with pytest.raises(UserError, match=r"numbers has no column fr; it has en, uk: .*text\.target_languages"):
+        _read("numbers", target_languages=["fr"])
+    pairs_repository(mirror / "other", splits=("test",))
+    with pytest.raises(UserError, match="no split named train; it has test"):
+        _read("other")
 
 
 def test_names():

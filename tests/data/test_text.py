@@ -77,7 +77,7 @@ def test_tokens_read_as_the_pairs_they_were(default):
             assert [(line["source"], line["target"]) for line in lines] == pairs
             assert {line["language"] for line in lines} == {"uk"}
         longest = made["tokens_per_sentence"][split]["longest"]
-        assert longest == max(map(len, _sentences(folder, split, "target"))) <= Params().text.max_length - 2
+        assert longest == max(map(len, _sentences(folder, split, "target"))) <= Params().text.max_length - 1
 
 
 @pytest.mark.parametrize("tokenizer", ["bpe", "unigram", "char"])
@@ -102,7 +102,7 @@ def test_several_targets_are_told_apart_by_the_first_source_token(tmp_path):
     assert set(tags) == {4, 5}
     truth = {language: {_clean(a): _clean(b) for a, b in names.pairs(language)} for language in ("uk", "de")}
     folder = tmp_path / "text"
-    seen = {}
+    seen: dict[str, str] = {}
     for split in SPLITS:
         sources = _sentences(folder, split, "source")
         languages = [tags[ids[0]] for ids in sources]
@@ -194,7 +194,7 @@ def test_a_bad_row_is_refused_and_what_was_made_before_stays(tmp_path, line, rea
 def test_too_few_pairs_are_refused(tmp_path):
     for count in (0, 1, 20, 70):
         file = pair_file(tmp_path / "own.tsv", pair_lines(".tsv", count) or ["\t"])
-        with pytest.raises(UserError, match=r"The \w+ split has \d+ sentence pairs and needs at least"):
+        with pytest.raises(UserError, match=r"The \w+ split has \d+ sentence pairs.* and needs at least"):
             prepare(text_params(file), tmp_path / "text")
     assert not (tmp_path / "text").exists()
 
@@ -204,6 +204,36 @@ def test_too_few_pairs_once_the_overlong_are_set_aside_are_refused(tmp_path):
     with pytest.raises(UserError, match="split has 0 sentence pairs"):
         prepare(text_params(pair_file(tmp_path / "own.tsv", lines)), tmp_path / "text")
     assert not (tmp_path / "text").exists()
+
+
+def test_too_few_pairs_say_what_was_set_aside(tmp_path):
+    file = pair_file(tmp_path / "own.tsv", ["one\tun\teins"] * 100)
+    with pytest.raises(
+        UserError, match=r"0 sentence pairs without the 100 bad rows .*row 0 of train: mismatched columns"
+    ):
+        prepare(text_params(file), tmp_path / "text")
+
+
+@pytest.mark.parametrize("languages", [["uk"], ["uk", "de"]])
+def test_the_longest_sentence_is_one_that_the_model_takes(tmp_path, languages):
+    """With its end and its language's tag a sentence has ``text.max_length`` tokens at most."""
+    lines = ["\t".join([f"{n:03} " + "a" * (n % 20), "drei vier", "c d e"][: len(languages) + 1]) for n in range(600)]
+    file = pair_file(tmp_path / "own.tsv", lines)
+    made = prepare(
+        text_params(file, tokenizer="char", max_length=16, held_out=0.4, target_languages=languages), tmp_path / "text"
+    )
+    longest = max(len(ids) for split in SPLITS for ids in _sentences(tmp_path / "text", split, "source"))
+    assert longest == 15, "and the end of the sentence"
+    assert list(made["set_aside"]["reasons"]) == ["overlong line"]
+    assert sum(made["counts"].values()) + made["set_aside"]["count"] == 600 * len(languages)
+
+
+def test_half_of_a_surrogate_pair_is_no_text(tmp_path):
+    lines = pair_lines(".jsonl")
+    lines[9] = '{"en": "a \\ud800 b", "uk": "x"}'
+    made = prepare(text_params(pair_file(tmp_path / "own.jsonl", lines)), tmp_path / "text")
+    assert made["set_aside"]["reasons"] == {"not text": 1}
+    assert made["set_aside"]["rows"][0]["row"] == 9
 
 
 def test_text_that_spells_special_tokens_is_text(tmp_path):

@@ -37,6 +37,14 @@ class BadRows:
                 f"or set {self.key}=set-aside to do without."
             )
 
+    def aside(self) -> str:
+        """For a sentence about what is left: how many rows were set aside, and the first; empty where none were."""
+        if not self.rows:
+            return ""
+        first, count = self.rows[0], f"{len(self.rows)} bad {'row' if len(self.rows) == 1 else 'rows'}"
+        reason = first["reason"].partition(" (")[0]
+        return f" without the {count} set aside (row {first['row']} of {first['split']}: {reason})"
+
     def card(self) -> dict[str, Any]:
         """For the card: the count, the count by reason, and the rows."""
         reasons = Counter(row["reason"].partition(" (")[0] for row in self.rows)

@@ -65,8 +65,8 @@ def prepare(params: Params, folder: Path) -> dict[str, Any]:
     for name, least, why in (("train", batch, "a batch"), ("test", FEWEST_HELD_OUT, "to judge by")):
         if len(rows[name][1]) < least:
             raise UserError(
-                f"The {name} split has {len(rows[name][1])} pictures and needs at least {least} ({why}); give more "
-                "pictures, or a smaller diffusion.training.batch_size and feature_net.batch_size."
+                f"The {name} split has {len(rows[name][1])} pictures{bad.aside()} and needs at least {least} ({why}); give "
+                "more pictures, or a smaller diffusion.training.batch_size and feature_net.batch_size."
             )
     mode, width, height = kind
     shape = (next(channels for channels, known in MODES.items() if known == mode), height, width)

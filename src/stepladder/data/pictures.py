@@ -53,6 +53,8 @@ def read(images: ImageData) -> PictureSource:
         source = _digits()
     elif Path(images.source).is_dir():
         source = _folder(Path(images.source))
+    elif Path(images.source).is_file():
+        raise UserError(f"images.source={images.source} is a file; name a folder of pictures.")
     else:
         source = _hub(images)
     splits = {SPLITS.get(name, name): split for name, split in source.splits.items()}

@@ -44,7 +44,7 @@ def prepare(params: Params, folder: Path) -> dict[str, Any]:
     tokenizer = train(both_sides, text.tokenizer, text.vocab_size, tags)
     encoded = {name: _encode(rows, name, tokenizer, text, bad) for name, rows in splits.items()}
     bad.settle()
-    _enough(encoded, params)
+    _enough(encoded, params, bad)
 
     trained_on = {row.pair.source for row in encoded["train"]}
     vocab_size = tokenizer.get_vocab_size()
@@ -96,7 +96,9 @@ def _clean(rows: list[Pair], split: str, bad: BadRows) -> list[Pair]:
     cleaned = []
     for pair in rows:
         source, target = (" ".join(unicodedata.normalize("NFC", s).split()) for s in (pair.source, pair.target))
-        if source and target:
+        if any(unicodedata.category(character) == "Cs" for character in source + target):
+            bad.add(split, pair.row, "not text (half of a surrogate pair)")
+        elif source and target:
             cleaned.append(Pair(source, target, pair.language, pair.row))
         else:
             bad.add(split, pair.row, f"empty line (in the {'source' if not source else pair.language})")
@@ -134,26 +136,27 @@ def _encode(rows: list[Pair], split: str, tokenizer: Tokenizer, text: TextData, 
     )
     encoded = []
     for pair, source, target in zip(rows, sources, targets, strict=True):
-        longest = max(len(source), len(target))
+        source = prefixes[pair.language] + source
+        longest = max(len(source), len(target)) + 1  # with the end of the sentence, as the model reads it
         if longest > text.max_length:
             bad.add(split, pair.row, f"overlong line ({longest} tokens where {text.max_length} are allowed)")
         else:
-            encoded.append(Encoded(pair, prefixes[pair.language] + source, target))
+            encoded.append(Encoded(pair, source, target))
     return encoded
 
 
-def _enough(splits: dict[str, list[Encoded]], params: Params) -> None:
+def _enough(splits: dict[str, list[Encoded]], params: Params, bad: BadRows) -> None:
     tokens, batch = sum(len(row.target) + 1 for row in splits["train"]), params.transformer.training.batch_size
     if tokens < batch:
         raise UserError(
-            f"The train split has {len(splits['train'])} sentence pairs and needs at least a batch of {batch} target tokens "
-            f"(it has {tokens}); give more data, or a smaller transformer.training.batch_size."
+            f"The train split has {len(splits['train'])} sentence pairs{bad.aside()} and needs at least a batch of {batch} "
+            f"target tokens (it has {tokens}); give more data, or a smaller transformer.training.batch_size."
         )
     for name in ("validation", "test"):
         if len(splits[name]) < FEWEST_HELD_OUT:
             raise UserError(
-                f"The {name} split has {len(splits[name])} sentence pairs and needs at least {FEWEST_HELD_OUT}; "
-                "give more data, or raise text.limit or text.held_out."
+                f"The {name} split has {len(splits[name])} sentence pairs{bad.aside()} and needs at least "
+                f"{FEWEST_HELD_OUT}; give more data, or raise text.limit or text.held_out."
             )
 
 

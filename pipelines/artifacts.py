@@ -55,30 +55,30 @@ def publish(results: Results, *, title: str, outcome: str, root: Path, experimen
     """Publish the artifacts ``title-summary``, ``-results``, ``-quality`` and ``-samples``, as far as there are results."""
     with tempfile.TemporaryDirectory() as scratch:
         comparison, figure = _compare(results, Path(scratch))
+    pictures: dict[str, tuple[bytes, str]] = {}
+    if figure:
+        pictures["quality"] = (
+            figure,
+            "Fréchet distance against sampling steps S, a line for each number of timesteps T",
+        )
     best = comparison.get("recommended")
+    if best and (grid := _samples(results, best)):
+        at = f"T={best['timesteps']}, S={best['sampling_steps']}"
+        pictures["samples"] = (grid, f"Samples at the recommended {at}; a column a class")
+    shown = {help_: _data_uri(picture) for picture, help_ in pictures.values()}
     create_markdown_artifact(
-        _summary(results, comparison, outcome, root, experiment),
+        _summary(results, comparison, shown, outcome, _place(root, experiment)),
         key=f"{title}-summary",
-        description=f"{title}: summary",
+        description="What came of the run, and where it is",
     )
     if comparison.get("sweep"):
         create_table_artifact(
             [_row(point) for point in comparison["sweep"]],
             key=f"{title}-results",
-            description="Quality at each number of timesteps T and sampling steps S, with intervals",
+            description="Quality at each number of timesteps T and of sampling steps S, with intervals",
         )
-    if figure:
-        create_image_artifact(
-            _data_uri(figure),
-            key=f"{title}-quality",
-            description="Fréchet distance against sampling steps S, a line a T",
-        )
-    if best and (grid := _samples(results, best)):
-        create_image_artifact(
-            _data_uri(grid),
-            key=f"{title}-samples",
-            description=f"Samples at the recommended T={best['timesteps']}, S={best['sampling_steps']}; a column a class",
-        )
+    for name, (picture, help_) in pictures.items():
+        create_image_artifact(_data_uri(picture), key=f"{title}-{name}", description=help_)
 
 
 def _compare(results: Results, scratch: Path) -> tuple[dict[str, Any], bytes | None]:
@@ -94,17 +94,18 @@ def _compare(results: Results, scratch: Path) -> tuple[dict[str, Any], bytes | N
     return comparison, figure.read_bytes() if figure.exists() else None
 
 
-def _summary(results: Results, comparison: dict[str, Any], outcome: str, root: Path, experiment: str | None) -> str:
+def _summary(results: Results, comparison: dict[str, Any], pictures: dict[str, str], outcome: str, place: str) -> str:
     parts = [outcome]
     if best := comparison.get("recommended"):
         parts.append(f"**Recommended: T={best['timesteps']}, S={best['sampling_steps']}.** {best['why']}")
     if translation := comparison.get("translation"):
-        shown = [f"{name} {translation[key]:.3g}" for key, name in SCORES.items() if key in translation]
-        parts.append(f"**Translation:** {', '.join(shown)}.")
-    trainings = _trainings(results)
-    if trainings:
+        scores = [f"{name} {translation[key]:.3g}" for key, name in SCORES.items() if key in translation]
+        parts.append(f"**Translation:** {', '.join(scores)}.")
+    for help_, uri in pictures.items():
+        parts += [f"### {help_}", f"![{help_}]({uri})"]
+    if trainings := _trainings(results):
         parts += ["### Trainings", "\n".join([*TRAININGS, *trainings])]
-    return "\n\n".join([*parts, "### Where it is", _place(root, experiment)]) + "\n"
+    return "\n\n".join([*parts, "### Where it is", place]) + "\n"
 
 
 def _place(root: Path, experiment: str | None) -> str:

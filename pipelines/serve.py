@@ -29,9 +29,10 @@ HOST = "127.0.0.1"
 DEPLOYMENTS = ("sweep/this-machine", "pipeline/this-machine")
 START_SECONDS = 120.0
 STOP_SECONDS = 10.0
-QUIET = {
+SETTINGS = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_RUNNER_POLL_FREQUENCY": "2",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DVC_NO_ANALYTICS": "1",
@@ -113,7 +114,7 @@ def main() -> int:
 
 
 def _start(root: Path, services: Services) -> None:
-    environment = QUIET | {"PREFECT_HOME": str(root / ".prefect")} | os.environ
+    environment = SETTINGS | {"PREFECT_HOME": str(root / ".prefect")} | os.environ
     python = str(Path(sys.executable).parent)
     environment["PATH"] = os.pathsep.join([python, environment.get("PATH", os.defpath)])
 
@@ -121,6 +122,7 @@ def _start(root: Path, services: Services) -> None:
     if not api:
         port = _port("STEPLADDER_PREFECT_PORT", 4200)
         api = f"http://{HOST}:{port}/api"
+        environment["PREFECT_UI_API_URL"] = api
         services.start(
             "prefect", [f"{python}/prefect", "server", "start", "--host", HOST, "--port", str(port)], environment
         )
@@ -128,13 +130,13 @@ def _start(root: Path, services: Services) -> None:
 
     tracking, mlflow = store.uri(), store.uri()
     if tracking and not tracking.startswith(("http://", "https://")):
-        store.prepare()
+        store.client()
         port = _port("STEPLADDER_MLFLOW_PORT", 5000)
         mlflow = f"http://{HOST}:{port}"
         services.start(
             "mlflow",
             [f"{python}/mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1",
-             "--backend-store-uri", tracking, "--artifacts-destination", str(root / "mlruns" / "artifacts")],
+             "--backend-store-uri", tracking, "--artifacts-destination", str(store.home() / "artifacts")],
             environment | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
         )  # fmt: skip
     environment["STEPLADDER_MLFLOW_PAGE"] = mlflow

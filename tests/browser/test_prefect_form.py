@@ -1,0 +1,99 @@
+"""What a colleague does who never opens a shell: fill in the form, watch the run, look at the pictures, stop a run."""
+
+import time
+
+import httpx
+import psutil
+import pytest
+
+from tests.pipelines.project import dvc, events, starts
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def page(browser):
+    page = browser.new_page(viewport={"width": 1400, "height": 1800})
+    page.set_default_timeout(30_000)
+    yield page
+    page.close()
+
+
+def test_form_filled_in_with_other_timesteps_runs_to_the_end(served, page):
+    submit(page, served, timesteps=[3, 5], sampling_steps=[1, 2])
+    page.locator('a[href*="/runs/flow-run/"]').first.click()
+    wait_for(lambda: latest_state(served) == "COMPLETED", seconds=150)
+    page.get_by_text("Completed", exact=True).first.wait_for()
+    page.get_by_text("Artifacts", exact=True).click()
+    page.get_by_text("sweep-quality").wait_for()
+
+    log = served.folder.parent / "log.jsonl"
+    assert {"train-diffusion:3", "train-diffusion:5"} <= set(starts(log))
+    assert len(dvc(served.folder, "exp", "list", "--name-only").split()) == 1
+    (run,) = httpx.post(f"{served.prefect}/api/flow_runs/filter", json={"limit": 1}).json()
+    assert run["state"]["type"] == "COMPLETED"
+    assert run["parameters"]["timesteps"] == [3, 5]
+
+
+def test_form_refuses_no_timesteps_at_all_before_anything_runs(served, page):
+    before = runs(served)
+    submit(page, served, timesteps=[0, 5], sampling_steps=[1])
+    page.get_by_text("less than the minimum of 1").wait_for()
+    assert runs(served) == before
+
+
+def test_cancelling_a_run_on_the_page_ends_the_training(served, page):
+    log = served.folder.parent / "log.jsonl"
+    submit(page, served, timesteps=[666], sampling_steps=[1])
+    page.locator('a[href*="/runs/flow-run/"]').first.click()
+    training = wait_for(lambda: [e["pid"] for e in events(log) if e["stage"] == "train-diffusion:666"])[0]
+    assert psutil.pid_exists(training)
+    page.get_by_role("button", name="Cancel").first.click()
+    page.get_by_role("button", name="Confirm").click()
+    wait_for(lambda: not psutil.pid_exists(training))
+    wait_for(lambda: latest_state(served) == "CANCELLED")
+
+
+def submit(page, served, *, timesteps: list[int], sampling_steps: list[int]) -> None:
+    deployment = httpx.get(f"{served.prefect}/api/deployments/name/sweep/this-machine").json()["id"]
+    page.goto(f"{served.prefect}/deployments/deployment/{deployment}/run")
+    for field, values in (("timesteps", timesteps), ("sampling_steps", sampling_steps)):
+        fill_list(page, field, values)
+    page.get_by_role("button", name="Submit").click()
+
+
+def fill_list(page, field: str, values: list[int]) -> None:
+    """Make the list of numbers labelled ``field`` hold ``values``, by its buttons and boxes."""
+    from playwright.sync_api import expect
+
+    label = page.locator(".p-label", has=page.get_by_text(f"{field} (Optional)", exact=True))
+    items = label.locator(".schema-form-property-array-item")
+    items.first.wait_for()
+    for left in range(items.count() - 1, len(values) - 1, -1):
+        items.last.locator("button").first.click()
+        expect(items).to_have_count(left)
+    for there in range(items.count() + 1, len(values) + 1):
+        label.get_by_role("button", name="Add item").click()
+        expect(items).to_have_count(there)
+    for i, value in enumerate(values):
+        items.nth(i).locator("input").fill(str(value))
+        expect(items.nth(i).locator("input")).to_have_value(str(value))
+
+
+def runs(served) -> int:
+    return int(httpx.post(f"{served.prefect}/api/flow_runs/count", json={}).json())
+
+
+def latest_state(served) -> str:
+    (run,) = httpx.post(
+        f"{served.prefect}/api/flow_runs/filter", json={"limit": 1, "sort": "EXPECTED_START_TIME_DESC"}
+    ).json()
+    return str(run["state"]["type"])
+
+
+def wait_for(what, seconds: float = 60):
+    end = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.2)
+    return found

@@ -2,49 +2,110 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stepladder.tracking import store
 
-SENT = "stepladder.journal_lines"
-BATCH = 1000
+FIGURES, ARTIFACTS = "stepladder.journal_figures", "stepladder.journal_artifacts"  # JOURNAL:BYTES dealt with
+BATCH = 1000  # figures a request: MLflow's limit
 
 
 def read(journal: Path) -> list[dict[str, Any]]:
     """Its complete lines; the header first."""
-    content = journal.read_bytes()
-    return [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
+    return [line for _, line in _lines(journal, 0)]
 
 
+@store.answering()
 def forward(journal: Path, run: dict[str, Any]) -> int:
     """Send what ``run`` lacks of ``journal``; returns the number of lines sent.
 
-    How many lines the store has is a tag of the run, set in the same request as the figures: it can be done again, and
-    from another machine, without sending anything twice.
+    How far the store has it is a tag of the run: it can be done again, and from another machine, without sending
+    anything twice. Where the run has the figures of an earlier journal, of the same training begun anew, only steps it
+    lacks are sent. Pictures that cannot be stored hold up no figures.
+
+    Raises:
+        UserError: the store does not take them.
     """
-    from mlflow.entities import Metric, RunTag
-
     client, run_id = store.client(), run["run_id"]
-    lines = read(journal)
-    sent = int(client.get_run(run_id).data.tags.get(SENT, 0))
-    batch: list[Any] = []
+    there = client.get_run(run_id).data
+    identity = _identity(journal)
+    sending = _Sending(client, run_id, journal, identity)
+    start, again = _position(there.tags.get(FIGURES), identity)
+    history = (point for name in there.metrics for point in client.get_metric_history(run_id, name)) if again else ()
+    sent = sending.figures(start, {(point.key, point.step) for point in history})
+    return sent + sending.artifacts(_position(there.tags.get(ARTIFACTS), identity)[0])
 
-    def flush(number: int) -> None:
-        client.log_batch(run_id, metrics=batch, tags=[RunTag(SENT, str(number))])
-        batch.clear()
 
-    for number, line in enumerate(lines[sent:], start=sent + 1):
-        if "metrics" in line:
-            figures = [Metric(k, v, int(1000 * line["time"]), line["step"]) for k, v in line["metrics"].items()]
+@dataclass(frozen=True)
+class _Sending:
+    """One journal on its way to one run."""
+
+    client: Any
+    run_id: str
+    journal: Path
+    identity: str
+
+    def figures(self, start: int, known: set[tuple[str, int]]) -> int:
+        """Send the figures from byte ``start`` on that are not ``known``; the tag is set in the same request."""
+        from mlflow.entities import Metric
+
+        batch: list[Metric] = []
+        done, lines = start, 0
+        for end, line in _lines(self.journal, start):
+            figures = [
+                Metric(name, value, int(1000 * line["time"]), line["step"])
+                for name, value in line.get("metrics", {}).items()
+                if (name, line["step"]) not in known
+            ]
             if len(batch) + len(figures) > BATCH:
-                flush(number - 1)
+                self._send(batch, FIGURES, done)
+                batch = []
             batch += figures
-        elif "artifact" in line:
-            file = journal.parent / line["artifact"]
-            if file.exists():
-                client.log_artifact(run_id, str(file), str(Path(line["artifact"]).parent))
-    if len(lines) > sent:
-        flush(len(lines))
-    return len(lines) - sent
+            done, lines = end, lines + ("metrics" in line)
+        if done > start:
+            self._send(batch, FIGURES, done)
+        return lines
+
+    def artifacts(self, start: int) -> int:
+        """Send the files named from byte ``start`` on; one that is gone is passed over."""
+        done, files = start, 0
+        for end, line in _lines(self.journal, start):
+            file = self.journal.parent / line.get("artifact", "")
+            if file.is_file():
+                self.client.log_artifact(self.run_id, str(file), Path(line["artifact"]).parent.as_posix())
+                files += 1
+            done = end
+        if done > start:
+            self._send([], ARTIFACTS, done)
+        return files
+
+    def _send(self, batch: list[Any], tag: str, done: int) -> None:
+        from mlflow.entities import RunTag
+
+        self.client.log_batch(self.run_id, metrics=batch, tags=[RunTag(tag, f"{self.identity}:{done}")])
+
+
+def _lines(journal: Path, start: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(byte after it, content) of the complete lines from byte ``start`` on."""
+    with journal.open("rb") as file:
+        file.seek(start)
+        for line in file:
+            if line.endswith(b"\n"):
+                start += len(line)
+                yield start, json.loads(line)
+
+
+def _identity(journal: Path) -> str:
+    with journal.open("rb") as file:
+        return hashlib.sha256(file.readline()).hexdigest()[:16]
+
+
+def _position(tag: str | None, identity: str) -> tuple[int, bool]:
+    """(byte up to which the store has the journal ``identity``, whether what it has is another journal's)."""
+    journal, _, position = (tag or "").partition(":")
+    return (int(position), False) if journal == identity else (0, bool(tag))

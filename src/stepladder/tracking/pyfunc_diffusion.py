@@ -8,14 +8,16 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModel
 
 from stepladder.diffusion.drawing import class_numbers, draw, load, to_uint8
+from stepladder.errors import UserError
 from stepladder.params import Sampling
 
 
 class DiffusionModel(PythonModel):
-    """Draws one picture a row, of the class in ``label`` (ignored by a model without classes)."""
+    """Draws one picture a row, of the class that ``label`` names or numbers (ignored by a model without classes)."""
 
     def load_context(self, context: Any) -> None:
         self.model, self.config = load(Path(context.artifacts["model"]))
@@ -24,10 +26,23 @@ class DiffusionModel(PythonModel):
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> np.ndarray:
         """uint8 ``(N, C, H, W)``; ``params``: ``steps``, ``guidance_scale``, ``seed``."""
         given = self.settings | (params or {})
-        sampling = Sampling.model_validate(self.settings["sampling"] | {"guidance_scale": given["guidance_scale"]})
-        names = [str(label) for label in model_input["label"]] if self.config["classes"] else None
-        labels = class_numbers(self.config, names, 1 if names else len(model_input))
-        return to_uint8(draw(self.model, self.config, labels, int(given["steps"]), sampling, seed=int(given["seed"])))
+        sampling = Sampling.model_construct(**self.settings["sampling"] | {"guidance_scale": given["guidance_scale"]})
+        classes = self.config["classes"]
+        names = [_name(classes, str(label)) for label in model_input["label"]] if classes else None
+        try:
+            labels = class_numbers(self.config, names, 1 if names else len(model_input))
+            pictures = draw(self.model, self.config, labels, int(given["steps"]), sampling, seed=int(given["seed"]))
+        except UserError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from error
+        return to_uint8(pictures)
+
+
+def _name(classes: list[Any], label: str) -> str:
+    """The class that ``label`` names, or else the one of which it is the number."""
+    known = [str(name) for name in classes]
+    if label not in known and label.isdecimal() and int(label) < len(known):
+        return known[int(label)]
+    return label
 
 
 mlflow.models.set_model(DiffusionModel())

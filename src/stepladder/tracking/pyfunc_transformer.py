@@ -7,8 +7,10 @@ from typing import Any
 
 import mlflow
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModel
 
+from stepladder.errors import UserError
 from stepladder.params import Decoding
 from stepladder.transformer.translation import load, translate
 
@@ -21,12 +23,15 @@ class TranslationModel(PythonModel):
         self.settings = context.model_config
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """``params``: ``beam_size``, ``length_penalty``, ``language`` ("" where the model knows one)."""
+        """``params``: ``beam_size``, ``length_penalty``, ``language`` (needed only where the model knows several)."""
         given = dict(params or {})
-        language = given.pop("language", "") or None
-        decoding = Decoding.model_validate(self.settings["decoding"] | given)
+        language = given.pop("language", "") or self.settings["language"] or None
         sentences = [str(sentence) for sentence in model_input["source"]]
-        found = translate(self.model, self.tokenizer, self.config, sentences, decoding, language)
+        try:
+            decoding = Decoding.model_validate(self.settings["decoding"] | given)
+            found = translate(self.model, self.tokenizer, self.config, sentences, decoding, language)
+        except (UserError, ValueError) as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from error
         return pd.DataFrame({"translation": found})
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from pathlib import Path
 from typing import Any
 
 from stepladder.tracking import store
 
-KEY, SWEEP = "stepladder.key", "stepladder.sweep"
+KEY, SWEEP, ATTEMPTS = "stepladder.key", "stepladder.sweep", "stepladder.attempts"
+PARAMS_A_REQUEST = 100  # MLflow's limit
 
 
+@store.answering()
 def open_run(header: dict[str, Any]) -> dict[str, Any]:
     """The run of the training that ``header`` describes, and the parent of its sweep; made where missing.
 
@@ -18,9 +21,12 @@ def open_run(header: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         ``run_id``, ``parent_run_id`` (or ``None``), ``experiment_id``, ``tracking_uri``.
+
+    Raises:
+        UserError: the store does not answer.
     """
     client, experiment = store.client(), store.experiment(header["experiment"])
-    with store.lock(f"runs-{header['key']}"):
+    with store.lock("runs"):
         parent = _parent(client, experiment, header) if header.get("sweep_key") else None
         found = _find(client, experiment, KEY, header["key"])
         if found is None:
@@ -29,16 +35,21 @@ def open_run(header: dict[str, Any]) -> dict[str, Any]:
             run_id = found.info.run_id
             if found.info.status != "RUNNING":
                 client.update_run(run_id, status="RUNNING")
-            client.set_tag(run_id, "stepladder.attempts", int(found.data.tags.get("stepladder.attempts", 1)) + 1)
-    return {"run_id": run_id, "parent_run_id": parent, "experiment_id": experiment, "tracking_uri": store.uri()}
+            client.set_tag(run_id, ATTEMPTS, int(found.data.tags.get(ATTEMPTS, 1)) + 1)
+    return {"run_id": run_id, "parent_run_id": parent, "experiment_id": experiment, "tracking_uri": store.shown()}
 
 
-def close_run(run: dict[str, Any], status: str) -> None:
-    """End ``run`` as FINISHED, FAILED or KILLED; a sweep's parent is finished once a child is."""
-    client = store.client()
-    client.set_terminated(run["run_id"], status)
-    if run.get("parent_run_id") and status == "FINISHED":
-        client.set_terminated(run["parent_run_id"], "FINISHED")
+@store.answering()
+def close_run(run: dict[str, Any], status: str, ended: float | None = None) -> None:
+    """End ``run`` as FINISHED, FAILED or KILLED, at ``ended`` (unix seconds; default: now).
+
+    A sweep's parent ends as its first child does, and is finished once a child is.
+    """
+    client, end = store.client(), None if ended is None else int(1000 * ended)
+    client.set_terminated(run["run_id"], status, end)
+    parent = run.get("parent_run_id")
+    if parent and (status == "FINISHED" or client.get_run(parent).info.status == "RUNNING"):
+        client.set_terminated(parent, status, end)
 
 
 def of_model(folder: Path) -> dict[str, Any] | None:
@@ -56,7 +67,12 @@ def of_header(header: dict[str, Any]) -> dict[str, Any] | None:
     if found is None:
         return None
     parent = found.data.tags.get("mlflow.parentRunId")
-    return {"run_id": found.info.run_id, "parent_run_id": parent, "experiment_id": experiment}
+    return {
+        "run_id": found.info.run_id,
+        "parent_run_id": parent,
+        "experiment_id": experiment,
+        "status": found.info.status,
+    }
 
 
 def header_of(journal: Path) -> dict[str, Any]:
@@ -72,7 +88,7 @@ def _known(run_id: str | None) -> bool:
     from mlflow.exceptions import MlflowException
 
     try:
-        return store.client().get_run(run_id).info.lifecycle_stage == "active"
+        return bool(store.client().get_run(run_id).info.lifecycle_stage == "active")
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return False
@@ -80,43 +96,55 @@ def _known(run_id: str | None) -> bool:
 
 
 def _parent(client: Any, experiment: str, header: dict[str, Any]) -> str:
-    with store.lock(f"sweep-{header['sweep_key']}"):
-        found = _find(client, experiment, SWEEP, header["sweep_key"])
-        if found is not None:
-            return str(found.info.run_id)
-        name = f"sweep {header['data']['name']} {header['sweep_key'][:6]}"
-        tags = {
-            SWEEP: header["sweep_key"],
-            "mlflow.note.content": "One training for each T; quality is logged with step = S.",
-        }
-        parent = client.create_run(experiment, run_name=name, tags=tags | _origin(header))
-        _log_params(client, parent.info.run_id, header["params"])
-        return str(parent.info.run_id)
+    found = _find(client, experiment, SWEEP, header["sweep_key"])
+    if found is not None:
+        return str(found.info.run_id)
+    tags = _origin(header) | {
+        SWEEP: header["sweep_key"],
+        "mlflow.note.content": "One training for each T is nested below. Quality is logged with step = S, "
+        "`best/...` with step = T; `recommended/...` is the point that the comparison recommends.",
+    }
+    name = f"sweep {header['data']['name']} {header['sweep_key'][:6]}"
+    start = int(1000 * header["started"])
+    parent = client.create_run(experiment, run_name=name, tags=tags, start_time=start)
+    _log_params(client, parent.info.run_id, header["params"])
+    _log_data(client, parent.info.run_id, header["data"])
+    return str(parent.info.run_id)
 
 
 def _create(client: Any, experiment: str, header: dict[str, Any], parent: str | None) -> str:
-    tags = {KEY: header["key"], "stepladder.attempts": "1"} | _origin(header)
+    tags = _origin(header) | {KEY: header["key"], ATTEMPTS: "1"}
     if parent:
         tags |= {"mlflow.parentRunId": parent}
     start = int(1000 * header["started"])
     run = client.create_run(experiment, run_name=header["run_name"], tags=tags, start_time=start)
-    params = dict(header["params"])
-    if header["timesteps"] is not None:
-        params["timesteps"] = header["timesteps"]
-    _log_params(client, run.info.run_id, params)
+    timesteps = {} if header["timesteps"] is None else {"timesteps": header["timesteps"]}
+    _log_params(client, run.info.run_id, header["params"] | timesteps)
     _log_data(client, run.info.run_id, header["data"])
     return str(run.info.run_id)
 
 
 def _origin(header: dict[str, Any]) -> dict[str, str]:
+    timesteps = "" if header["timesteps"] is None else f" --timesteps {header['timesteps']}"
     return {
+        "mlflow.user": _user(),
+        "mlflow.source.name": f"stepladder train {header['family']}{timesteps}",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": header["git_commit"] or "",
+        "stepladder.git_dirty": str(header["git_dirty"]).lower(),
         "stepladder.family": header["family"],
         "stepladder.data": header["data"]["name"],
         "stepladder.data_hash": header["data"]["content_hash"],
-        "mlflow.source.git.commit": header["git_commit"] or "",
-        "stepladder.git_dirty": str(header["git_dirty"]).lower(),
         "stepladder.dvc_lock": header["dvc_lock"] or "",
+        "stepladder.world_size": str(header.get("world_size", 1)),
     }
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return "unknown"
 
 
 def _find(client: Any, experiment: str, tag: str, value: str) -> Any:
@@ -127,7 +155,9 @@ def _find(client: Any, experiment: str, tag: str, value: str) -> Any:
 def _log_params(client: Any, run_id: str, params: dict[str, Any]) -> None:
     from mlflow.entities import Param
 
-    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()])
+    entities = [Param(key, str(value)) for key, value in params.items()]
+    for start in range(0, len(entities), PARAMS_A_REQUEST):
+        client.log_batch(run_id, params=entities[start : start + PARAMS_A_REQUEST])
 
 
 def _log_data(client: Any, run_id: str, data: dict[str, str]) -> None:

@@ -1,0 +1,214 @@
+import http.server
+import json
+import multiprocessing
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from stepladder.errors import UserError
+from stepladder.tracking import runs, store
+from tests.tracking import made
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(store, "LOCKED_AFTER", 0.3)
+
+
+def test_the_store_is_the_projects_own_unless_named(fresh, monkeypatch):
+    assert store.uri() == f"sqlite:///{fresh}/mlruns/mlflow.db"
+    assert store.home() == fresh / "mlruns"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking.example:5000")
+    assert store.uri() == "http://tracking.example:5000"
+    assert store.home() == fresh / "mlruns"
+    monkeypatch.setenv("STEPLADDER_TRACKING", "journal")
+    assert store.uri() == ""
+    store.check()
+    store.prepare()
+
+
+def test_a_relative_file_is_meant_from_the_projects_folder(fresh, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///elsewhere/runs.db?timeout=5")
+    (fresh / "models").mkdir()
+    monkeypatch.chdir(fresh / "models")
+    assert store.uri() == f"sqlite:///{fresh}/elsewhere/runs.db?timeout=5"
+    assert store.home() == fresh / "elsewhere"
+
+
+def test_a_folder_with_odd_characters(fresh, monkeypatch):
+    odd = fresh / "100% später? #1"
+    odd.mkdir()
+    (odd / "dvc.yaml").touch()
+    monkeypatch.chdir(odd)
+    store.check()
+    run = runs.open_run(made.header())
+    assert (odd / "mlruns" / "mlflow.db").exists()
+    assert store.client().get_run(run["run_id"]).info.artifact_uri.startswith((odd / "mlruns" / "artifacts").as_uri())
+    assert sorted(path.name for path in odd.iterdir()) == ["dvc.yaml", "mlruns"]
+
+
+def test_passwords_are_not_shown(fresh, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@tracking.example/mlflow")
+    assert store.shown() == "https://tracking.example/mlflow"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:secret@localhost:1/runs")
+    with pytest.raises(
+        UserError, match=r"postgresql://localhost:1/runs.*does not answer \(Connection refused\)"
+    ) as caught:
+        store.check()
+    assert "secret" not in str(caught.value)
+
+
+def test_unreachable_server_is_one_quick_sentence(fresh, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    start = time.monotonic()
+    with pytest.raises(
+        UserError, match=r"http://127.0.0.1:1.*Connection refused.*STEPLADDER_TRACKING=journal"
+    ) as caught:
+        store.check()
+    assert time.monotonic() - start < 3
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_host_is_one_sentence(fresh, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://no-such-host.invalid:5000")
+    with pytest.raises(UserError, match="no-such-host.invalid"):
+        store.check()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    status, body = 200, b"{}"
+
+    def do_GET(self):
+        self.send_response(self.status)
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "problem"),
+    [
+        (200, b"<html>another service</html>", "does not answer as an MLflow server does"),
+        (404, b"", "HTTP status 404"),
+        (503, b"", "HTTP status 503"),
+        (200, b'{"experiments": []}', None),
+        (401, b"", None),
+    ],
+)
+def test_what_answers_has_to_be_mlflow(fresh, monkeypatch, status, body, problem):
+    handler = type("Answer", (Handler,), {"status": status, "body": body})
+    with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+        try:
+            if problem is None:
+                store.check()
+            else:
+                with pytest.raises(UserError, match=problem):
+                    store.check()
+        finally:
+            server.shutdown()
+
+
+def test_a_silent_server_is_not_waited_for(fresh, monkeypatch):
+    monkeypatch.setattr(store, "SILENT_AFTER", 0.3)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(UserError, match="no answer in time"):
+            store.check()
+
+
+def test_a_folder_is_refused(fresh, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "./mlruns")
+    with pytest.raises(UserError, match="names a folder"):
+        store.check()
+
+
+def test_what_is_no_database_is_refused(fresh):
+    (fresh / "mlruns").mkdir()
+    (fresh / "mlruns" / "mlflow.db").write_bytes(b"this is not a database, but long enough to be one" * 100)
+    with pytest.raises(UserError, match=r"mlflow.db is damaged \(file is not a database\)"):
+        store.check()
+
+
+def test_a_missing_folder_is_refused(fresh, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{fresh}/absent/mlflow.db")
+    with pytest.raises(UserError, match="absent is not a folder"):
+        store.check()
+
+
+@pytest.mark.parametrize("kind", ["IMMEDIATE", "EXCLUSIVE"])
+def test_a_locked_database_is_one_sentence(project, impatient, kind):
+    holder = sqlite3.connect(project / "mlruns" / "mlflow.db", isolation_level=None)
+    holder.execute(f"BEGIN {kind}")
+    try:
+        with pytest.raises(UserError, match=r"mlflow.db cannot be written to \(database is locked\); end the process"):
+            store.check()
+    finally:
+        holder.close()
+    store.check()
+
+
+def test_a_busy_database_is_well(project, impatient):
+    """One that holds the database most of the time, but finishes its writes."""
+    over = threading.Event()
+
+    def write():
+        connection = sqlite3.connect(project / "mlruns" / "mlflow.db", isolation_level=None)
+        connection.execute("CREATE TABLE busy (n)")
+        while not over.is_set():
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("INSERT INTO busy VALUES (1)")
+            time.sleep(0.2)
+            connection.execute("COMMIT")
+        connection.close()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        time.sleep(0.1)
+        for _ in range(3):
+            store.check()
+    finally:
+        over.set()
+        writer.join()
+
+
+def _open(folder: str, number: int, begin) -> str:
+    os.chdir(folder)
+    begin.wait(60)
+    run = runs.open_run(made.header(key=f"key{number}", timesteps=number, run_name=f"T={number}"))
+    runs.close_run(run, "FINISHED")
+    return json.dumps(run)
+
+
+def test_eight_processes_at_once_on_a_fresh_store(fresh):
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["mlflow", "mlflow.store.tracking.sqlalchemy_store", "tests.tracking.test_store"])
+    with context.Manager() as manager, context.Pool(8) as pool:
+        begin = manager.Barrier(8)
+        waiting = [pool.apply_async(_open, (str(fresh), number, begin)) for number in range(8)]
+        opened = [json.loads(each.get(120)) for each in waiting]
+    assert len({run["run_id"] for run in opened}) == 8
+    assert len({run["parent_run_id"] for run in opened}) == 1
+    found = store.client().search_runs([opened[0]["experiment_id"]])
+    assert len(found) == 9
+    assert {run.info.status for run in found} == {"FINISHED"}
+
+
+def test_importing_does_not_import_mlflow():
+    names = [f"stepladder.tracking.{file.stem}" for file in Path(store.__file__).parent.glob("*.py")]
+    names = [name for name in names if "pyfunc" not in name and "__init__" not in name]
+    code = f"import sys, {', '.join(names)}; assert not {{'mlflow', 'torch', 'sqlalchemy'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

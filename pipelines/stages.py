@@ -27,6 +27,7 @@ ADVICE = re.compile(
 """What DVC says to whoever types its commands, and no reader of a run's log needs."""
 
 _running: dict[int, subprocess.Popen[str]] = {}
+_over = threading.Event()
 
 
 class StageError(Exception):
@@ -41,6 +42,8 @@ def run(stage: str, *, workspace: Path, root: Path, slot: Slot, log: Callable[[s
 
     Raises ``UserError`` with the command's own sentence where it exits with code 2, else ``StageError``.
     """
+    if _over.is_set():
+        raise StageError(f"{stage} was not started: the run is over")
     command = ["dvc", "--wait-for-lock", "repro", "--single-item", stage]
     code, errors = call(
         command, folder=workspace, environment=slot.environment() | {"DVC_ROOT": str(root)}, log=log, hold=slot.handle
@@ -96,10 +99,15 @@ def call(
 
 @contextmanager
 def ended_with_the_run() -> Iterator[None]:
-    """Whatever ends the block early, cancelling included, ends the stages that it started and all their processes."""
+    """Whatever ends the block early, cancelling included, ends the stages that it started and all their processes.
+
+    None is started afterwards, by a task that is about to be tried again. A process runs one such block at a time.
+    """
+    _over.clear()
     try:
         yield
     finally:
+        _over.set()
         _end(list(_running.values()))
 
 

@@ -12,6 +12,12 @@ from stepladder.errors import UserError
 from tests.pipelines.project import events
 
 
+@pytest.fixture(autouse=True)
+def inside_a_run():
+    with stages.ended_with_the_run():
+        yield
+
+
 @pytest.fixture
 def slot(tmp_path: Path):
     handle = os.open(tmp_path / "slot", os.O_RDWR | os.O_CREAT)
@@ -62,6 +68,8 @@ def test_whatever_ends_the_run_ends_the_training(scratch, slot, log, monkeypatch
         assert psutil.pid_exists(pid)
     thread.join(5)
     assert not thread.is_alive()
+    with pytest.raises(stages.StageError, match="the run is over"):
+        stages.run("prepare@text", workspace=scratch, root=scratch, slot=slot, log=print)
     assert not psutil.pid_exists(pid)
 
 

@@ -1,5 +1,6 @@
 """Real digits, prepared once a session, and models of them that take seconds."""
 
+import atexit
 import functools
 import json
 import shutil
@@ -32,8 +33,10 @@ def params(**sections: Any) -> Params:
 
 @functools.cache
 def prepared() -> Path:
-    """Folder of the prepared digits."""
-    folder = Path(tempfile.mkdtemp(prefix="digits-")) / "images"
+    """Folder of the prepared digits, gone when the tests end."""
+    temporary = tempfile.mkdtemp(prefix="digits-")
+    atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+    folder = Path(temporary) / "images"
     prepare(params(), folder)
     return folder
 

@@ -80,3 +80,10 @@ def test_flatten_names_every_leaf_as_dvc_does():
     leaves = flatten(Params())
     assert leaves["diffusion.unet.channels"] == Params().diffusion.unet.channels
     assert all("." in key or key == "seed" for key in leaves)
+
+
+def test_a_preset_changes_only_what_it_names():
+    quick, default = load(preset="quick"), Params()
+    assert quick.transformer.training.learning_rate == default.transformer.training.learning_rate
+    assert quick.diffusion.training.batch_size == default.diffusion.training.batch_size
+    assert quick.diffusion.training.steps < default.diffusion.training.steps

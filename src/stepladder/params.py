@@ -126,14 +126,14 @@ class FeatureNet(Section):
 class UNet(Section):
     """The denoising network."""
 
-    channels: int = Field(32, ge=8, le=512, description="channels of the first level")
+    channels: int = Field(24, ge=8, le=512, description="channels of the first level")
     channel_mult: tuple[Annotated[int, Field(ge=1, le=16)], ...] = Field(
         (1, 2),
         min_length=1,
         max_length=6,
         description="channels of each level, in multiples of the first; each level halves the side",
     )
-    blocks: int = Field(2, ge=1, le=8, description="residual blocks a level")
+    blocks: int = Field(1, ge=1, le=8, description="residual blocks a level")
     attention_resolutions: tuple[int, ...] = Field((4,), description="sides, in pixels, at which there is attention")
     heads: int = Field(4, ge=1, le=32, description="attention heads")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in residual blocks")
@@ -150,7 +150,7 @@ class Diffusion(Section):
     )
     flip: bool = Field(False, description="random horizontal flips: for natural pictures only")
     unet: UNet = UNet()
-    training: Training = Training(steps=800, batch_size=128, learning_rate=2e-3, warmup_steps=50)
+    training: Training = Training(steps=1000, batch_size=64, learning_rate=3e-3, warmup_steps=50, validate_every=500)
 
 
 class Sampling(Section):
@@ -283,9 +283,9 @@ class Params(Section):
 
 
 def build(values: dict[str, Any], origin: str = "the parameters") -> Params:
-    """The spec of plain ``values``; raises ``UserError`` naming the key, the value and what is allowed."""
+    """The spec of plain ``values``, defaults elsewhere; ``UserError`` names the key, the value and what is allowed."""
     try:
-        return Params.model_validate(values)
+        return Params.model_validate(merge(Params().model_dump(mode="json"), values))
     except ValidationError as error:
         raise UserError(f"{origin}: " + "; ".join(_sentence(e) for e in error.errors()) + ".") from None
 

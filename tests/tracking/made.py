@@ -77,8 +77,12 @@ def diffusion(folder: Path, timesteps: int = 20, key: str = "key20", content_has
         "classes": ["zero", "one", "two"], "data": {},
     }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(config))
-    save_file(UNet(**UNET).state_dict(), folder / "model.safetensors")
+    _save(UNet(**UNET).state_dict(), folder)
     return folder
+
+
+def _save(weights: dict[str, torch.Tensor], folder: Path) -> None:
+    save_file({name: weight.contiguous() for name, weight in weights.items()}, folder / "model.safetensors")
 
 
 def translation(folder: Path, key: str = "keyt") -> Path:
@@ -93,7 +97,7 @@ def translation(folder: Path, key: str = "keyt") -> Path:
     weights = Seq2Seq(**model).state_dict()  # type: ignore[arg-type]
     for name in ("source_embedding", "output"):
         weights.pop(name, None)
-    save_file(weights, folder / "model.safetensors")
+    _save(weights, folder)
     return folder
 
 

@@ -1,5 +1,8 @@
 import json
 
+import pytest
+from mlflow import MlflowClient
+
 from stepladder.tracking import runs, store
 from stepladder.tracking.forward import forward, read
 from tests.tracking import made
@@ -53,17 +56,15 @@ def test_a_training_begun_anew_sends_only_the_steps_that_are_lacking(project, tm
 def test_pictures_that_cannot_be_stored_hold_up_no_figures(project, tmp_path, monkeypatch):
     run = runs.open_run(made.header())
     journal = made.journal(tmp_path / "work", steps=3, pictures=True)
-    from mlflow import MlflowClient
 
     def full(*_):
         raise OSError("the disk is full")
 
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "log_artifact", full)
-        try:
+        with pytest.raises(OSError, match="the disk is full"):
             forward(journal, run)
-        except OSError:
-            assert len(history(run)) == 3
+    assert len(history(run)) == 3
     assert forward(journal, run) == 1
 
 

@@ -53,7 +53,8 @@ class DiffusionTask(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         loss = self._loss(batch, VALIDATION_STREAM + batch_idx, 0.0, False)
-        self.log("validation/loss", loss, batch_size=len(batch["labels"]), sync_dist=True)
+        size: Any = float(len(batch["labels"]))  # an int would be averaged over the ranks as one, and rounded down
+        self.log("validation/loss", loss, batch_size=size, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         return configure(self.model, self.diffusion.training)

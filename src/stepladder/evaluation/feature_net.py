@@ -76,7 +76,7 @@ class FeatureNetTask(pl.LightningModule):
         x, labels = self._turned(batch["images"].float() / 127.5 - 1, batch["labels"])
         _, logits = self.model(x)
         right = (logits.argmax(1) == labels).float().mean()
-        size = len(labels)
+        size: Any = float(len(labels))  # an int would be averaged over the ranks as one, and rounded down
         self.log("validation/accuracy", right, batch_size=size, sync_dist=True)
         self.log("validation/loss", F.cross_entropy(logits, labels), batch_size=size, sync_dist=True)
 

@@ -98,7 +98,7 @@ def _header(family: str, params: Params, data: Path, timesteps: int | None) -> d
         "git_dirty": project.git_dirty(),
         "dvc_lock": project.file_hash(project.root() / "dvc.lock"),
         "started": time.time(),
-        "world_size": int(os.environ.get("STEPLADDER_DEVICES", "1")),
+        "world_size": _devices(),
     }
 
 
@@ -130,19 +130,25 @@ def _alone(folder: Path, name: str) -> Iterator[None]:
         lock.release()
 
 
+def _devices() -> int:
+    given = os.environ.get("STEPLADDER_DEVICES", "1")
+    if not given.isdigit() or int(given) < 1:
+        raise UserError(f"STEPLADDER_DEVICES={given!r} is not a number of devices, 1 or more.")
+    return int(given)
+
+
 def _command(folder: Path) -> list[str]:
-    devices = os.environ.get("STEPLADDER_DEVICES", "1")
-    if not devices.isdigit() or devices == "0":
-        raise UserError(f"STEPLADDER_DEVICES={devices!r} is not a number of devices, 1 or more.")
-    module = ["-m", "stepladder.training.worker", str(folder)]
-    if devices == "1":
-        return [sys.executable, *module]
-    return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}", *module]
+    worker = ["-m", "stepladder.training.worker", str(folder)]
+    if _devices() == 1:
+        return [sys.executable, *worker]
+    return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={_devices()}", *worker]
 
 
 def _run(command: list[str]) -> int:
     """Run ``command`` in this process group; SIGTERM is passed on, and waited for."""
-    environment = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTHONUNBUFFERED": "1"} | os.environ
+    # Threads that wait passively: on a busy machine spinning ones are many times slower.
+    defaults = {"OMP_WAIT_POLICY": "passive", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTHONUNBUFFERED": "1"}
+    environment = defaults | os.environ
     child = subprocess.Popen(command, env=environment)
     before = {
         number: signal.signal(number, lambda received, _: child.send_signal(received))

@@ -107,7 +107,7 @@ class FeatureNet(Section):
     steps: int = Field(600, ge=1, description="optimiser steps")
     batch_size: int = Field(128, ge=1, description="pictures a step")
     learning_rate: float = Field(3e-3, gt=0, le=1, description="peak learning rate")
-    width: int = Field(32, ge=4, le=512, description="channels of the first level")
+    width: int = Field(16, ge=4, le=512, description="channels of the first level")
     features: int = Field(64, ge=2, le=2048, description="dimension of the features that distances are measured in")
 
     @property

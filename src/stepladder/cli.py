@@ -114,28 +114,42 @@ def sync(args: argparse.Namespace) -> int:
 
 
 def sample(args: argparse.Namespace) -> int:
-    from stepladder.diffusion.command import sample
+    import json
 
+    from stepladder.diffusion.drawing import class_numbers, draw, grid, load
+    from stepladder.params import Sampling, section
+    from stepladder.tracking.fetch import fetch
+
+    folder, settings = fetch(args.model)
+    model, config = load(folder)
+    changed = {} if args.scale is None else {"guidance_scale": args.scale}
+    sampling = section(Sampling, settings.get("sampling", {}) | changed, "sampling")
+    steps = args.steps or settings.get("steps") or min(config["timesteps"], 20)
+    labels = class_numbers(config, args.label, args.count)
+    grid(draw(model, config, labels, steps, sampling, seed=args.seed), columns=10).save(args.out)
     print(
-        sample(
-            args.model,
-            args.out,
-            labels=args.label,
-            count=args.count,
-            steps=args.steps,
-            seed=args.seed,
-            scale=args.scale,
-        )
+        f"{args.out}: {len(labels)} pictures in S={steps} of T={config['timesteps']} steps, {json.dumps(sampling.model_dump())}"
     )
     return 0
 
 
 def translate(args: argparse.Namespace) -> int:
-    from stepladder.transformer.command import translate
+    from stepladder.params import Decoding, section
+    from stepladder.tracking.fetch import fetch
+    from stepladder.transformer.translation import load, translate
 
-    lines = args.file.open(encoding="utf-8") if args.file else sys.stdin
-    for translation in translate(args.model, lines, beam_size=args.beam_size, language=args.language):
-        print(translation, flush=True)
+    folder, settings = fetch(args.model)
+    model, tokenizer, config = load(folder)
+    changed = {} if args.beam_size is None else {"beam_size": args.beam_size}
+    decoding = section(Decoding, settings.get("decoding", {}) | changed, "decoding")
+    try:
+        lines = args.file.open(encoding="utf-8") if args.file else sys.stdin
+    except OSError as error:
+        raise UserError(
+            f"{args.file} cannot be read ({error.strerror}); name a text file, one sentence a line."
+        ) from None
+    for line in lines:
+        print(*translate(model, tokenizer, config, [line.strip()], decoding, args.language), flush=True)
     return 0
 
 

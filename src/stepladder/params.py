@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -21,6 +21,8 @@ PRESETS_FOLDER = Path("presets")
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
+
+S = TypeVar("S", bound=Section)
 
 OnBadRow = Literal["refuse", "set-aside"]
 
@@ -284,8 +286,13 @@ class Params(Section):
 
 def build(values: dict[str, Any], origin: str = "the parameters") -> Params:
     """The spec of plain ``values``, defaults elsewhere; ``UserError`` names the key, the value and what is allowed."""
+    return section(Params, merge(Params().model_dump(mode="json"), values), origin)
+
+
+def section(kind: type[S], values: dict[str, Any], origin: str) -> S:
+    """One section of plain ``values``; ``UserError`` as ``build``."""
     try:
-        return Params.model_validate(merge(Params().model_dump(mode="json"), values))
+        return kind.model_validate(values)
     except ValidationError as error:
         raise UserError(f"{origin}: " + "; ".join(_sentence(e) for e in error.errors()) + ".") from None
 

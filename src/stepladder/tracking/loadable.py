@@ -10,11 +10,16 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 import stepladder
+from stepladder.errors import UserError
 
 HERE = Path(__file__).parent
 FILES = ("model.safetensors", "config.json", "tokenizer.json")
@@ -76,6 +81,20 @@ def log(client: Any, run_id: str, family: str, folder: Path, settings: dict[str,
             raise
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     return client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Turn what is wrong with a request into the sentence, and the status 400, that MLflow's server answers with."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}={e['input']}: {e['msg']}" for e in error.errors())
+        raise MlflowException.invalid_parameter_value(wrong) from error
+    except UserError as error:
+        raise MlflowException.invalid_parameter_value(str(error)) from error
 
 
 def _signature(family: str, config: dict[str, Any], settings: dict[str, Any]) -> Any:

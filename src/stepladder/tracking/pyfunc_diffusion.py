@@ -8,12 +8,11 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
-from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModel
 
 from stepladder.diffusion.drawing import class_numbers, draw, load, to_uint8
-from stepladder.errors import UserError
 from stepladder.params import Sampling
+from stepladder.tracking import loadable
 
 
 class DiffusionModel(PythonModel):
@@ -26,14 +25,12 @@ class DiffusionModel(PythonModel):
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> np.ndarray:
         """uint8 ``(N, C, H, W)``; ``params``: ``steps``, ``guidance_scale``, ``seed``."""
         given = self.settings | (params or {})
-        sampling = Sampling.model_construct(**self.settings["sampling"] | {"guidance_scale": given["guidance_scale"]})
         classes = self.config["classes"]
         names = [_name(classes, str(label)) for label in model_input["label"]] if classes else None
-        try:
+        with loadable.refusing():
+            sampling = Sampling.model_validate(self.settings["sampling"] | {"guidance_scale": given["guidance_scale"]})
             labels = class_numbers(self.config, names, 1 if names else len(model_input))
             pictures = draw(self.model, self.config, labels, int(given["steps"]), sampling, seed=int(given["seed"]))
-        except UserError as error:
-            raise MlflowException.invalid_parameter_value(str(error)) from error
         return to_uint8(pictures)
 
 

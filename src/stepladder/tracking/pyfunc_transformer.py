@@ -7,11 +7,10 @@ from typing import Any
 
 import mlflow
 import pandas as pd
-from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModel
 
-from stepladder.errors import UserError
 from stepladder.params import Decoding
+from stepladder.tracking import loadable
 from stepladder.transformer.translation import load, translate
 
 
@@ -27,11 +26,9 @@ class TranslationModel(PythonModel):
         given = dict(params or {})
         language = given.pop("language", "") or self.settings["language"] or None
         sentences = [str(sentence) for sentence in model_input["source"]]
-        try:
+        with loadable.refusing():
             decoding = Decoding.model_validate(self.settings["decoding"] | given)
             found = translate(self.model, self.tokenizer, self.config, sentences, decoding, language)
-        except (UserError, ValueError) as error:
-            raise MlflowException.invalid_parameter_value(str(error)) from error
         return pd.DataFrame({"translation": found})
 
 

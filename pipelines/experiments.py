@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipelines.stages import call
@@ -31,12 +31,12 @@ def copy(root: Path, name: str, params: Params) -> Iterator[Path]:
     top = _top(root)
     home = root / ".prefect" / "copies"
     home.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(home)
     folder = home / f"{name}-{os.getpid()}-{time.time_ns()}"
     with (home / f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        _remove_abandoned(home)
         try:
-            changes = _git(top, "stash", "create")
+            changes = _uncommitted(top, home / f"{folder.name}.index")
             _git(top, "clone", "--quiet", "--shared", str(top), str(folder))
             _git(folder, "checkout", "--quiet", "--detach", _git(top, "rev-parse", "HEAD"))
             if changes:
@@ -71,6 +71,21 @@ def keep(root: Path, workspace: Path, name: str, stages: Iterable[str], log: Cal
     _git(_top(root), "fetch", "--quiet", str(_top(workspace)), f"{ref}:{ref}")
 
 
+def _uncommitted(top: Path, index: Path) -> str:
+    """A commit of the uncommitted changes of tracked files, "" where there are none.
+
+    It works on ``index``, a copy of git's own, whose lock another flow run, or a person, may hold, and refreshes it first:
+    ``git stash create`` fails without a word where a file's time, but not its content, has changed.
+    """
+    shutil.copy(top / _git(top, "rev-parse", "--git-path", "index"), index)
+    own = {"GIT_INDEX_FILE": str(index)}
+    try:
+        _git(top, "update-index", "-q", "--refresh", environment=own, fine=(0, 1))
+        return _git(top, "stash", "create", environment=own)
+    finally:
+        index.unlink(missing_ok=True)
+
+
 def _share_cache(root: Path, workspace: Path) -> None:
     from dvc.repo import Repo
 
@@ -84,13 +99,12 @@ def _share_cache(root: Path, workspace: Path) -> None:
 def _remove_abandoned(home: Path) -> None:
     """Copies whose flow run was killed: nobody holds their lock."""
     for lock in home.glob("*.lock"):
-        with lock.open("w") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
-            lock.unlink(missing_ok=True)
+        with suppress(BlockingIOError, FileNotFoundError), lock.open("r") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            folder = lock.with_suffix("")
+            if folder.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                lock.unlink(missing_ok=True)
 
 
 def _top(folder: Path) -> Path:
@@ -105,8 +119,9 @@ def _top(folder: Path) -> Path:
     return Path(top)
 
 
-def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=300)
-    if done.returncode:
+def _git(folder: Path, *arguments: str, environment: dict[str, str] | None = None, fine: tuple[int, ...] = (0,)) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    done = subprocess.run(command, env=os.environ | (environment or {}), capture_output=True, text=True, timeout=300)
+    if done.returncode not in fine:
         raise RuntimeError(f"git {arguments[0]} failed in {folder}: {done.stderr.strip()}")
     return done.stdout.strip()

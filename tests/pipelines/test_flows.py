@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -7,7 +10,7 @@ from prefect.client.orchestration import get_client
 
 from pipelines.pipeline import pipeline
 from pipelines.sweep import sweep
-from tests.pipelines.project import dvc, git, most_at_once, starts
+from tests.pipelines.project import ROOT, dvc, git, most_at_once, starts
 
 pytestmark = pytest.mark.usefixtures("prefect_api", "scratch")
 
@@ -18,7 +21,7 @@ SWEEP = {
 
 
 def test_sweep_runs_the_diffusion_stages_in_the_workspace_and_only_once(scratch: Path, log: Path, monkeypatch):
-    monkeypatch.setenv("SCRATCH_SECONDS", "1.5")
+    monkeypatch.setenv("SCRATCH_SECONDS", "1")
     began = time.time()
     state = sweep(return_state=True)
     assert state.is_completed(), state.message
@@ -53,6 +56,7 @@ def test_refused_child_fails_with_its_sentence_untried_again_and_the_others_go_o
     assert "train-transformer" in starts(log)
 
 
+@pytest.mark.slow
 def test_broken_child_is_tried_again(log, monkeypatch):
     monkeypatch.setenv("SCRATCH_BREAK", "train-diffusion:20")
     state = sweep(return_state=True)
@@ -108,6 +112,18 @@ def artifacts_since(began: float) -> dict[str, Any]:
 def name_ref(scratch: Path, name: str) -> str:
     refs = git(scratch, "for-each-ref", "--format=%(refname)", "refs/exps").split()
     return next(ref for ref in refs if ref.endswith(name))
+
+
+@pytest.mark.slow
+def test_two_experiments_at_once_share_the_slots_and_what_they_have_in_common(scratch: Path, log: Path, prefect_api):
+    environment = os.environ | {"PREFECT_API_URL": prefect_api, "PYTHONPATH": str(ROOT), "SCRATCH_SECONDS": "1"}
+    code = "import sys; from pipelines.sweep import sweep; sweep(timesteps=(int(sys.argv[1]), 9), sampling_steps=(1,))"
+    runs = [subprocess.Popen([sys.executable, "-c", code, t], cwd=scratch, env=environment) for t in ("6", "7")]
+    assert [run.wait(200) for run in runs] == [0, 0]
+    assert {"train-diffusion:6", "train-diffusion:7", "train-diffusion:9"} <= set(starts(log))
+    assert most_at_once(log) <= 2
+    assert len(dvc(scratch, "exp", "list", "--name-only").split()) == 2
+    assert git(scratch, "status", "--porcelain") == ""
 
 
 def test_impossible_combination_fails_the_run_with_a_sentence(log: Path):

@@ -184,6 +184,7 @@ def test_a_busy_database_is_well(project, impatient):
         writer.join()
 
 
+@pytest.mark.slow
 def test_eight_processes_at_once_on_a_fresh_store(fresh):
     command = [sys.executable, "-m", "tests.tracking.eight", str(fresh)]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=200)

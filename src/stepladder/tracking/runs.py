@@ -126,18 +126,19 @@ def _create(client: Any, experiment: str, header: dict[str, Any], parent: str | 
 
 def _origin(header: dict[str, Any]) -> dict[str, str]:
     timesteps = "" if header["timesteps"] is None else f" --timesteps {header['timesteps']}"
-    return {
+    tags = {
         "mlflow.user": _user(),
         "mlflow.source.name": f"stepladder train {header['family']}{timesteps}",
         "mlflow.source.type": "LOCAL",
-        "mlflow.source.git.commit": header["git_commit"] or "",
+        "mlflow.source.git.commit": header["git_commit"],
         "stepladder.git_dirty": str(header["git_dirty"]).lower(),
         "stepladder.family": header["family"],
         "stepladder.data": header["data"]["name"],
         "stepladder.data_hash": header["data"]["content_hash"],
-        "stepladder.dvc_lock": header["dvc_lock"] or "",
+        "stepladder.dvc_lock": header["dvc_lock"],
         "stepladder.world_size": str(header.get("world_size", 1)),
     }
+    return {name: value for name, value in tags.items() if value}
 
 
 def _user() -> str:

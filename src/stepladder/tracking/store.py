@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 LOCKED_AFTER = 3.0  # seconds in which nobody else's write is finished
 SILENT_AFTER = 10.0  # seconds in which a server that is there says nothing
-WITHOUT = "to train without a store, set STEPLADDER_TRACKING=journal: `stepladder sync` sends the figures later"
+WITHOUT = "set STEPLADDER_TRACKING=journal to train without a store: `stepladder sync` sends the figures later"
 SQLITE = re.compile(r"sqlite(?:\+\w+)?:///")
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 PATIENCE = {
@@ -46,6 +46,9 @@ QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING": "false",
 }
+KIND = {
+    "mlflow.experimentKind": "custom_model_development"
+}  # the page shows training runs, not language models' traces
 
 
 def uri() -> str:
@@ -134,7 +137,7 @@ def experiment(name: str) -> str:
             own = _sqlite_file(uri()) is not None
             location = (home() / "artifacts" / name).as_uri() if own else None
             try:
-                return str(mlflow_client.create_experiment(name, artifact_location=location))
+                return str(mlflow_client.create_experiment(name, artifact_location=location, tags=KIND))
             except MlflowException:  # another machine was faster
                 found = mlflow_client.get_experiment_by_name(name)
                 if found is None:
@@ -259,8 +262,8 @@ def _connect(host: str, port: int) -> None:
         socket.create_connection((host, port), timeout=LOCKED_AFTER).close()
     except OSError as error:
         raise UserError(
-            f"The tracking server {shown()}, which MLFLOW_TRACKING_URI names, does not answer ({_reason(error)}); start it "
-            f"or unset the variable; {WITHOUT}."
+            f"The tracking server {shown()}, which MLFLOW_TRACKING_URI names, does not answer ({_reason(error)}); start it, "
+            f"unset the variable, or {WITHOUT}."
         ) from None
 
 

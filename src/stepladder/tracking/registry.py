@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -83,10 +83,22 @@ def register(params: Params, models: Path, reports: Path) -> dict[str, Any]:
 
 @store.answering()
 def restore(params: Params, models: Path, reports: Path) -> list[dict[str, Any]]:
-    """Register again what the present store lacks; returns that."""
+    """Register again what the present store lacks of ``reports/registered.json``; returns that.
+
+    It is done as it was then: what parameters or models have become since, ``register`` registers. Only where there was no
+    store then are ``params`` asked.
+    """
     client = store.client()
-    lacking = [c for c in _candidates(params, models, reports) if _version(client, c) is None]
-    return [_register(candidate) for candidate in lacking]
+    candidates = _candidates(params, models, reports)
+    before = json.loads((reports / "registered.json").read_text(encoding="utf-8"))["models"]
+    if before:
+        settings = {(model["name"], model.get("key")): model.get("settings") for model in before}
+        candidates = [
+            replace(c, settings=settings[c.name, c.header["key"]])
+            for c in candidates
+            if (c.name, c.header["key"]) in settings
+        ]
+    return [_register(candidate) for candidate in candidates if _version(client, candidate) is None]
 
 
 def _candidates(params: Params, models: Path, reports: Path) -> list[Candidate]:
@@ -156,13 +168,17 @@ def _register(candidate: Candidate) -> dict[str, Any]:
         why, promoted = _verdict(client, candidate, number)
         if promoted:
             client.set_registered_model_alias(name, "champion", number)
-        client.set_model_version_tag(name, number, "verdict", why)
         version = client.get_model_version(name, number)
+        if promoted or "champion" not in version.aliases:  # a champion keeps the sentence that made it one
+            client.set_model_version_tag(name, number, "verdict", why)
+            client.update_model_version(name, number, why)
     return {
         "name": name,
         "version": number,
         "aliases": sorted(version.aliases),
         "run_id": version.run_id,
+        "key": candidate.header["key"],
+        "settings": candidate.settings,
         "figure": {"name": candidate.figure, "value": candidate.value},
         "why": why,
     }
@@ -206,7 +222,7 @@ def _create(client: Any, candidate: Candidate) -> str:
         client, run["run_id"], candidate.family, candidate.folder, candidate.settings, candidate.example
     )
     try:
-        client.create_registered_model(candidate.name)
+        client.create_registered_model(candidate.name, description=_description(candidate))
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
@@ -218,6 +234,15 @@ def _create(client: Any, candidate: Candidate) -> str:
         model_id=logged.model_id,
     )
     return str(made.version)
+
+
+def _description(candidate: Candidate) -> str:
+    """What the registry's page says of the model."""
+    column = "label" if candidate.family == "diffusion" else "source"
+    return (
+        f"`@champion` is the best by {candidate.figure}, `@challenger` the latest. To use it: `mlflow.pyfunc.load_model("
+        f'"models:/{candidate.name}@champion").predict([{{"{column}": {json.dumps(candidate.example[0], ensure_ascii=False)}}}])`'
+    )
 
 
 def _figures(candidate: Candidate) -> dict[str, str]:

@@ -190,8 +190,8 @@ def _track(record: Callable[[], object]) -> None:
     if store.uri():
         try:
             record()
-        except Exception as error:
-            print(f"tracking: {str(error).splitlines()[0][:200]}; `stepladder sync` sends the figures later.")
+        except UserError as error:
+            print(f"tracking: {error}")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -152,7 +152,7 @@ class Diffusion(Section):
     )
     flip: bool = Field(False, description="random horizontal flips: for natural pictures only")
     unet: UNet = UNet()
-    training: Training = Training(steps=1000, batch_size=64, learning_rate=3e-3, warmup_steps=50, validate_every=500)
+    training: Training = Training(steps=700, batch_size=64, learning_rate=3e-3, warmup_steps=50, validate_every=350)
 
 
 class Sampling(Section):

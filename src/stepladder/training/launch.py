@@ -28,6 +28,7 @@ from stepladder.data.card import read_card
 from stepladder.errors import UserError
 from stepladder.params import Params, flatten
 from stepladder.tracking import store
+from stepladder.tracking.follow import Follower
 
 SECTIONS = {
     "diffusion": ("seed", "diffusion"),
@@ -56,27 +57,35 @@ def train(family: str, params: Params, data: Path, out: Path, *, timesteps: int 
             "data": str(data.resolve()), "header": header,
         }  # fmt: skip
         (folder / "spec.json").write_text(json.dumps(spec, indent=2))
-        tracking = _Tracking(folder / "journal.jsonl", header)
+        follower = Follower(folder / "journal.jsonl", header)
         refused = folder / "error.txt"
         refused.unlink(missing_ok=True)
         command = _command(folder)
-        tracking.start()
+        follower.start()
         code = _run(command)
-        figures = folder / "model" / "figures.json"
-        run = tracking.finish({0: "FINISHED", 130: "KILLED", 143: "KILLED"}.get(code, "FAILED"))
+        run = follower.finish({0: "FINISHED", 130: "KILLED", 143: "KILLED"}.get(code, "FAILED"))
         if refused.exists():
             raise UserError(refused.read_text())
         if code == 0:
-            origin = {name: header[name] for name in ("git_commit", "key")}
-            record = (
-                run | origin | {"data_hash": header["data"]["content_hash"], "figures": json.loads(figures.read_text())}
-            )
-            figures.unlink()
-            (folder / "model" / "run.json").write_text(json.dumps(record, indent=2) + "\n")
-            shutil.move(folder / "journal.jsonl", folder / "model" / "journal.jsonl")
-            _replace(folder / "model", out)
-            shutil.rmtree(folder)
+            _finish(folder, out, header, run)
     return code
+
+
+def _finish(folder: Path, out: Path, header: dict[str, Any], run: dict[str, Any]) -> None:
+    """Put the model with its history in ``out``, and remove the state."""
+    model = folder / "model"
+    figures = json.loads((model / "figures.json").read_text())
+    (model / "figures.json").unlink()
+    origin = {"git_commit": header["git_commit"], "key": header["key"], "data_hash": header["data"]["content_hash"]}
+    (model / "run.json").write_text(json.dumps(run | origin | {"figures": figures}, indent=2) + "\n")
+    for name in ("journal.jsonl", "previews"):
+        if (folder / name).exists():
+            shutil.move(folder / name, model / name)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.exists():
+        shutil.rmtree(out)
+    shutil.move(model, out)
+    shutil.rmtree(folder)
 
 
 def _header(family: str, params: Params, data: Path, timesteps: int | None) -> dict[str, Any]:
@@ -127,6 +136,7 @@ def _alone(folder: Path, name: str) -> Iterator[None]:
     try:
         yield
     finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
 
 
@@ -146,8 +156,8 @@ def _command(folder: Path) -> list[str]:
 
 def _run(command: list[str]) -> int:
     """Run ``command`` in this process group; SIGTERM is passed on, and waited for."""
-    # Threads that wait passively: on a busy machine spinning ones are many times slower.
-    defaults = {"OMP_WAIT_POLICY": "passive", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTHONUNBUFFERED": "1"}
+    # Threads that soon stop spinning: on a busy machine waiting ones would else slow the working ones down many times.
+    defaults = {"GOMP_SPINCOUNT": "1000", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTHONUNBUFFERED": "1"}
     environment = defaults | os.environ
     child = subprocess.Popen(command, env=environment)
     before = {
@@ -161,62 +171,3 @@ def _run(command: list[str]) -> int:
         for number, handler in before.items():
             signal.signal(number, handler)
     return 128 - code if code < 0 else code
-
-
-def _replace(model: Path, out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if out.exists():
-        shutil.rmtree(out)
-    shutil.move(model, out)
-
-
-class _Tracking(threading.Thread):
-    """Opens the run and forwards the journal beside the training; a store that fails costs a line on the terminal."""
-
-    def __init__(self, journal: Path, header: dict[str, Any]) -> None:
-        super().__init__(daemon=True)
-        self.journal, self.header = journal, header
-        self.run_: dict[str, Any] = {"run_id": None, "parent_run_id": None, "tracking_uri": store.uri()}
-        self.over = threading.Event()
-        self.status = "FINISHED"
-
-    def run(self) -> None:
-        if not store.uri():
-            return
-        from stepladder.tracking import forward, runs
-
-        failed = ""
-        try:
-            self.run_ |= runs.open_run(self.header)
-        except Exception as error:
-            failed = str(error)
-        while self.run_["run_id"]:
-            ended = self.over.wait(5)
-            try:
-                if self.journal.exists():
-                    forward.forward(self.journal, self.run_)
-                if ended:
-                    runs.close_run(self.run_, self.status)
-                failed = ""
-            except Exception as error:
-                if not failed:
-                    print(f"tracking: {_first_line(error)}; the training goes on", flush=True)
-                failed = str(error)
-            if ended:
-                break
-        if failed:
-            print(
-                f"tracking: {_first_line(failed)}; the figures are in the journal: `stepladder sync` sends them.",
-                flush=True,
-            )
-
-    def finish(self, status: str) -> dict[str, Any]:
-        self.status = status
-        self.over.set()
-        self.join(timeout=60)
-        return self.run_
-
-
-def _first_line(error: Any) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

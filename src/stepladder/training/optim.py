@@ -33,7 +33,9 @@ def configure(model: nn.Module, training: Training) -> dict[str, Any]:
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": training.weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
-    fused = all(p.device.type == "cpu" for p in parameters)  # Lightning clips no gradients of a fused one under autocast
+    fused = all(
+        p.device.type == "cpu" for p in parameters
+    )  # Lightning clips no gradients of a fused one under autocast
     optimizer = torch.optim.AdamW(groups, lr=training.learning_rate, betas=(0.9, training.beta2), fused=fused)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: factor(step, training))
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -1,0 +1,62 @@
+"""Follows a training from beside it: opens its run, and forwards its journal while it grows."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from stepladder.tracking import store
+
+EVERY_SECONDS = 5.0
+
+
+class Follower(threading.Thread):
+    """Forwards the journal of the training that ``header`` describes, every few seconds and once at the end.
+
+    A store that fails costs a line on the terminal and nothing else: it is tried again, and what it lacks in the end stays in
+    the journal for ``stepladder sync``.
+    """
+
+    def __init__(self, journal: Path, header: dict[str, Any]) -> None:
+        super().__init__(daemon=True)
+        self.journal, self.header = journal, header
+        self.found: dict[str, Any] = {"run_id": None, "parent_run_id": None, "tracking_uri": store.shown()}
+        self.over = threading.Event()
+        self.status = "FINISHED"
+
+    def run(self) -> None:
+        if not store.uri():
+            return
+        said = ""
+        while True:
+            try:
+                self._forward()
+                said = ""
+            except Exception as error:
+                if not said:
+                    print(f"tracking: {error} The training goes on.", flush=True)
+                said = str(error)
+            if self.over.is_set():
+                break
+            self.over.wait(EVERY_SECONDS)
+        if said:
+            print(f"tracking: {said}", flush=True)
+
+    def finish(self, status: str) -> dict[str, Any]:
+        """Wait, no longer than a minute, until all is sent, and close the run as ``status``; returns the run."""
+        self.status = status
+        self.over.set()
+        self.join(timeout=60)
+        return self.found
+
+    def _forward(self) -> None:
+        from stepladder.tracking import forward, runs
+
+        over = self.over.is_set()
+        if self.found["run_id"] is None:
+            self.found |= runs.open_run(self.header)
+        if self.journal.exists():
+            forward.forward(self.journal, self.found)
+        if over:
+            runs.close_run(self.found, self.status)

@@ -41,6 +41,10 @@ def run(folder: Path, *arguments: str, **variables: str) -> subprocess.Completed
     )
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
 def configure(folder: Path, steps: int) -> None:
     training = {"steps": steps, "batch_size": 8, "warmup_steps": 1, "validate_every": steps}
     params = digits.params(diffusion={"training": training, "unet": {"channels": 8, "channel_mult": [1], "blocks": 1}})
@@ -111,7 +115,7 @@ def test_a_training_goes_on_without_a_store_and_is_sent_later(prepared):
     done = run(prepared, *TRAIN, MLFLOW_TRACKING_URI="http://127.0.0.1:9", STEPLADDER_TRACKING="journal")
     assert done.returncode == 0, done.stderr
     model = prepared / "models" / "diffusion" / "T20"
-    before = {file: file.read_bytes() for file in model.iterdir()}
+    before = contents(model)
     assert json.loads(before[model / "run.json"])["run_id"] is None
 
     sent = run(prepared, "sync")
@@ -119,7 +123,7 @@ def test_a_training_goes_on_without_a_store_and_is_sent_later(prepared):
     assert "1 journals" in sent.stdout
     found = runs.of_model(model)
     assert store.client().get_run(found["run_id"]).info.status == "FINISHED"
-    assert {file: file.read_bytes() for file in model.iterdir()} == before, "what DVC keeps is not altered"
+    assert contents(model) == before, "what DVC keeps is not altered"
 
 
 @pytest.mark.slow
@@ -165,8 +169,8 @@ def test_a_training_survives_its_server(server, prepared):
     finally:
         training.kill()
     assert training.returncode == 0, said
-    assert said.count("; the training goes on") == 1
-    assert said.count("`stepladder sync` sends them.") == 1
+    assert said.lower().count("the training goes on") == 1, said
+    assert "`stepladder sync`" in [line for line in said.splitlines() if line.startswith("tracking: ")][-1]
     assert "Traceback" not in said
 
     model = prepared / "models" / "diffusion" / "T20"

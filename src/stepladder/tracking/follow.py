@@ -30,14 +30,15 @@ class Follower(threading.Thread):
             return
         said = ""
         while True:
+            over = self.over.is_set()  # asked before, so that what was written until then is sent
             try:
-                self._forward()
+                self._forward(over)
                 said = ""
             except Exception as error:
                 if not said:
                     print(f"tracking: {error} The training goes on.", flush=True)
                 said = str(error)
-            if self.over.is_set():
+            if over:
                 break
             self.over.wait(EVERY_SECONDS)
         if said:
@@ -50,10 +51,9 @@ class Follower(threading.Thread):
         self.join(timeout=60)
         return self.found
 
-    def _forward(self) -> None:
+    def _forward(self, over: bool) -> None:
         from stepladder.tracking import forward, runs
 
-        over = self.over.is_set()
         if self.found["run_id"] is None:
             self.found |= runs.open_run(self.header)
         if self.journal.exists():

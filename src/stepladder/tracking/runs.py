@@ -35,6 +35,8 @@ def open_run(header: dict[str, Any]) -> dict[str, Any]:
             run_id = found.info.run_id
             if found.info.status != "RUNNING":
                 client.update_run(run_id, status="RUNNING")
+            if parent and found.data.tags.get("mlflow.parentRunId") != parent:  # the former one was deleted
+                client.set_tag(run_id, "mlflow.parentRunId", parent)
             client.set_tag(run_id, ATTEMPTS, int(found.data.tags.get(ATTEMPTS, 1)) + 1)
     return {"run_id": run_id, "parent_run_id": parent, "experiment_id": experiment, "tracking_uri": store.shown()}
 
@@ -47,7 +49,7 @@ def close_run(run: dict[str, Any], status: str, ended: float | None = None) -> N
     """
     client, end = store.client(), None if ended is None else int(1000 * ended)
     client.set_terminated(run["run_id"], status, end)
-    parent = run.get("parent_run_id")
+    parent = _if_known(run.get("parent_run_id"))
     if parent and (status == "FINISHED" or client.get_run(parent).info.status == "RUNNING"):
         client.set_terminated(parent, status, end)
 
@@ -56,7 +58,7 @@ def of_model(folder: Path) -> dict[str, Any] | None:
     """The run, in the present store, of the model in ``folder``: as its ``run.json`` says, else by its content."""
     recorded = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     if _known(recorded.get("run_id")):
-        return dict(recorded)
+        return dict(recorded) | {"parent_run_id": _if_known(recorded.get("parent_run_id"))}
     return of_header(header_of(folder / "journal.jsonl"))
 
 
@@ -66,7 +68,7 @@ def of_header(header: dict[str, Any]) -> dict[str, Any] | None:
     found = _find(client, experiment, KEY, header["key"])
     if found is None:
         return None
-    parent = found.data.tags.get("mlflow.parentRunId")
+    parent = _if_known(found.data.tags.get("mlflow.parentRunId"))
     return {
         "run_id": found.info.run_id,
         "parent_run_id": parent,
@@ -79,6 +81,11 @@ def header_of(journal: Path) -> dict[str, Any]:
     """The first line of a journal."""
     with journal.open(encoding="utf-8") as file:
         return dict(json.loads(file.readline())["header"])
+
+
+def _if_known(run_id: str | None) -> str | None:
+    """``run_id``, unless the store does not have it or a user deleted it."""
+    return run_id if _known(run_id) else None
 
 
 def _known(run_id: str | None) -> bool:

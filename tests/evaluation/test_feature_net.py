@@ -47,21 +47,6 @@ def test_the_judge_gives_features_and_verdicts(folder):
     np.testing.assert_allclose(few, features[:5], rtol=1e-4, atol=1e-5)
 
 
-def test_features_of_another_network_with_the_same_verdicts(folder, tmp_path):
-    class Means(torch.nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x.mean(dim=[2, 3])
-
-    torch.jit.script(Means()).save(str(tmp_path / "means.pt"))
-    pictures, _ = held_out()
-    features, verdicts = judge(folder, str(tmp_path / "means.pt"))(pictures[:20])
-    assert features.shape == (20, 3)
-    np.testing.assert_allclose(features[:, 0], pictures[:20].mean((1, 2, 3)).numpy(), atol=0.05)
-    assert (verdicts == judge(folder)(pictures[:20])[1]).all()
-    with pytest.raises(UserError, match=r"inception_weights=.*none\.pt cannot be loaded"):
-        judge(folder, str(tmp_path / "none.pt"))
-
-
 def test_without_classes_it_learns_which_way_up(tmp_path):
     torch.manual_seed(0)
     made = trained(experiment(params(), without_classes(tmp_path / "images")), 40)

@@ -97,6 +97,15 @@ def test_a_model_of_another_number_of_timesteps_is_refused(judged):
     assert not (folder / "refused").exists()
 
 
+def test_a_model_that_diverged_is_refused(judged, tmp_path):
+    folder, _, _ = judged
+    broken = diffusion.experiment(params(), prepared(), timesteps=5)
+    torch.nn.init.constant_(broken.task.model.head.bias, float("nan"))
+    save(broken, tmp_path / "T5")
+    with pytest.raises(UserError, match="not numbers at S=2: its training diverged"):
+        evaluate(settings(), 5, prepared(), folder / "feature-net", tmp_path / "T5", tmp_path / "out")
+
+
 @pytest.mark.parametrize("count", [10, 40, 60, 360, 720])
 def test_classes_are_those_of_the_held_out_pictures_one_a_column(count):
     test = ImageArrays.open(prepared(), "test")

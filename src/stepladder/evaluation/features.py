@@ -24,7 +24,10 @@ def judge(folder: Path, inception_weights: str = "") -> Judge:
     """A function from pictures ``(N, C, H, W)`` in [-1, 1] to features ``(N, D)`` and verdicts ``(N,)``.
 
     Verdicts are always the feature network's, in ``folder``; features are Inception's where ``inception_weights`` names a
-    TorchScript file that maps ``(N, 3, 299, 299)`` in [-1, 1] to features.
+    TorchScript file that maps ``(N, 3, 299, 299)`` in [-1, 1] to features ``(N, D)``.
+
+    Raises:
+        UserError: either cannot be loaded, or the file's network does something else.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network, _ = feature_net.load(folder)
@@ -47,12 +50,22 @@ def judge(folder: Path, inception_weights: str = "") -> Judge:
 
 def _inception(file: str, device: torch.device) -> Callable[[Tensor], Tensor]:
     try:
-        return torch.jit.load(file, map_location=device).eval()
+        network = torch.jit.load(file, map_location=device).eval()
+        with torch.inference_mode():
+            features = network(torch.zeros(2, 3, INCEPTION_SIDE, INCEPTION_SIDE, device=device))
     except (RuntimeError, ValueError, OSError) as error:
-        raise UserError(
-            f"evaluation.inception_weights={file} cannot be loaded ({' '.join(str(error).split())[:100]}); "
-            "name a TorchScript file, or leave it empty to use this data's feature network."
-        ) from None
+        raise _refusal(file, f"cannot be used ({' '.join(str(error).split())[:100]})") from None
+    if not isinstance(features, Tensor) or features.shape[:1] != (2,) or features.ndim != 2:
+        given = f"shape {tuple(features.shape)}" if isinstance(features, Tensor) else f"a {type(features).__name__}"
+        raise _refusal(file, f"gives {given} for two pictures, not features (2, D)")
+    return network
+
+
+def _refusal(file: str, what: str) -> UserError:
+    return UserError(
+        f"evaluation.inception_weights={file} {what}; name a TorchScript file that maps (N, 3, {INCEPTION_SIDE}, "
+        f"{INCEPTION_SIDE}) to features, or leave it empty to use this data's feature network."
+    )
 
 
 def _for_inception(x: Tensor) -> Tensor:

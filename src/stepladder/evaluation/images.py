@@ -39,6 +39,9 @@ def evaluate(
     """Judge the model of T = ``timesteps`` in ``model_folder`` at every S <= T of the sweep.
 
     Writes into ``out``: ``metrics.json``, ``points.json`` and a strip of pictures ``samples-S{S}.png`` for each S.
+
+    Raises:
+        UserError: the model is of another T, cannot be loaded, or draws pictures that are not numbers.
     """
     settings = params.evaluation
     model, config = load(model_folder)
@@ -64,6 +67,11 @@ def evaluate(
         start = time.perf_counter()
         pictures = draw(model, config, labels, steps, params.sampling, seed=params.seed)
         seconds = time.perf_counter() - start
+        if not pictures.isfinite().all():
+            raise UserError(
+                f"The model in {model_folder} draws pictures that are not numbers at S={steps}: its training diverged; "
+                "lower diffusion.training.learning_rate, or set diffusion.training.gradient_clip to 1."
+            )
         features, seen = see(pictures)
         point = {"timesteps": timesteps, "sampling_steps": steps} | _distances(features, real, settings, params.seed)
         if config["classes"]:

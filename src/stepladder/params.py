@@ -158,7 +158,7 @@ class Diffusion(Section):
 class Sampling(Section):
     """How pictures are drawn from a trained model."""
 
-    sampler: Literal["ancestral", "ddim"] = Field("ddim", description="ancestral (DDPM) or DDIM")
+    sampler: Literal["ancestral", "ddim"] = Field("ancestral", description="ancestral (DDPM) or DDIM")
     spacing: Literal["trailing", "leading", "linspace", "quadratic"] = Field(
         "trailing", description="which S of the T steps are visited"
     )

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from stepladder.evaluation.kernel_distance import from_kernels, from_resampled_kernels, kernel, kernel_distance
+from stepladder.evaluation.kernel_distance import from_kernels, from_resampled_kernels, kernel, kernel_distance, within
 
 
 def by_loops(a, b):
@@ -35,11 +35,29 @@ def test_grows_with_the_distance():
     assert found == sorted(found)
 
 
+def test_zero_in_expectation_where_the_shares_of_classes_are_fixed():
+    """Ten far classes, the same shares in both sets: without the classes the estimate is far below zero."""
+    random = np.random.default_rng(0)
+    centres = 3 * random.normal(size=(10, 6))
+    one, other = np.repeat(np.arange(10), 6), np.repeat(np.arange(10), 3)
+    draws = [
+        (centres[one] + random.normal(size=(60, 6)), centres[other] + random.normal(size=(30, 6))) for _ in range(800)
+    ]
+    found = np.array([kernel_distance(a, b, one, other) for a, b in draws])
+    naive = np.array([kernel_distance(a, b) for a, b in draws])
+    assert abs(found.mean()) < 3 * found.std() / np.sqrt(len(found))
+    assert naive.mean() < -20 * naive.std() / np.sqrt(len(naive))
+
+
+def test_a_class_with_one_picture():
+    a, b = np.random.default_rng(0).normal(size=(2, 4, 3))
+    assert np.isfinite(kernel_distance(a, b, np.arange(4), np.arange(4)))
+
+
 def test_resampled_without_copies():
     random = np.random.default_rng(0)
     a, b = random.normal(size=(30, 4)), random.normal(size=(20, 4))
-    rows = random.integers(30, size=30)
-    own, other, between = kernel(a, a), kernel(b, b), kernel(a, b)
+    rows, labels = random.integers(30, size=30), np.arange(30) % 3
+    own, other, between = within(kernel(a, a), labels), within(kernel(b, b), np.zeros(20, dtype=int)), kernel(a, b)
     expected = from_kernels(own[np.ix_(rows, rows)], other, between[rows])
     assert from_resampled_kernels(own, other, between, rows) == pytest.approx(expected)
-    assert expected == pytest.approx(kernel_distance(a[rows], b))

@@ -3,7 +3,7 @@
 Protocol. At each S ``evaluation.samples`` pictures are drawn, of the classes of the held-out pictures in turn, so that the
 proportions of the classes are the same. Frechet distance and KID are measured in features from the drawn to all
 held-out pictures. The floor is the same figure of as many real training pictures (all, where there are fewer): what a
-perfect model would get. Intervals are over the drawn pictures. Accuracy is the share of pictures that the feature network takes for
+perfect model would get. Intervals say how far a figure varies over samples of as many drawn pictures. Accuracy is the share of pictures that the feature network takes for
 the class that was asked for. All S start from the same noise.
 """
 
@@ -25,11 +25,12 @@ from stepladder.diffusion.drawing import draw, grid, load
 from stepladder.errors import UserError
 from stepladder.evaluation.features import judge
 from stepladder.evaluation.frechet import frechet_distance
-from stepladder.evaluation.intervals import basic_bootstrap, proportion, resample
-from stepladder.evaluation.kernel_distance import from_kernels, from_resampled_kernels, kernel, kernel_distance
+from stepladder.evaluation.intervals import bootstrap_interval, proportion, resample
+from stepladder.evaluation.kernel_distance import from_kernels, from_resampled_kernels, kernel, kernel_distance, within
 from stepladder.params import Evaluation, Params
 
 Array = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int64]
 STRIP_ROWS, STRIP_COLUMNS = 4, 10
 
 
@@ -52,11 +53,11 @@ def evaluate(
     train, test = ImageArrays.open(data, "train"), ImageArrays.open(data, "test")
     real, verdicts = see(_scaled(test.images))
     count = settings.samples
-    numbers = np.random.default_rng(params.seed).permutation(len(train.labels))[:count]
-    others, _ = see(_scaled(train.images[np.sort(numbers)]))
+    numbers = np.sort(np.random.default_rng(params.seed).permutation(len(train.labels))[:count])
+    others, _ = see(_scaled(train.images[numbers]))
     floor = {
         "frechet": frechet_distance(others, real),
-        "kid": kernel_distance(others, real),
+        "kid": kernel_distance(others, real, train.labels[numbers], test.labels),
         "images": len(others),
     }
 
@@ -73,7 +74,9 @@ def evaluate(
                 "lower diffusion.training.learning_rate, or set diffusion.training.gradient_clip to 1."
             )
         features, seen = see(pictures)
-        point = {"timesteps": timesteps, "sampling_steps": steps} | _distances(features, real, settings, params.seed)
+        point = {"timesteps": timesteps, "sampling_steps": steps} | _distances(
+            features, real, labels.numpy(), test.labels, settings, params.seed
+        )
         if config["classes"]:
             point |= _accuracy(seen, labels.numpy(), settings)
         points.append(point | {"milliseconds_per_image": 1000 * seconds / count, "images": count})
@@ -95,23 +98,26 @@ def evaluate(
     return metrics
 
 
-def _distances(features: Array, real: Array, settings: Evaluation, seed: int) -> dict[str, float]:
+def _distances(
+    features: Array, real: Array, labels: Labels, real_labels: Labels, settings: Evaluation, seed: int
+) -> dict[str, float]:
     frechet = frechet_distance(features, real)
     resampled = resample(lambda rows: frechet_distance(features[rows], real), len(features), settings.bootstrap, seed)
-    frechet_low, frechet_high = basic_bootstrap(frechet, resampled, settings.confidence)
-    own, held_out, between = kernel(features, features), kernel(real, real), kernel(features, real)
+    frechet_low, frechet_high = bootstrap_interval(frechet, resampled, settings.confidence)
+    own, held_out = within(kernel(features, features), labels), within(kernel(real, real), real_labels)
+    between = kernel(features, real)
     kid = from_kernels(own, held_out, between)
     resampled = resample(
         lambda rows: from_resampled_kernels(own, held_out, between, rows), len(features), settings.bootstrap, seed
     )
-    kid_low, kid_high = basic_bootstrap(kid, resampled, settings.confidence)
+    kid_low, kid_high = bootstrap_interval(kid, resampled, settings.confidence)
     return {
         "frechet": frechet, "frechet_low": frechet_low, "frechet_high": frechet_high,
         "kid": kid, "kid_low": kid_low, "kid_high": kid_high,
     }  # fmt: skip
 
 
-def _accuracy(seen: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64], settings: Evaluation) -> dict[str, float]:
+def _accuracy(seen: Labels, wanted: Labels, settings: Evaluation) -> dict[str, float]:
     right = int((seen == wanted).sum())
     low, high = proportion(right, len(seen), settings.confidence)
     return {"accuracy": right / len(seen), "accuracy_low": low, "accuracy_high": high}
@@ -132,7 +138,7 @@ def _strip(pictures: Tensor, labels: Tensor, config: dict[str, Any]) -> Any:
     return grid(pictures[: STRIP_ROWS * STRIP_COLUMNS], columns=STRIP_COLUMNS)
 
 
-def _share(verdicts: npt.NDArray[np.int64], test: ImageArrays) -> float | None:
+def _share(verdicts: Labels, test: ImageArrays) -> float | None:
     return float((verdicts == test.labels).mean()) if test.card["classes"] else None
 
 

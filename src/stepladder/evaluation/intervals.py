@@ -9,15 +9,16 @@ import numpy.typing as npt
 from scipy import stats
 
 
-def basic_bootstrap(estimate: float, resampled: npt.NDArray[np.float64], confidence: float) -> tuple[float, float]:
-    """The basic (pivotal) interval: ``estimate`` less the quantiles of the resampled error (Davison and Hinkley 1997, 5.6).
+def bootstrap_interval(estimate: float, resampled: npt.NDArray[np.float64], confidence: float) -> tuple[float, float]:
+    """How far ``estimate`` would vary with another sample of the same size: the resampled deviations from their mean.
 
-    It takes the upward bias of distances, which resampling repeats, back out; where that would go below zero, zero. The
-    estimate itself is always inside.
+    Efron and Tibshirani (1993), chapter 13, with the mean in place of the estimate: resampling adds to a distance an upward bias
+    of its own, which is no error of the estimate. A bias of the estimate itself stays, and is the floor's too. The estimate is
+    always inside.
     """
     tail = (1 - confidence) / 2
-    low, high = np.quantile(resampled, [tail, 1 - tail])
-    return min(max(2 * estimate - float(high), 0.0), estimate), max(2 * estimate - float(low), estimate)
+    low, high = np.quantile(resampled, [tail, 1 - tail]) - resampled.mean()
+    return estimate + min(float(low), 0.0), estimate + max(float(high), 0.0)
 
 
 def resample(

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int64]
 
 
 def kernel(a: Array, b: Array) -> Array:
@@ -13,23 +14,38 @@ def kernel(a: Array, b: Array) -> Array:
     return (a @ b.T / a.shape[1] + 1) ** 3
 
 
-def kernel_distance(a: Array, b: Array) -> float:
-    """Unbiased squared maximum mean discrepancy with that kernel; 0 in expectation for equal distributions."""
-    return from_kernels(kernel(a, a), kernel(b, b), kernel(a, b))
+def within(kernels: Array, labels: Labels) -> Array:
+    """Kernels ``(N, N)`` of a set with itself, a picture's with itself replaced by its mean with others of its class.
+
+    The mean over all entries is then what two independent pictures of the same mix of classes have, without bias. With a single
+    class it is the mean over pairs of Gretton et al. (2012), equation 3. That mean itself would be too low for a set whose classes
+    have fixed shares, in which a picture meets its own class less often than chance. A class's only picture keeps its own.
+    """
+    same = labels[:, None] == labels
+    np.fill_diagonal(same, False)
+    others = same.sum(1)
+    mean = (kernels * same).sum(1) / np.maximum(others, 1)
+    replaced = kernels.copy()
+    np.fill_diagonal(replaced, np.where(others, mean, kernels.diagonal()))
+    return replaced
+
+
+def kernel_distance(a: Array, b: Array, labels_a: Labels | None = None, labels_b: Labels | None = None) -> float:
+    """Unbiased squared maximum mean discrepancy with that kernel; 0 in expectation for equal distributions.
+
+    ``labels`` ``(N,)`` and ``(M,)``: the classes, where their shares are fixed rather than drawn.
+    """
+    labels_a = np.zeros(len(a), dtype=np.int64) if labels_a is None else labels_a
+    labels_b = np.zeros(len(b), dtype=np.int64) if labels_b is None else labels_b
+    return from_kernels(within(kernel(a, a), labels_a), within(kernel(b, b), labels_b), kernel(a, b))
+
+
+def from_kernels(aa: Array, bb: Array, ab: Array) -> float:
+    """The same from the matrices of ``within`` ``(N, N)`` and ``(M, M)`` and of ``kernel`` ``(N, M)``."""
+    return float(aa.mean() + bb.mean() - 2 * ab.mean())
 
 
 def from_resampled_kernels(aa: Array, bb: Array, ab: Array, rows: npt.NDArray[np.int64]) -> float:
     """``from_kernels(aa[rows][:, rows], bb, ab[rows])`` for ``rows`` ``(N,)`` drawn with replacement, without the copies."""
-    n, m = len(aa), len(bb)
-    drawn = np.bincount(rows, minlength=n).astype(np.float64)
-    within_a = (drawn @ aa @ drawn - drawn @ aa.diagonal()) / (n * (n - 1))
-    within_b = (bb.sum() - np.trace(bb)) / (m * (m - 1))
-    return float(within_a + within_b - 2 * (drawn @ ab).mean() / n)
-
-
-def from_kernels(aa: Array, bb: Array, ab: Array) -> float:
-    """The same from the kernel matrices ``(N, N)``, ``(M, M)``, ``(N, M)``: Gretton et al. (2012), equation 3."""
-    n, m = len(aa), len(bb)
-    within_a = (aa.sum() - np.trace(aa)) / (n * (n - 1))
-    within_b = (bb.sum() - np.trace(bb)) / (m * (m - 1))
-    return float(within_a + within_b - 2 * ab.mean())
+    share = np.bincount(rows, minlength=len(aa)) / len(rows)
+    return float(share @ aa @ share + bb.mean() - 2 * (share @ ab).mean())

@@ -14,7 +14,7 @@ def test_a_mean_is_inside_as_often_as_claimed():
     inside, trials = 0, 400
     for trial in range(trials):
         sample = random.normal(5, 1, size=60)
-        resampled = resample(lambda rows, sample=sample: float(sample[rows].mean()), 60, 200, trial)
+        resampled = resample(lambda rows, sample=sample: float(sample[rows].mean()), np.zeros(60), 200, trial)
         low, high = bootstrap_interval(float(sample.mean()), resampled, 0.9)
         inside += low <= 5 <= high
     assert inside / trials == pytest.approx(0.9, abs=0.05)
@@ -26,7 +26,7 @@ def test_the_bias_of_resampling_is_left_out():
     inside, trials = 0, 300
     for trial in range(trials):
         sample = random.normal(0.3, 1, size=(100, 10))
-        resampled = resample(lambda rows, s=sample: float((s[rows].mean(0) ** 2).sum()), 100, 200, trial)
+        resampled = resample(lambda rows, s=sample: float((s[rows].mean(0) ** 2).sum()), np.zeros(100), 200, trial)
         low, high = bootstrap_interval(float((sample.mean(0) ** 2).sum()), resampled, 0.95)
         inside += low <= 10 * 0.3**2 + 10 / 100 <= high
     assert inside / trials == pytest.approx(0.95, abs=0.04)
@@ -39,12 +39,29 @@ def test_the_estimate_is_always_inside(estimate, resampled, confidence):
 
 
 def test_resampling_is_a_function_of_the_seed():
-    assert (
-        resample(lambda rows: float(rows.sum()), 10, 5, 1) == resample(lambda rows: float(rows.sum()), 10, 5, 1)
-    ).all()
-    assert (
-        resample(lambda rows: float(rows.sum()), 10, 5, 1) != resample(lambda rows: float(rows.sum()), 10, 5, 2)
-    ).any()
+    first, again, other = (resample(lambda rows: float(rows.sum()), np.zeros(10), 5, seed) for seed in (1, 1, 2))
+    assert (first == again).all()
+    assert (first != other).any()
+
+
+def test_resampling_keeps_the_shares_of_the_strata():
+    strata = np.array([0, 1, 1, 2, 2, 2, 2])
+    drawn: list[list[int]] = []
+    resample(lambda rows: float(drawn.append(np.bincount(strata[rows]).tolist()) or 0), strata, 20, 0)
+    assert drawn == [[1, 2, 4]] * 20
+
+
+def test_a_mean_of_far_strata_varies_only_within_them():
+    random = np.random.default_rng(0)
+    strata = np.repeat([0, 1], 50)
+    inside, trials = 0, 300
+    for trial in range(trials):
+        sample = 100 * strata + random.normal(size=100)
+        resampled = resample(lambda rows, s=sample: float(s[rows].mean()), strata, 200, trial)
+        low, high = bootstrap_interval(float(sample.mean()), resampled, 0.9)
+        assert high - low < 1
+        inside += low <= 50 <= high
+    assert inside / trials == pytest.approx(0.9, abs=0.05)
 
 
 @given(st.integers(1, 2000), st.floats(0, 1), st.floats(0.5, 0.99))

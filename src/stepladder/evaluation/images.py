@@ -3,7 +3,7 @@
 Protocol. At each S ``evaluation.samples`` pictures are drawn, of the classes of the held-out pictures in turn, so that the
 proportions of the classes are the same. Frechet distance and KID are measured in features from the drawn to all
 held-out pictures. The floor is the same figure of as many real training pictures (all, where there are fewer): what a
-perfect model would get. Intervals say how far a figure varies over samples of as many drawn pictures. Accuracy is the share of pictures that the feature network takes for
+perfect model would get. Intervals say how far a figure varies over samples of as many drawn pictures of each class. Accuracy is the share of pictures that the feature network takes for
 the class that was asked for. All S start from the same noise.
 """
 
@@ -102,13 +102,13 @@ def _distances(
     features: Array, real: Array, labels: Labels, real_labels: Labels, settings: Evaluation, seed: int
 ) -> dict[str, float]:
     frechet = frechet_distance(features, real)
-    resampled = resample(lambda rows: frechet_distance(features[rows], real), len(features), settings.bootstrap, seed)
+    resampled = resample(lambda rows: frechet_distance(features[rows], real), labels, settings.bootstrap, seed)
     frechet_low, frechet_high = bootstrap_interval(frechet, resampled, settings.confidence)
     own, held_out = within(kernel(features, features), labels), within(kernel(real, real), real_labels)
     between = kernel(features, real)
     kid = from_kernels(own, held_out, between)
     resampled = resample(
-        lambda rows: from_resampled_kernels(own, held_out, between, rows), len(features), settings.bootstrap, seed
+        lambda rows: from_resampled_kernels(own, held_out, between, rows), labels, settings.bootstrap, seed
     )
     kid_low, kid_high = bootstrap_interval(kid, resampled, settings.confidence)
     return {

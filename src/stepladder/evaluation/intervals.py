@@ -22,11 +22,20 @@ def bootstrap_interval(estimate: float, resampled: npt.NDArray[np.float64], conf
 
 
 def resample(
-    statistic: Callable[[npt.NDArray[np.int64]], float], size: int, resamples: int, seed: int
+    statistic: Callable[[npt.NDArray[np.int64]], float], strata: npt.NDArray[np.int64], resamples: int, seed: int
 ) -> npt.NDArray[np.float64]:
-    """``statistic(rows)`` of ``resamples`` draws of ``size`` rows with replacement."""
+    """``statistic(rows)`` of ``resamples`` draws of as many rows as ``strata`` ``(N,)`` has, with replacement.
+
+    Rows are drawn within each stratum: what has fixed shares in the sample, such as classes, keeps them.
+    """
     random = np.random.default_rng(seed)
-    return np.array([statistic(random.integers(size, size=size)) for _ in range(resamples)])
+    members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+    return np.array(
+        [
+            statistic(np.concatenate([rows[random.integers(len(rows), size=len(rows))] for rows in members]))
+            for _ in range(resamples)
+        ]
+    )
 
 
 def proportion(successes: int, trials: int, confidence: float) -> tuple[float, float]:

@@ -8,21 +8,21 @@ import pytest
 
 from tests.pipelines.project import dvc, events, starts
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
 def page(browser):
     page = browser.new_page(viewport={"width": 1400, "height": 1800})
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(90_000)
     yield page
     page.close()
 
 
 def test_form_filled_in_with_other_timesteps_runs_to_the_end(served, page):
-    submit(page, served, timesteps=[3, 5], sampling_steps=[1, 2])
-    page.locator('a[href*="/runs/flow-run/"]').first.click()
-    wait_for(lambda: latest_state(served) == "COMPLETED", seconds=150)
+    start(page, served, timesteps=[3, 5], sampling_steps=[1, 2])
+    wait_for(lambda: latest_state(served) == "COMPLETED", seconds=300)
+    page.reload()
     page.get_by_text("Completed", exact=True).first.wait_for()
     page.get_by_text("Artifacts", exact=True).click()
     page.get_by_text("sweep-quality").wait_for()
@@ -44,14 +44,22 @@ def test_form_refuses_no_timesteps_at_all_before_anything_runs(served, page):
 
 def test_cancelling_a_run_on_the_page_ends_the_training(served, page):
     log = served.folder.parent / "log.jsonl"
-    submit(page, served, timesteps=[666], sampling_steps=[1])
-    page.locator('a[href*="/runs/flow-run/"]').first.click()
+    start(page, served, timesteps=[666], sampling_steps=[1])
     training = wait_for(lambda: [e["pid"] for e in events(log) if e["stage"] == "train-diffusion:666"])[0]
     assert psutil.pid_exists(training)
+    page.reload()  # the button is there once the page knows that the run is running
     page.get_by_role("button", name="Cancel").first.click()
     page.get_by_role("button", name="Confirm").click()
     wait_for(lambda: not psutil.pid_exists(training))
     wait_for(lambda: latest_state(served) == "CANCELLED")
+
+
+def start(page, served, **parameters: list[int]) -> None:
+    """Submit the form and go to the page of the run that it makes."""
+    before = runs(served)
+    submit(page, served, **parameters)
+    wait_for(lambda: runs(served) > before)
+    page.goto(f"{served.prefect}/runs/flow-run/{latest(served)['id']}")
 
 
 def submit(page, served, *, timesteps: list[int], sampling_steps: list[int]) -> None:
@@ -71,27 +79,31 @@ def fill_list(page, field: str, values: list[int]) -> None:
     items.first.wait_for()
     for left in range(items.count() - 1, len(values) - 1, -1):
         items.last.locator("button").first.click()
-        expect(items).to_have_count(left)
+        expect(items).to_have_count(left, timeout=60_000)
     for there in range(items.count() + 1, len(values) + 1):
         label.get_by_role("button", name="Add item").click()
-        expect(items).to_have_count(there)
+        expect(items).to_have_count(there, timeout=60_000)
     for i, value in enumerate(values):
         items.nth(i).locator("input").fill(str(value))
-        expect(items.nth(i).locator("input")).to_have_value(str(value))
+        expect(items.nth(i).locator("input")).to_have_value(str(value), timeout=60_000)
 
 
 def runs(served) -> int:
     return int(httpx.post(f"{served.prefect}/api/flow_runs/count", json={}).json())
 
 
-def latest_state(served) -> str:
+def latest(served) -> dict:
     (run,) = httpx.post(
         f"{served.prefect}/api/flow_runs/filter", json={"limit": 1, "sort": "EXPECTED_START_TIME_DESC"}
     ).json()
-    return str(run["state"]["type"])
+    return run
 
 
-def wait_for(what, seconds: float = 60):
+def latest_state(served) -> str:
+    return str(latest(served)["state"]["type"])
+
+
+def wait_for(what, seconds: float = 180):
     end = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < end, "it did not happen"

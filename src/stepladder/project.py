@@ -36,8 +36,8 @@ def git_commit() -> str | None:
 
 @cache
 def git_dirty() -> bool:
-    """Whether tracked files differ from that commit."""
-    return bool(_git("status", "--porcelain", "--untracked-files=no"))
+    """Whether tracked files differ from that commit; ``dvc.lock``, which every stage writes, apart."""
+    return bool(_git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock"))
 
 
 def file_hash(path: Path) -> str | None:

@@ -126,7 +126,7 @@ def sample(args: argparse.Namespace) -> int:
     sampling = section(Sampling, settings.get("sampling", {}) | changed, "sampling")
     steps = args.steps or settings.get("steps") or min(config["timesteps"], 20)
     labels = class_numbers(config, args.label, args.count)
-    grid(draw(model, config, labels, steps, sampling, seed=args.seed), columns=10).save(args.out)
+    grid(draw(model, config, {"labels": labels}, steps, sampling, seed=args.seed), columns=10).save(args.out)
     print(
         f"{args.out}: {len(labels)} pictures in S={steps} of T={config['timesteps']} steps, {json.dumps(sampling.model_dump())}"
     )

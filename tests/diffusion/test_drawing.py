@@ -30,36 +30,38 @@ def folder(tmp_path_factory):
 def test_a_picture_does_not_depend_on_the_batch_size(folder, sampling):
     model, config = load(folder)
     labels = torch.arange(7) % 10
-    few, many = (draw(model, config, labels, 4, sampling, seed=3, batch_size=size) for size in (3, 100))
+    few, many = (draw(model, config, {"labels": labels}, 4, sampling, seed=3, batch_size=size) for size in (3, 100))
     assert few.shape == (7, 1, 8, 8)
     assert few.abs().max() <= 1
     torch.testing.assert_close(few, many, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(draw(model, config, labels[:2], 4, sampling, seed=3), many[:2], rtol=1e-5, atol=1e-5)
-    assert (draw(model, config, labels, 4, sampling, seed=4) - many).abs().mean() > 1e-3
+    torch.testing.assert_close(
+        draw(model, config, {"labels": labels[:2]}, 4, sampling, seed=3), many[:2], rtol=1e-5, atol=1e-5
+    )
+    assert (draw(model, config, {"labels": labels}, 4, sampling, seed=4) - many).abs().mean() > 1e-3
 
 
 @pytest.mark.parametrize("steps", [1, 20])
 def test_from_one_step_to_all(folder, steps):
     model, config = load(folder)
-    assert draw(model, config, torch.tensor([1]), steps, Sampling()).isfinite().all()
+    assert draw(model, config, {"labels": torch.tensor([1])}, steps, Sampling()).isfinite().all()
 
 
 def test_no_labels_no_pictures(folder):
     model, config = load(folder)
-    assert draw(model, config, torch.zeros(0, dtype=torch.long), 2, Sampling()).shape == (0, 1, 8, 8)
+    assert draw(model, config, {"labels": torch.zeros(0, dtype=torch.long)}, 2, Sampling()).shape == (0, 1, 8, 8)
 
 
 def test_more_steps_than_the_model_has_are_refused(folder):
     model, config = load(folder)
     with pytest.raises(UserError, match="S=21 sampling steps given for a model of T=20"):
-        draw(model, config, torch.tensor([1]), 21, Sampling())
+        draw(model, config, {"labels": torch.tensor([1])}, 21, Sampling())
 
 
 @pytest.mark.parametrize("change", [{"classes": []}, {"label_dropout": 0.0}])
 def test_guidance_of_a_model_that_never_saw_no_class_is_refused(folder, change):
     model, config = load(folder)
     with pytest.raises(UserError, match="guidance_scale=3 needs a model trained with classes"):
-        draw(model, config | change, torch.tensor([1]), 2, Sampling(guidance_scale=3.0))
+        draw(model, config | change, {"labels": torch.tensor([1])}, 2, Sampling(guidance_scale=3.0))
 
 
 def test_a_loaded_model_is_the_saved_one(folder):

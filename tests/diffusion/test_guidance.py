@@ -1,6 +1,7 @@
 import torch
 from torch import Tensor
 
+from stepladder.diffusion.conditions import Condition
 from stepladder.diffusion.guidance import guided
 
 NULL = 3
@@ -12,19 +13,20 @@ class Counting:
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
 
-    def __call__(self, x: Tensor, time: Tensor, labels: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
+        labels = condition["labels"]
         self.batches.append(labels.tolist())
         return x + (10 * labels + time)[:, None, None, None]
 
 
-def arguments() -> tuple[Tensor, Tensor, Tensor]:
-    return torch.randn(2, 1, 8, 8), torch.tensor([0.25, 0.5]), torch.tensor([0, 2])
+def arguments() -> tuple[Tensor, Tensor, Condition]:
+    return torch.randn(2, 1, 8, 8), torch.tensor([0.25, 0.5]), {"labels": torch.tensor([0, 2])}
 
 
 def test_scale_one_is_one_forward_with_the_label():
-    x, time, labels = arguments()
+    x, time, condition = arguments()
     network = Counting()
-    torch.testing.assert_close(guided(network, x, time, labels, NULL, 1.0), Counting()(x, time, labels))
+    torch.testing.assert_close(guided(network, x, time, condition, NULL, 1.0), Counting()(x, time, condition))
     assert network.batches == [[0, 2]]
 
 
@@ -35,10 +37,10 @@ def test_other_scales_are_one_forward_of_both():
 
 
 def test_scale_extrapolates_from_no_class():
-    x, time, labels = arguments()
-    with_label = Counting()(x, time, labels)
-    without = Counting()(x, time, torch.full_like(labels, NULL))
+    x, time, condition = arguments()
+    with_label = Counting()(x, time, condition)
+    without = Counting()(x, time, {"labels": torch.full((2,), NULL)})
     for scale in (0.0, 0.5, 3.0):
         torch.testing.assert_close(
-            guided(Counting(), x, time, labels, NULL, scale), (1 - scale) * without + scale * with_label
+            guided(Counting(), x, time, condition, NULL, scale), (1 - scale) * without + scale * with_label
         )

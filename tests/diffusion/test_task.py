@@ -79,8 +79,8 @@ def test_hidden_labels_reach_the_network_as_no_class():
     seen = []
     hidden.task.model.register_forward_hook(lambda module, given, output: seen.append(given))
     loss(hidden, hidden.draw(0))
-    x, time, labels = seen[0]
-    assert set(labels.tolist()) == {10}
+    x, time, condition = seen[0]
+    assert set(condition["labels"].tolist()) == {10}
     assert ((time > 0) & (time <= 1)).all()
     assert x.dtype == torch.float32
 

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from stepladder.diffusion.conditions import Condition, rows
 from stepladder.diffusion.unet import SpatialAttention, UNet, sinusoidal
 from stepladder.errors import UserError
 
@@ -25,8 +26,8 @@ def awake(model: UNet) -> UNet:
     return model
 
 
-def inputs(shape: tuple[int, int, int], n: int = 3) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    return torch.randn(n, *shape), torch.rand(n), torch.arange(n) % 3
+def inputs(shape: tuple[int, int, int], n: int = 3) -> tuple[torch.Tensor, torch.Tensor, Condition]:
+    return torch.randn(n, *shape), torch.rand(n), {"labels": torch.arange(n) % 3}
 
 
 @pytest.mark.parametrize(
@@ -91,14 +92,16 @@ def test_any_width(channels):
 
 def test_pictures_of_a_batch_do_not_see_each_other():
     model = awake(unet()).eval()
-    x, time, labels = inputs((1, 8, 8))
-    torch.testing.assert_close(model(x, time, labels)[1:2], model(x[1:2], time[1:2], labels[1:2]), rtol=1e-4, atol=1e-5)
+    x, time, condition = inputs((1, 8, 8))
+    torch.testing.assert_close(
+        model(x, time, condition)[1:2], model(x[1:2], time[1:2], rows(condition, 1, 2)), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_without_classes_labels_are_ignored():
     model = awake(unet(classes=0))
-    x, time, labels = inputs((1, 8, 8))
-    torch.testing.assert_close(model(x, time, labels), model(x, time, labels + 100))
+    x, time, condition = inputs((1, 8, 8))
+    torch.testing.assert_close(model(x, time, condition), model(x, time, {"labels": condition["labels"] + 100}))
 
 
 def test_time_and_label_matter_after_a_few_steps():
@@ -109,12 +112,12 @@ def test_time_and_label_matter_after_a_few_steps():
         labels = torch.randint(3, (16,))
         wanted = (labels - 1.0 + time)[:, None, None, None].expand_as(x)
         optimizer.zero_grad()
-        F.mse_loss(model(x, time, labels), wanted).backward()
+        F.mse_loss(model(x, time, {"labels": labels}), wanted).backward()
         optimizer.step()
-    x, time, labels = inputs((1, 8, 8))
-    output = model(x, time, labels)
-    assert (model(x, time, (labels + 1) % 3) - output).abs().mean() > 0.1
-    assert (model(x, 1 - time, labels) - output).abs().mean() > 1e-3
+    x, time, condition = inputs((1, 8, 8))
+    output = model(x, time, condition)
+    assert (model(x, time, {"labels": (condition["labels"] + 1) % 3}) - output).abs().mean() > 0.1
+    assert (model(x, 1 - time, condition) - output).abs().mean() > 1e-3
 
 
 def test_embedding_of_time_is_the_published_one():

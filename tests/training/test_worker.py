@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,13 +9,14 @@ from safetensors.torch import load_file
 from stepladder.errors import UserError
 from stepladder.params import load, merge
 from stepladder.tracking import forward
-from stepladder.training import checkpoint, worker
+from stepladder.training import checkpoint, families, worker
 from tests.training import toy
 
 
 @pytest.fixture(autouse=True)
 def toy_family(monkeypatch):
-    monkeypatch.setitem(worker.FAMILIES, "diffusion", "tests.training.toy")
+    toy = replace(families.FAMILIES["diffusion"], module="tests.training.toy")
+    monkeypatch.setitem(families.FAMILIES, "diffusion", toy)
 
 
 def spec(folder: Path, **training) -> Path:

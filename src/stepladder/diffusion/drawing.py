@@ -12,14 +12,15 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
+from stepladder.diffusion.backbones import build
+from stepladder.diffusion.conditions import Condition, rows
 from stepladder.diffusion.guidance import guided
 from stepladder.diffusion.process import to_x0
 from stepladder.diffusion.samplers import ancestral, ddim
 from stepladder.diffusion.schedules import schedule
 from stepladder.diffusion.spacing import spaced
-from stepladder.diffusion.unet import UNet
 from stepladder.errors import UserError
 from stepladder.params import Sampling
 from stepladder.training.randomness import generator
@@ -27,7 +28,7 @@ from stepladder.training.randomness import generator
 BATCH = 512
 
 
-def load(folder: Path) -> tuple[UNet, dict[str, Any]]:
+def load(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     """The network, in evaluation mode, and the configuration of the model in ``folder``.
 
     Raises:
@@ -35,7 +36,7 @@ def load(folder: Path) -> tuple[UNet, dict[str, Any]]:
     """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        model = UNet(**config["model"])
+        model = build(config["model"])
         model.load_state_dict(load_file(folder / "model.safetensors"))
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(
@@ -47,18 +48,18 @@ def load(folder: Path) -> tuple[UNet, dict[str, Any]]:
 
 @torch.inference_mode()
 def draw(
-    model: UNet,
+    model: nn.Module,
     config: dict[str, Any],
-    labels: Tensor,
+    condition: Condition,
     steps: int,
     sampling: Sampling,
     *,
     seed: int = 0,
     batch_size: int = BATCH,
 ) -> Tensor:
-    """One picture for each of ``labels`` ``(N,)``, in S = ``steps`` steps: ``(N, C, H, W)`` in [-1, 1], on the CPU.
+    """One picture for each of the N rows of ``condition``, in S = ``steps`` steps: ``(N, C, H, W)`` in [-1, 1], on the CPU.
 
-    Picture i depends on (seed, i) and its label only, not on ``batch_size``: its noise has a generator of its own.
+    Picture i depends on (seed, i) and its row only, not on ``batch_size``: its noise has a generator of its own.
 
     Raises:
         UserError: S is not in 1, ..., T, or the model cannot be guided as ``sampling`` asks.
@@ -69,32 +70,39 @@ def draw(
             f"guidance_scale={scale:g} needs a model trained with classes, some of them hidden; this one was not: use 1."
         )
     visited = spaced(config["timesteps"], steps, sampling.spacing)
-    if not len(labels):
+    count = len(condition["labels"])
+    if not count:
         return torch.empty(0, *config["model"]["shape"])
     return torch.cat(
         [
-            _draw_batch(model, config, labels[start : start + batch_size], visited, sampling, seed, start)
-            for start in range(0, len(labels), batch_size)
+            _draw_batch(model, config, rows(condition, start, start + batch_size), visited, sampling, seed, start)
+            for start in range(0, count, batch_size)
         ]
     )
 
 
 def _draw_batch(
-    model: UNet, config: dict[str, Any], labels: Tensor, visited: Any, sampling: Sampling, seed: int, first: int
+    model: nn.Module,
+    config: dict[str, Any],
+    condition: Condition,
+    visited: Any,
+    sampling: Sampling,
+    seed: int,
+    first: int,
 ) -> Tensor:
     device = next(model.parameters()).device
-    generators = [generator(seed, first + i) for i in range(len(labels))]
+    generators = [generator(seed, first + i) for i in range(len(condition["labels"]))]
     shape = tuple(config["model"]["shape"])
     noise_schedule = schedule(config["schedule"], config["timesteps"])
     signals = noise_schedule.alphas_cumprod
-    labels = labels.to(device)
+    condition = {key: value.to(device) for key, value in condition.items()}
 
     def noise() -> Tensor:
         return torch.stack([torch.randn(shape, generator=g) for g in generators]).to(device)
 
     def denoise(x: Tensor, t: int) -> Tensor:
         time = torch.full((len(x),), (t + 1) / config["timesteps"], device=device)
-        output = guided(model, x, time, labels, len(config["classes"]), sampling.guidance_scale)
+        output = guided(model, x, time, condition, len(config["classes"]), sampling.guidance_scale)
         return to_x0(config["prediction"], output, x, float(signals[t]))
 
     if sampling.sampler == "ancestral":

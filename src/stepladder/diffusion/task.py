@@ -13,10 +13,11 @@ from torch import Tensor
 
 from stepladder.data.images import ImageArrays
 from stepladder.data.shuffle import Shuffle
+from stepladder.diffusion.backbones import build
+from stepladder.diffusion.conditions import hide
 from stepladder.diffusion.drawing import draw, grid, load
 from stepladder.diffusion.process import q_sample, target
 from stepladder.diffusion.schedules import schedule
-from stepladder.diffusion.unet import UNet
 from stepladder.errors import UserError
 from stepladder.params import Diffusion, Params, Sampling
 from stepladder.training.experiment import Batch, Experiment
@@ -42,7 +43,7 @@ class DiffusionTask(pl.LightningModule):
         super().__init__()
         self.config, self.diffusion, self.seed = config, diffusion, seed
         self.rank, self.world_size = rank, world_size
-        self.model = UNet(**config["model"])
+        self.model = build(config["model"])
         signal = schedule(config["schedule"], config["timesteps"]).alphas_cumprod
         self.register_buffer("signal", torch.tensor(signal, dtype=torch.float32), persistent=False)
 
@@ -64,7 +65,7 @@ class DiffusionTask(pl.LightningModule):
         classes = max(len(self.config["classes"]), 1)
         labels = torch.arange(40) % 10 % classes
         steps = min(self.config["timesteps"], 10)
-        return grid(draw(self.model, self.config, labels, steps, Sampling(), seed=self.seed), columns=10)
+        return grid(draw(self.model, self.config, {"labels": labels}, steps, Sampling(), seed=self.seed), columns=10)
 
     def _loss(self, batch: Batch, position: int, label_dropout: float, flip: bool) -> Tensor:
         images, labels, size = batch["images"], batch["labels"], batch["size"]
@@ -75,9 +76,9 @@ class DiffusionTask(pl.LightningModule):
         x_0 = images.float() / 127.5 - 1
         if flip:
             x_0 = torch.where(flipped[:, None, None, None] < 0.5, x_0.flip(3), x_0)
-        labels = torch.where(hidden < label_dropout, len(self.config["classes"]), labels)
+        condition = hide({"labels": labels}, hidden < label_dropout, len(self.config["classes"]))
         signal = self.signal[t][:, None, None, None]  # type: ignore[index]
-        output = self.model(q_sample(x_0, eps, signal), (t + 1) / self.config["timesteps"], labels)
+        output = self.model(q_sample(x_0, eps, signal), (t + 1) / self.config["timesteps"], condition)
         return F.mse_loss(output.float(), target(self.config["prediction"], x_0, eps, signal))
 
     def _mine(self, drawn: Tensor) -> Tensor:
@@ -104,7 +105,8 @@ def experiment(
         )
     classes = train.card["classes"] if section.conditional else []
     config = {
-        "model": section.unet.model_dump() | {"shape": train.card["shape"], "classes": len(classes)},
+        "model": {"backbone": section.backbone, "shape": train.card["shape"], "classes": len(classes)}
+        | getattr(section, section.backbone).model_dump(),
         "schedule": section.schedule,
         "prediction": section.prediction,
         "timesteps": timesteps,

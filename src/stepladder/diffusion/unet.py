@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stepladder.diffusion.conditions import Condition
 from stepladder.errors import UserError
 
 
@@ -131,11 +132,11 @@ class UNet(nn.Module):
         self.modulation = nn.Linear(embedded, sum(self.widths))  # of all blocks in one product
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, x: Tensor, time: Tensor, labels: Tensor) -> Tensor:
-        """x: ``(N, C, H, W)``; time: ``(N,)``, (t + 1) / T; labels: ``(N,)``, ignored without classes. Like ``x``."""
+    def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
+        """x: ``(N, C, H, W)``; time: ``(N,)``, (t + 1) / T; see ``conditions``. Like ``x``."""
         embedding = self.time(sinusoidal(time, self.channels).to(x.dtype))
         if self.label is not None:
-            embedding = embedding + self.label(labels)
+            embedding = embedding + self.label(condition["labels"])
         modulation = iter(self.modulation(F.silu(embedding)).split(self.widths, dim=1))
         x = self.stem(x.contiguous(memory_format=torch.channels_last))
         skips = [x]

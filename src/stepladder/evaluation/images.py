@@ -66,7 +66,7 @@ def evaluate(
     points = []
     for steps in (s for s in params.sweep.sampling_steps if s <= timesteps):
         start = time.perf_counter()
-        pictures = draw(model, config, labels, steps, params.sampling, seed=params.seed)
+        pictures = draw(model, config, {"labels": labels}, steps, params.sampling, seed=params.seed)
         seconds = time.perf_counter() - start
         if not pictures.isfinite().all():
             raise UserError(

@@ -30,7 +30,9 @@ class DiffusionModel(PythonModel):
         with loadable.refusing():
             sampling = Sampling.model_validate(self.settings["sampling"] | {"guidance_scale": given["guidance_scale"]})
             labels = class_numbers(self.config, names, 1 if names else len(model_input))
-            pictures = draw(self.model, self.config, labels, int(given["steps"]), sampling, seed=int(given["seed"]))
+            pictures = draw(
+                self.model, self.config, {"labels": labels}, int(given["steps"]), sampling, seed=int(given["seed"])
+            )
         return to_uint8(pictures)
 
 

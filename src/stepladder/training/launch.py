@@ -29,13 +29,8 @@ from stepladder.errors import UserError
 from stepladder.params import Params, flatten
 from stepladder.tracking import store
 from stepladder.tracking.follow import Follower
+from stepladder.training.families import FAMILIES
 
-SECTIONS = {
-    "diffusion": ("seed", "diffusion"),
-    "transformer": ("seed", "transformer"),
-    "feature-net": ("seed", "feature_net"),
-}
-CODE = {"diffusion": "diffusion", "transformer": "transformer", "feature-net": "evaluation/feature_net"}
 FREE_BYTES = 300_000_000
 
 
@@ -91,8 +86,8 @@ def _finish(folder: Path, out: Path, header: dict[str, Any], run: dict[str, Any]
 def _header(family: str, params: Params, data: Path, timesteps: int | None) -> dict[str, Any]:
     card = read_card(data)
     leaves = flatten(params)
-    relevant = {k: v for k, v in leaves.items() if k.split(".")[0] in SECTIONS[family]}
-    content = [family, relevant, card["content_hash"], project.code_hash("data", "training", CODE[family])]
+    relevant = {k: v for k, v in leaves.items() if k.split(".")[0] in FAMILIES[family].sections}
+    content = [family, relevant, card["content_hash"], project.code_hash("data", "training", *FAMILIES[family].code)]
     return {
         "family": family,
         "experiment": f"{family}-{card['name']}",

@@ -25,39 +25,27 @@ from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 
 from stepladder.errors import UserError
-from stepladder.params import Params, Training, build
+from stepladder.params import Training, build
 from stepladder.training.checkpoint import TimedCheckpoint, finished_steps
 from stepladder.training.ema import WeightAverage
 from stepladder.training.experiment import Batch, Experiment, network
+from stepladder.training.families import FAMILIES
 from stepladder.training.journal import Journal, JournalLogger
 from stepladder.training.progress import Clock, progress
 from stepladder.training.randomness import mix
-
-FAMILIES = {
-    "diffusion": "stepladder.diffusion.task",
-    "transformer": "stepladder.transformer.task",
-    "feature-net": "stepladder.evaluation.feature_net",
-}
-
-
-def training_of(family: str, params: Params) -> Training:
-    """The section that says how ``family`` is trained."""
-    if family == "feature-net":
-        return params.feature_net.training
-    return params.diffusion.training if family == "diffusion" else params.transformer.training
 
 
 def train(folder: Path) -> None:
     """Train to the end what ``folder/spec.json`` says; rank 0 writes the model, its figures and the journal."""
     spec = json.loads((folder / "spec.json").read_text())
     params, family = build(spec["params"]), spec["family"]
-    training = training_of(family, params)
+    training = FAMILIES[family].training(params)
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     last = folder / "last.ckpt"
     start = finished_steps(last) if last.exists() else 0
 
     torch.manual_seed(mix(params.seed))
-    experiment: Experiment = import_module(FAMILIES[family]).experiment(
+    experiment: Experiment = import_module(FAMILIES[family].module).experiment(
         params, Path(spec["data"]), rank=rank, world_size=world_size, timesteps=spec["timesteps"]
     )
     journal = Journal(folder / "journal.jsonl", spec["header"]) if rank == 0 else None

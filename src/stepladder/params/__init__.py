@@ -1,0 +1,44 @@
+"""The typed spec: schema of ``params.yaml``, of every preset, of the Prefect form and of the command line.
+
+``tree.Params`` is the whole; a file here holds the sections of one subject. ``reading`` alone reads ``params.yaml`` and
+presets.
+"""
+
+from stepladder.params.baselines import GAN, VAE
+from stepladder.params.data import ImageData, OnBadRow, TextData
+from stepladder.params.diffusion import Diffusion, DiT, TextEncoder, UNet
+from stepladder.params.evaluation import Evaluation, FeatureNet, Sweep
+from stepladder.params.reading import PARAMS_FILE, build, flatten, load, merge, presets, render, section
+from stepladder.params.sampling import Sampling
+from stepladder.params.section import Section, Training
+from stepladder.params.transformer import Decoding, Transformer
+from stepladder.params.tree import Params
+
+__all__ = [
+    "GAN",
+    "PARAMS_FILE",
+    "VAE",
+    "Decoding",
+    "DiT",
+    "Diffusion",
+    "Evaluation",
+    "FeatureNet",
+    "ImageData",
+    "OnBadRow",
+    "Params",
+    "Sampling",
+    "Section",
+    "Sweep",
+    "TextData",
+    "TextEncoder",
+    "Training",
+    "Transformer",
+    "UNet",
+    "build",
+    "flatten",
+    "load",
+    "merge",
+    "presets",
+    "render",
+    "section",
+]

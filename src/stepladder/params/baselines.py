@@ -1,0 +1,41 @@
+"""What diffusion is compared with."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from stepladder.params.section import Section, Training
+
+
+class VAE(Section):
+    """The variational autoencoder."""
+
+    latent: int = Field(16, ge=1, le=1024, description="dimension of the latent variable")
+    channels: int = Field(32, ge=4, le=512, description="channels of the first level")
+    channel_mult: tuple[Annotated[int, Field(ge=1, le=16)], ...] = Field(
+        (1, 2), min_length=1, max_length=6, description="channels of each level; each halves the side"
+    )
+    beta: float = Field(1.0, gt=0, le=100, description="weight of the divergence from the prior")
+    conditional: bool = Field(True, description="conditioned on the class, where the data has classes")
+    training: Training = Training(steps=700, batch_size=64, learning_rate=2e-3, warmup_steps=50, validate_every=350)
+
+
+class GAN(Section):
+    """The generative adversarial network."""
+
+    loss: Literal["non_saturating", "wgan_gp"] = Field(
+        "non_saturating", description="with R1, or with a gradient penalty"
+    )
+    latent: int = Field(64, ge=1, le=1024, description="dimension of the latent variable")
+    channels: int = Field(32, ge=4, le=512, description="channels of the first level")
+    channel_mult: tuple[Annotated[int, Field(ge=1, le=16)], ...] = Field(
+        (1, 2), min_length=1, max_length=6, description="channels of each level; each halves the side"
+    )
+    r1: float = Field(1.0, ge=0, le=1000, description="weight of R1 (non_saturating)")
+    gradient_penalty: float = Field(10.0, ge=0, le=1000, description="weight of the gradient penalty (wgan_gp)")
+    critic_steps: int = Field(1, ge=1, le=20, description="discriminator steps a generator step; wgan_gp: 5 published")
+    discriminator_learning_rate: float = Field(2e-4, gt=0, le=1, description="its peak; the generator's is training's")
+    conditional: bool = Field(True, description="conditioned on the class, where the data has classes")
+    training: Training = Training(steps=700, batch_size=64, learning_rate=2e-4, warmup_steps=0, validate_every=350)

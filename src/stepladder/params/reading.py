@@ -1,0 +1,144 @@
+"""Reads specs from files, presets and the command line, and writes them back with their help as comments."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from stepladder.errors import UserError
+from stepladder.params.section import Section
+from stepladder.params.tree import Params
+
+PARAMS_FILE = Path("params.yaml")
+PRESETS_FOLDER = Path("presets")
+
+S = TypeVar("S", bound=Section)
+
+
+def build(values: dict[str, Any], origin: str = "the parameters") -> Params:
+    """The spec of plain ``values``, defaults elsewhere; ``UserError`` names the key, the value and what is allowed."""
+    return section(Params, merge(Params().model_dump(mode="json"), values), origin)
+
+
+def section(kind: type[S], values: dict[str, Any], origin: str) -> S:
+    """One section of plain ``values``; ``UserError`` as ``build``."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{origin}: " + "; ".join(_sentence(e) for e in error.errors()) + ".") from None
+
+
+def load(path: Path | str = PARAMS_FILE, *, preset: str = "", overrides: list[str] | tuple[str, ...] = ()) -> Params:
+    """The spec in ``path``, or of a ``preset``, with ``overrides`` such as ``"sweep.timesteps=[10, 100]"`` on top."""
+    if preset:
+        values, origin = _read(_preset_file(preset)), f"preset {preset}"
+    else:
+        values, origin = _read(Path(path)), str(path)
+    for override in overrides:
+        values = merge(values, _override(override))
+    return build(values, origin)
+
+
+def presets() -> list[str]:
+    """Names of the presets, sorted."""
+    return sorted(p.stem for p in PRESETS_FOLDER.glob("*.yaml"))
+
+
+def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with the leaves of ``change`` put in; neither is altered."""
+    merged = dict(base)
+    for key, value in change.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def flatten(params: BaseModel, prefix: str = "") -> dict[str, Any]:
+    """Leaves by dotted key: ``{"diffusion.unet.channels": 32, ...}``."""
+    leaves: dict[str, Any] = {}
+    for key in type(params).model_fields:
+        value = getattr(params, key)
+        if isinstance(value, BaseModel):
+            leaves |= flatten(value, f"{prefix}{key}.")
+        else:
+            leaves[prefix + key] = list(value) if isinstance(value, tuple) else value
+    return leaves
+
+
+def render(params: BaseModel, indent: int = 0) -> str:
+    """YAML of the whole tree, each key with its help and choices as a comment."""
+    pad = "  " * indent
+    lines = (
+        [] if indent else ["# What runs: every key with its help. `stepladder params` checks it; presets/ has others."]
+    )
+    for key, field in type(params).model_fields.items():
+        value = getattr(params, key)
+        if isinstance(value, BaseModel):
+            help_ = (type(value).__doc__ or "").strip()
+            lines += ["", f"{pad}# {help_}"] if indent == 0 else [f"{pad}# {help_}"]
+            lines += [f"{pad}{key}:", render(value, indent + 1).rstrip("\n")]
+            continue
+        choices = [str(c) for c in get_args(field.annotation)] if "Literal" in str(field.annotation) else []
+        note = (field.description or "") + (f" ({' | '.join(choices)})" if choices else "")
+        shown = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+        lines.append(f"{pad}{key}: {shown}  # {note}")
+    return "\n".join(lines) + "\n"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} does not exist; run in the project's folder, or make it with `stepladder params --write`."
+        ) from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}.") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UserError(f"{path} holds a {type(values).__name__}, not sections of keys and values.")
+    return values
+
+
+def _preset_file(name: str) -> Path:
+    path = PRESETS_FOLDER / f"{name}.yaml"
+    if not path.exists():
+        raise UserError(f"There is no preset {name!r}; there are: {', '.join(presets()) or 'none'}.")
+    return path
+
+
+def _override(text: str) -> dict[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UserError(f"{text!r} is not KEY=VALUE, such as sweep.timesteps=[10,100].")
+    try:
+        nested: Any = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError(f"{value!r}, given for {key}, is not a YAML value.") from None
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    return nested
+
+
+def _sentence(error: Any) -> str:
+    path = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"{path} is not a parameter{_nearest(path)}"
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    given = error["input"]
+    shown = f" (given: {given!r})" if not isinstance(given, dict) else ""
+    return f"{path}: {error['msg'][0].lower()}{error['msg'][1:]}{shown}"
+
+
+def _nearest(path: str) -> str:
+    import difflib
+
+    known = list(flatten(Params())) + list(Params.model_fields)
+    close = difflib.get_close_matches(path, known, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else "; `stepladder params` lists them all"

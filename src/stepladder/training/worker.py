@@ -2,6 +2,8 @@
 
 ``python -m stepladder.training.worker FOLDER`` trains what ``FOLDER/spec.json`` says, resuming from ``FOLDER/last.ckpt``
 where there is one, and leaves the model in ``FOLDER/model/``. It knows of no scheduler, pipeline or tracking server.
+``STEPLADDER_COMPILE=1`` compiles the network: minutes at the start for a faster step. ``STEPLADDER_DETERMINISTIC=0`` lets a
+GPU use faster kernels whose sums differ in the last bits from run to run.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ def train(folder: Path) -> None:
         accelerator="auto",
         devices=int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
         num_nodes=world_size // int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
-        strategy="ddp" if world_size > 1 else "auto",
+        strategy=_strategy(experiment, world_size),
         precision=_precision(training),
         max_steps=training.steps,
         max_epochs=-1,
@@ -69,7 +71,7 @@ def train(folder: Path) -> None:
             TimedCheckpoint(last), _Seeding(params.seed, rank), average, clock, _Previews(folder, journal),
             progress(spec["name"]),
         ],
-        deterministic=True if not torch.cuda.is_available() else "warn",
+        deterministic=_deterministic(),
         enable_progress_bar=sys.stdout.isatty(),
         enable_checkpointing=False,
         enable_model_summary=False,
@@ -77,6 +79,8 @@ def train(folder: Path) -> None:
         default_root_dir=folder,
     )  # fmt: skip
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    if os.environ.get("STEPLADDER_COMPILE") == "1":
+        network(experiment.task).compile()
     if rank == 0 and start:
         print(f"{spec['name']}: resumes at step {start} of {training.steps}", flush=True)
     trainer.fit(
@@ -128,6 +132,18 @@ class _Previews(pl.Callback):
             self.journal.artifact(trainer.global_step, str(file))
 
 
+def _strategy(experiment: Experiment, world_size: int) -> str:
+    """A task says ``find_unused_parameters`` where a step trains some of its parameters only."""
+    ddp = "ddp_find_unused_parameters_true" if getattr(experiment.task, "find_unused_parameters", False) else "ddp"
+    return ddp if world_size > 1 else "auto"
+
+
+def _deterministic() -> Any:
+    if not torch.cuda.is_available():
+        return True
+    return "warn" if os.environ.get("STEPLADDER_DETERMINISTIC") != "0" else False
+
+
 def _precision(training: Training) -> Any:
     if training.precision == "auto":
         return "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true"
@@ -137,7 +153,9 @@ def _precision(training: Training) -> Any:
 def _figures(experiment: Experiment, trainer: pl.Trainer, clock: Clock) -> dict[str, float]:
     figures = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
     parameters = sum(p.numel() for p in network(experiment.task).parameters())
-    return figures | {"seconds": clock.seconds, "steps": trainer.global_step, "parameters": parameters}
+    trained = sum(p.numel() for p in experiment.task.parameters())  # with what is not exported, such as a discriminator
+    counts = {"parameters": parameters, "trained_parameters": trained}
+    return figures | {"seconds": clock.seconds, "steps": trainer.global_step} | counts
 
 
 def _export(experiment: Experiment, folder: Path, figures: dict[str, float]) -> None:

@@ -8,6 +8,7 @@ BELOW = {
     "data": set(),
     "diffusion": {"data"},
     "transformer": {"data"},
+    "baselines": {"data"},
     "training": {"data", "tracking"},
     "evaluation": {"data", "diffusion", "transformer"},
     "tracking": {"data", "diffusion", "transformer"},

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from stepladder.data.grid import grid, to_uint8
 from stepladder.diffusion.backbones import build
 from stepladder.diffusion.conditions import Condition, rows
 from stepladder.diffusion.guidance import guided
@@ -24,6 +23,8 @@ from stepladder.diffusion.spacing import spaced
 from stepladder.errors import UserError
 from stepladder.params import Sampling
 from stepladder.training.randomness import generator
+
+__all__ = ["class_numbers", "draw", "grid", "load", "to_uint8"]
 
 BATCH = 512
 
@@ -112,24 +113,6 @@ def _draw_batch(
     else:
         x = ddim(denoise, noise(), noise_schedule, visited, noise, eta=sampling.eta, clip=sampling.clip)
     return x.clamp(-1, 1).cpu()
-
-
-def to_uint8(pictures: Tensor) -> np.ndarray:
-    """``(N, C, H, W)`` in [-1, 1] to uint8 0..255."""
-    return ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).numpy()
-
-
-def grid(pictures: Tensor, columns: int, scale: int | None = None) -> Image.Image:
-    """Pictures ``(N, C, H, W)`` in [-1, 1] side by side, ``columns`` a row, enlarged ``scale`` times without smoothing."""
-    n, c, h, w = pictures.shape
-    rows, gap = -(-n // columns), 1
-    sheet = np.full((rows * (h + gap) + gap, columns * (w + gap) + gap, c), 128, dtype=np.uint8)
-    for i, picture in enumerate(to_uint8(pictures).transpose(0, 2, 3, 1)):
-        top, left = gap + i // columns * (h + gap), gap + i % columns * (w + gap)
-        sheet[top : top + h, left : left + w] = picture
-    image = Image.fromarray(sheet[..., 0] if c == 1 else sheet)
-    scale = scale or max(1, 40 // h)
-    return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
 
 
 def class_numbers(config: dict[str, Any], names: Sequence[str] | None, count: int) -> Tensor:

@@ -18,6 +18,9 @@ class VAE(Section):
         (1, 2), min_length=1, max_length=6, description="channels of each level; each halves the side"
     )
     beta: float = Field(1.0, gt=0, le=100, description="weight of the divergence from the prior")
+    variance: Literal["shared", "pixel"] = Field(
+        "shared", description="of the decoder: one learned number, or decoded for every pixel"
+    )
     conditional: bool = Field(True, description="conditioned on the class, where the data has classes")
     training: Training = Training(steps=700, batch_size=64, learning_rate=2e-3, warmup_steps=50, validate_every=350)
 
@@ -36,6 +39,7 @@ class GAN(Section):
     r1: float = Field(1.0, ge=0, le=1000, description="weight of R1 (non_saturating)")
     gradient_penalty: float = Field(10.0, ge=0, le=1000, description="weight of the gradient penalty (wgan_gp)")
     critic_steps: int = Field(1, ge=1, le=20, description="discriminator steps a generator step; wgan_gp: 5 published")
+    beta1: float = Field(0.0, ge=0, lt=1, description="Adam's first decay rate")
     discriminator_learning_rate: float = Field(2e-4, gt=0, le=1, description="its peak; the generator's is training's")
     conditional: bool = Field(True, description="conditioned on the class, where the data has classes")
     training: Training = Training(steps=700, batch_size=64, learning_rate=2e-4, warmup_steps=0, validate_every=350)

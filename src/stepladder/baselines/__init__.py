@@ -1,0 +1,1 @@
+"""What diffusion is compared with: a variational autoencoder and a generative adversarial network."""

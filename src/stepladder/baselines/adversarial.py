@@ -1,0 +1,87 @@
+"""The adversarial pair: its networks and their losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stepladder.baselines.networks import Downward, Upward
+
+Critic = Callable[[Tensor], Tensor]
+
+
+class Generator(nn.Module):
+    """A code and a class to a picture in [-1, 1].
+
+    Args:
+        see ``networks.Upward``.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], channels: int, channel_mult: Sequence[int], latent: int, classes: int
+    ) -> None:
+        super().__init__()
+        self.upward = Upward(shape, channels, channel_mult, latent, classes)
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        """z: ``(N, latent)``; labels: ``(N,)``; gives ``(N, C, H, W)``."""
+        return self.upward(z, labels).tanh()
+
+
+class Discriminator(nn.Module):
+    """A picture and a class to a logit: projection discriminator of Miyato and Koyama (2018), equation 3.
+
+    It has no normalisation: each picture's gradient, which the penalties need, is its own.
+    """
+
+    def __init__(self, shape: Sequence[int], channels: int, channel_mult: Sequence[int], classes: int) -> None:
+        super().__init__()
+        self.downward = Downward(shape, channels, channel_mult, normalised=False)
+        self.linear = nn.Linear(self.downward.width, 1)
+        self.label = nn.Embedding(classes, self.downward.width) if classes else None
+        if self.label is not None:
+            nn.init.zeros_(self.label.weight)
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        """x: ``(N, C, H, W)``; labels: ``(N,)``; gives logits ``(N,)``, high for real."""
+        features = self.downward(x)
+        logits = self.linear(features).squeeze(1)
+        if self.label is not None:
+            logits = logits + (self.label(labels) * features).sum(1)
+        return logits
+
+
+def discriminator_loss(loss: str, real: Tensor, drawn: Tensor) -> Tensor:
+    """From logits ``(N,)`` of real and drawn pictures: Goodfellow et al. (2014), equation 1, or, ``wgan_gp``,
+    Gulrajani et al. (2017), equation 2."""
+    if loss == "wgan_gp":
+        return drawn.mean() - real.mean()
+    return F.softplus(-real).mean() + F.softplus(drawn).mean()
+
+
+def generator_loss(loss: str, drawn: Tensor) -> Tensor:
+    """From logits ``(N,)`` of drawn pictures: non-saturating (Goodfellow et al. 2014, section 3), or ``wgan_gp``'s."""
+    return -drawn.mean() if loss == "wgan_gp" else F.softplus(-drawn).mean()
+
+
+def r1(critic: Critic, real: Tensor) -> Tensor:
+    """Half the mean squared norm of the critic's gradient at real pictures: Mescheder et al. (2018), equation 9."""
+    return 0.5 * _gradient(critic, real).square().flatten(1).sum(1).mean()
+
+
+def gradient_penalty(critic: Critic, real: Tensor, drawn: Tensor, share: Tensor) -> Tensor:
+    """Mean squared distance from 1 of the norm of the critic's gradient, between real and drawn pictures.
+
+    Gulrajani et al. (2017), equation 3; ``share`` ``(N,)`` in [0, 1] says how far from real to drawn.
+    """
+    between = torch.lerp(real, drawn, share[:, None, None, None])
+    return (_gradient(critic, between).flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def _gradient(critic: Critic, x: Tensor) -> Tensor:
+    x = x.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+    return gradient

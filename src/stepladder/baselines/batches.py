@@ -1,0 +1,62 @@
+"""Micro-batches of prepared pictures, drawn for all ranks and shared among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stepladder.data.images import ImageArrays
+from stepladder.data.shuffle import Shuffle
+from stepladder.errors import UserError
+from stepladder.params import Training
+from stepladder.training.experiment import Batch
+
+MOST_VALIDATED = 2048
+
+
+def batches(
+    family: str, data: Path, training: Training, seed: int, rank: int, world_size: int
+) -> tuple[dict[str, Any], Callable[[int], Batch], list[Batch]]:
+    """The card of the pictures prepared in ``data``, this rank's k-th micro-batch of k, and its validation batches.
+
+    A batch holds ``images`` ``(n, C, H, W)`` uint8, ``labels`` ``(n,)``, ``size``, the examples over all ranks, and, in
+    training, ``position``, its k.
+
+    Raises:
+        UserError: nothing is prepared, or the batch does not divide.
+    """
+    train, test = ImageArrays.open(data, "train"), ImageArrays.open(data, "test")
+    size = training.batch_size // training.accumulate
+    if size * training.accumulate != training.batch_size or size % world_size:
+        raise UserError(
+            f"{family}.training.batch_size={training.batch_size} cannot be divided into accumulate={training.accumulate} "
+            f"micro-batches for {world_size} devices; make it a multiple."
+        )
+    shuffle = Shuffle(len(train.labels), size, seed)
+
+    def micro_batch(k: int) -> Batch:
+        return _batch(train, shuffle.rows(k)[rank::world_size], size) | {"position": k}
+
+    order = shuffle.all(len(test.labels))[:MOST_VALIDATED]
+    chunks = [order[start : start + size] for start in range(0, len(order), size)]
+    validation = [_batch(test, chunk[rank::world_size], len(chunk)) for chunk in chunks]
+    return train.card, micro_batch, [batch for batch in validation if len(batch["labels"])]
+
+
+def described(family: str, card: dict[str, Any], conditional: bool, network: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a model: its family, its ``network``'s arguments, its classes and its data."""
+    classes = card["classes"] if conditional else []
+    return {
+        "family": family,
+        "model": {"shape": card["shape"], "classes": len(classes)} | network,
+        "classes": classes,
+        "data": {key: card[key] for key in ("name", "source", "content_hash")},
+    }
+
+
+def _batch(arrays: ImageArrays, rows: Any, size: int) -> Batch:
+    labels = torch.from_numpy(arrays.labels[rows]).clamp(min=0)
+    return {"images": torch.from_numpy(arrays.images[rows]), "labels": labels, "size": size}

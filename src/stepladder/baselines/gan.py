@@ -1,0 +1,150 @@
+"""Training a generative adversarial network.
+
+One optimiser step trains one of the two networks: the discriminator ``critic_steps`` times, then the generator once, and
+so on. One AdamW holds both. The network whose turn it is not gets no gradients, and AdamW leaves it as it is, its
+moments and its own count of steps included. So a step is a step as in any other training: the loop, the checkpoints, the
+average, clipping, accumulation and exact resume know nothing of there being two networks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from stepladder.baselines.adversarial import (
+    Discriminator,
+    Generator,
+    discriminator_loss,
+    generator_loss,
+    gradient_penalty,
+    r1,
+)
+from stepladder.baselines.batches import batches, described
+from stepladder.baselines.drawing import preview
+from stepladder.params import GAN, Params
+from stepladder.training.experiment import Batch, Experiment
+from stepladder.training.optim import factor
+from stepladder.training.randomness import generator
+
+VALIDATION_STREAM = 2**40  # numbers of micro-batches stay below
+
+
+class GANTask(pl.LightningModule):
+    """Two networks in turn, see above. ``model``, which is averaged and exported, is the generator.
+
+    Codes, and where the gradient penalty is taken, are drawn for the whole micro-batch from (seed, position), and a rank
+    takes its own. Drawn pictures have the classes of the batch's real ones.
+    """
+
+    losses: Tensor
+    find_unused_parameters = True  # of a step, for ranks: those of the network whose turn it is not
+
+    def __init__(self, config: dict[str, Any], section: GAN, seed: int, rank: int = 0, world_size: int = 1) -> None:
+        super().__init__()
+        self.config, self.section, self.seed = config, section, seed
+        self.rank, self.world_size = rank, world_size
+        network = config["model"]
+        self.model = Generator(**network)
+        self.discriminator = Discriminator(**{key: network[key] for key in network if key != "latent"})
+        self.register_buffer("losses", torch.zeros(2))  # the latest of generator and discriminator
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        real, labels = batch["images"].float() / 127.5 - 1, batch["labels"]
+        codes, share = self._noise(batch["size"], batch["position"])
+        if self.is_generators_turn(batch["position"]):
+            drawn = functional_call(self.discriminator, _fixed(self.discriminator), (self.model(codes, labels), labels))
+            loss = generator_loss(self.section.loss, drawn)
+            self.losses[0] = loss.detach()
+        else:
+            with torch.no_grad():
+                pictures = self.model(codes, labels)
+            loss = self._discriminator_loss(real, pictures, labels)
+            self.losses[1] = loss.detach()
+            loss = loss + self._penalty(real, pictures, labels, share)
+        for name, latest in zip(("generator_loss", "discriminator_loss"), self.losses.clone(), strict=True):
+            self.log(f"train/{name}", latest)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        real, labels = batch["images"].float() / 127.5 - 1, batch["labels"]
+        codes, _ = self._noise(batch["size"], VALIDATION_STREAM + batch_idx)
+        pictures = self.model(codes, labels)
+        size: Any = float(len(labels))  # an int would be averaged over the ranks as one, and rounded down
+        drawn = generator_loss(self.section.loss, self.discriminator(pictures, labels))
+        self.log("validation/generator_loss", drawn, batch_size=size, sync_dist=True)
+        told = self._discriminator_loss(real, pictures, labels)
+        self.log("validation/discriminator_loss", told, batch_size=size, sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        """One AdamW over both, each at its own learning rate; one course for both rates."""
+        training = self.section.training
+        rates = (
+            (self.model, training.learning_rate),
+            (self.discriminator, self.section.discriminator_learning_rate),
+        )
+        groups = [
+            {
+                "params": [p for p in network.parameters() if (p.ndim >= 2) == matrices],
+                "lr": rate,
+                "weight_decay": decay,
+            }
+            for network, rate in rates
+            for matrices, decay in ((True, training.weight_decay), (False, 0.0))
+        ]
+        fused = all(p.device.type == "cpu" for p in self.parameters())
+        optimizer = torch.optim.AdamW(groups, betas=(self.section.beta1, training.beta2), fused=fused)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: factor(step, training))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def is_generators_turn(self, position: int) -> bool:
+        """Whether the micro-batch at ``position`` trains the generator."""
+        turns = self.section.critic_steps + 1
+        return position // self.section.training.accumulate % turns == turns - 1
+
+    def preview(self) -> Image.Image:
+        """Forty pictures, ten a row, one class a column."""
+        return preview(self.model, self.config, self.seed)
+
+    def _discriminator_loss(self, real: Tensor, pictures: Tensor, labels: Tensor) -> Tensor:
+        logits = self.discriminator(torch.cat([real, pictures]), torch.cat([labels, labels]))
+        return discriminator_loss(self.section.loss, *logits.chunk(2))
+
+    def _penalty(self, real: Tensor, pictures: Tensor, labels: Tensor, share: Tensor) -> Tensor:
+        def critic(x: Tensor) -> Tensor:
+            return self.discriminator(x, labels)
+
+        if self.section.loss == "wgan_gp":
+            return self.section.gradient_penalty * gradient_penalty(critic, real, pictures, share)
+        return self.section.r1 * r1(critic, real) if self.section.r1 else torch.zeros((), device=real.device)
+
+    def _noise(self, size: int, position: int) -> tuple[Tensor, Tensor]:
+        random = generator(self.seed, position, device=self.device)
+        codes = torch.randn((size, self.section.latent), generator=random, device=self.device)
+        share = torch.rand(size, generator=random, device=self.device)
+        return codes[self.rank :: self.world_size], share[self.rank :: self.world_size]
+
+
+def _fixed(network: nn.Module) -> dict[str, Tensor]:
+    """The parameters of ``network``, getting no gradients."""
+    return {name: parameter.detach() for name, parameter in network.named_parameters()}
+
+
+def experiment(
+    params: Params, data: Path, *, rank: int = 0, world_size: int = 1, timesteps: int | None = None
+) -> Experiment:
+    """The adversarial training on pictures prepared in ``data``; ``timesteps`` is not used.
+
+    Raises:
+        UserError: nothing is prepared, the batch does not divide, or the pictures cannot be halved so often.
+    """
+    section = params.gan
+    card, micro_batch, validation = batches("gan", data, section.training, params.seed, rank, world_size)
+    network = section.model_dump(include={"channels", "channel_mult", "latent"})
+    config = described("gan", card, section.conditional, network)
+    return Experiment(GANTask(config, section, params.seed, rank, world_size), micro_batch, validation)

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 
 from stepladder.evaluation.retrieval import retrieval
@@ -11,7 +12,7 @@ def pictures(n: int, seed: int = 0) -> torch.Tensor:
 def test_the_pictures_themselves_are_found_first():
     real = pictures(60)
     found = retrieval(real + 0.01 * pictures(60, 1), real, np.arange(60) % 2)
-    assert found == {"retrieval_rank": 0.0, "retrieval_top5": 1.0, "retrieval_top5_chance": 5 / 30}
+    assert found == pytest.approx({"retrieval_rank": 0, "retrieval_top5": 1, "retrieval_top5_chance": 5 / 30})
 
 
 def test_unrelated_pictures_are_found_by_chance():

@@ -1,15 +1,20 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepladder.diffusion.process import PREDICTIONS, posterior, q_sample, target, to_eps, to_x0
-from stepladder.diffusion.schedules import schedule
+from stepladder.diffusion.process import level_at, posterior, posteriors, q_sample, time_at, to_eps
+from stepladder.diffusion.schedules import CURVES, curve, of_config, schedule
 
-signals = st.floats(1e-4, 1 - 1e-4)
+CONTINUOUS = [{"process": "continuous", "schedule": name} for name in sorted(CURVES)] + [
+    {"process": "continuous", "schedule": "log_snr", "log_snr": [12.0, 1.0, -9.0]},
+    {"process": "edm", "schedule": "cosine"},
+    {"process": "flow", "schedule": "cosine"},
+]
 
 
 def example(dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
@@ -17,39 +22,28 @@ def example(dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Ten
     return x_0, eps
 
 
-@pytest.mark.parametrize("prediction", PREDICTIONS)
-@given(signal=signals)
-def test_what_the_network_is_to_output_gives_back_the_data_and_the_noise(prediction, signal):
-    x_0, eps = example()
-    s = torch.full((3, 1, 1, 1), signal, dtype=torch.float64)
-    x_t = q_sample(x_0, eps, s)
-    output = target(prediction, x_0, eps, s)
-    for given_as in (s, signal):
-        found = to_x0(prediction, output, x_t, given_as)
-        torch.testing.assert_close(found, x_0, rtol=1e-6, atol=1e-6)
-        torch.testing.assert_close(to_eps(found, x_t, given_as), eps, rtol=1e-6, atol=1e-6)
-
-
 def test_the_variance_is_kept():
     x_0, eps = torch.randn(2, 200_000)
-    assert q_sample(x_0, eps, torch.tensor(0.3)).var().item() == pytest.approx(1, abs=0.02)
+    assert q_sample(x_0, eps, 0.3**0.5, 0.7**0.5).var().item() == pytest.approx(1, abs=0.02)
 
 
-def test_signal_of_each_example_is_its_own():
+def test_the_level_of_each_example_is_its_own():
     x_0, eps = example()
-    s = torch.tensor([1.0, 0.5, 0.0], dtype=torch.float64).view(3, 1, 1, 1)
-    x_t = q_sample(x_0, eps, s)
-    torch.testing.assert_close(x_t[0], x_0[0])
-    torch.testing.assert_close(x_t[2], eps[2])
+    alpha = torch.tensor([1.0, 0.6, 0.0], dtype=torch.float64).view(3, 1, 1, 1)
+    sigma = torch.tensor([0.0, 0.8, 1.0], dtype=torch.float64).view(3, 1, 1, 1)
+    x = q_sample(x_0, eps, alpha, sigma)
+    torch.testing.assert_close(x[0], x_0[0])
+    torch.testing.assert_close(x[2], eps[2])
+    torch.testing.assert_close(to_eps(x_0[1:], x[1:], alpha[1:], sigma[1:]), eps[1:])
 
 
-def test_noising_and_velocity_are_those_of_diffusers():
+def test_noising_is_that_of_diffusers():
     oracle = DDPMScheduler(num_train_timesteps=1000, beta_schedule="linear")
     x_0, eps = example(torch.float32)
     t = torch.tensor([0, 400, 999])
     s = torch.tensor(schedule("linear", 1000).alphas_cumprod, dtype=torch.float32)[t].view(3, 1, 1, 1)
-    torch.testing.assert_close(q_sample(x_0, eps, s), oracle.add_noise(x_0, eps, t), rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(target("v", x_0, eps, s), oracle.get_velocity(x_0, eps, t), rtol=1e-5, atol=1e-5)
+    x = q_sample(x_0, eps, s.sqrt(), (1 - s).sqrt())
+    torch.testing.assert_close(x, oracle.add_noise(x_0, eps, t), rtol=1e-5, atol=1e-5)
 
 
 @given(st.floats(1e-4, 0.999), st.floats(1e-3, 1 - 1e-3), st.floats(-2, 2), st.floats(-2, 2))
@@ -66,3 +60,43 @@ def test_posterior_is_the_product_of_two_gaussians(beta, before, x_0, x_t):
 
 def test_posterior_of_the_last_step_is_the_data():
     assert posterior(0.25, 0.75, 1.0) == pytest.approx((1.0, 0.0, 0.0))
+
+
+@pytest.mark.parametrize("timesteps", [1, 2, 10, 1000])
+@pytest.mark.parametrize("zero_terminal_snr", [False, True])
+def test_tables_of_posteriors_are_those_of_each_step(timesteps, zero_terminal_snr):
+    chain = of_config({"schedule": "linear", "timesteps": timesteps, "zero_terminal_snr": zero_terminal_snr})
+    tables = posteriors(chain)
+    each = [
+        posterior(chain.betas[t], chain.alphas_cumprod[t], chain.alphas_cumprod[t - 1]) for t in range(1, timesteps)
+    ]
+    assert tables.of_x_0[0] == pytest.approx(1)
+    np.testing.assert_allclose(tables.of_x_0[1:], [of_x_0 for of_x_0, _, _ in each])
+    np.testing.assert_allclose(np.exp(tables.log_smallest[1:]), [variance for _, _, variance in each])
+    np.testing.assert_allclose(np.exp(tables.log_largest), chain.betas)
+    assert tables.log_smallest[0] == (tables.log_smallest[1] if timesteps > 1 else tables.log_largest[0])
+
+
+@pytest.mark.parametrize("config", CONTINUOUS, ids=str)
+def test_every_level_in_continuous_time_has_its_time(config):
+    u = np.linspace(0.001, 0.999, 333)
+    alpha, sigma = level_at(config)(u)
+    log_sigma = np.log(sigma / alpha)
+    assert (np.diff(log_sigma) > 0).all()
+    np.testing.assert_allclose(time_at(config)(log_sigma), u, atol=2e-4)
+    assert ((time_at(config)(np.array([-50.0, 50.0])) >= 0) & (time_at(config)(np.array([-50.0, 50.0])) <= 1)).all()
+
+
+def test_levels_in_continuous_time_are_the_published_ones():
+    u = np.linspace(0, 1, 11)
+    for config in CONTINUOUS[:-2]:
+        alpha, sigma = level_at(config)(u)
+        np.testing.assert_allclose(alpha**2 + sigma**2, 1)
+        np.testing.assert_allclose(2 * np.log(alpha / sigma), curve(config)(u), atol=1e-9)
+    alpha, sigma = level_at({"process": "edm"})(u)
+    assert (alpha == 1).all()
+    assert sigma[[0, -1]] == pytest.approx([0.002, 80])
+    assert sigma[5] == pytest.approx(math.sqrt(0.002 * 80))
+    alpha, sigma = level_at({"process": "flow"})(u)
+    np.testing.assert_allclose(alpha, 1 - u)
+    np.testing.assert_allclose(sigma, u)

@@ -16,7 +16,7 @@ from stepladder.data.grid import grid, to_uint8
 from stepladder.diffusion.backbones import build
 from stepladder.diffusion.conditions import Condition, rows
 from stepladder.diffusion.guidance import guided
-from stepladder.diffusion.process import to_x0
+from stepladder.diffusion.parameterisation import to_x0
 from stepladder.diffusion.samplers import ancestral, ddim
 from stepladder.diffusion.schedules import schedule
 from stepladder.diffusion.spacing import spaced
@@ -104,7 +104,8 @@ def _draw_batch(
     def denoise(x: Tensor, t: int) -> Tensor:
         time = torch.full((len(x),), (t + 1) / config["timesteps"], device=device)
         output = guided(model, x, time, condition, len(config["classes"]), sampling.guidance_scale)
-        return to_x0(config["prediction"], output, x, float(signals[t]))
+        signal = float(signals[t])
+        return to_x0("discrete", config["prediction"], output, x, signal**0.5, (1 - signal) ** 0.5)
 
     if sampling.sampler == "ancestral":
         x = ancestral(

@@ -39,6 +39,18 @@ def to_x0(process: str, prediction: str, output: Tensor, x: Tensor, alpha: Level
     return output if prediction == "x0" else alpha * x - sigma * output
 
 
+def split(output: Tensor, channels: int) -> tuple[Tensor, Tensor | None]:
+    """Of a network's ``output`` ``(N, C or 2C, H, W)`` what predicts the mean, and the learned fraction of the variance.
+
+    The fraction v of Nichol and Dhariwal (2021), equation 15, is (output + 1) / 2, as they publish it: a fresh network's 0
+    is the middle between the bounds. It is not clipped. None where there are C channels.
+    """
+    if output.shape[1] == channels:
+        return output, None
+    mean, fraction = output.split(channels, dim=1)
+    return mean, (fraction + 1) / 2
+
+
 def _skip(sigma: Level) -> Level:
     return SIGMA_DATA**2 / (sigma**2 + SIGMA_DATA**2)
 

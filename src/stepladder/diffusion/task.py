@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,75 +15,163 @@ from torch import Tensor
 from stepladder.data.images import ImageArrays
 from stepladder.data.shuffle import Shuffle
 from stepladder.diffusion.backbones import build
-from stepladder.diffusion.conditions import hide
+from stepladder.diffusion.conditions import Condition, hide
 from stepladder.diffusion.drawing import draw, grid, load
-from stepladder.diffusion.process import q_sample, target
-from stepladder.diffusion.schedules import schedule
+from stepladder.diffusion.losses import squared_error
+from stepladder.diffusion.parameterisation import network_input, split, target, to_x0
+from stepladder.diffusion.process import q_sample
+from stepladder.diffusion.training_levels import Drawn, TrainingLevels
+from stepladder.diffusion.weighting import weight
 from stepladder.errors import UserError
 from stepladder.params import Diffusion, Params, Sampling
 from stepladder.training.experiment import Batch, Experiment
 from stepladder.training.optim import configure
 from stepladder.training.randomness import generator
 
-__all__ = ["DiffusionTask", "draw", "experiment", "grid", "load"]
+__all__ = ["DiffusionTask", "draw", "experiment", "grid", "load", "low_resolution", "side_at"]
 
 VALIDATION_STREAM = 2**40  # numbers of micro-batches stay below
+PREVIEWED = 40
 
 
 class DiffusionTask(pl.LightningModule):
-    """Learns to undo noise: mean squared error of the prediction at a uniform timestep (Ho et al. 2020, equation 14).
+    """Learns to undo noise: draws a level for each picture, adds that much noise, and measures what the network makes of it.
 
-    A batch holds ``images`` ``(n, C, H, W)`` uint8, ``labels`` ``(n,)``, ``position`` and ``size``, the examples of the
-    micro-batch over all ranks. Timesteps, noise and hidden labels are drawn for all of them from (seed, position), and a
-    rank takes its own: the number of ranks does not change the result.
+    A batch holds ``images`` ``(n, C, H, W)`` uint8, ``labels`` ``(n,)``, ``text`` ``(n, L)`` where the model reads it, ``position``
+    and ``size``, the examples of the micro-batch over all ranks. Levels, noise and hidden conditions are drawn for all of
+    them from (seed, position), and a rank takes its own: the number of ranks does not change the result.
     """
 
+    quartiles: Tensor
+
     def __init__(
-        self, config: dict[str, Any], diffusion: Diffusion, seed: int, rank: int = 0, world_size: int = 1
+        self,
+        config: dict[str, Any],
+        diffusion: Diffusion,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        previewed: Condition | None = None,
     ) -> None:
         super().__init__()
         self.config, self.diffusion, self.seed = config, diffusion, seed
-        self.rank, self.world_size = rank, world_size
+        self.mine = slice(rank, None, world_size)
         self.model = build(config["model"])
-        signal = schedule(config["schedule"], config["timesteps"]).alphas_cumprod
-        self.register_buffer("signal", torch.tensor(signal, dtype=torch.float32), persistent=False)
+        self.levels = TrainingLevels(config, diffusion, rank, world_size)
+        self.previewed = previewed or {"labels": torch.arange(PREVIEWED) % 10 % max(len(config["classes"]), 1)}
+        self.register_buffer("quartiles", torch.full((4,), torch.nan))
+        steps = config["timesteps"] if diffusion.process == "discrete" else 4
+        self.quarters = sorted({math.ceil(4 * (t + 1) / steps) for t in range(steps)})
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss = self._loss(batch, batch["position"], self.diffusion.label_dropout, self.diffusion.flip)
+        drawn, error, bound = self._errors(batch, batch["position"], training=True)
+        losses = self._objective(drawn, error, bound)
+        self.levels.remember(drawn, losses)
+        self._log_quartiles(drawn.time, losses.detach())
+        loss = (drawn.importance * losses).mean()
         self.log("train/loss", loss.detach())
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        loss = self._loss(batch, VALIDATION_STREAM + batch_idx, 0.0, False)
+        """Plain squared error at uniform times with the same noise every time, whatever the loss: it can be compared."""
+        _, error, bound = self._errors(batch, VALIDATION_STREAM + batch_idx, training=False)
         size: Any = float(len(batch["labels"]))  # an int would be averaged over the ranks as one, and rounded down
-        self.log("validation/loss", loss, batch_size=size, sync_dist=True)
+        self.log("validation/loss", error.mean(), batch_size=size, sync_dist=True)
+        if bound is not None:
+            self.log("validation/bound", bound.mean(), batch_size=size, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         return configure(self.model, self.diffusion.training)
 
     def preview(self) -> Image.Image:
-        """Forty pictures, ten a row, one class a column, in at most ten steps."""
-        classes = max(len(self.config["classes"]), 1)
-        labels = torch.arange(40) % 10 % classes
-        steps = min(self.config["timesteps"], 10)
-        return grid(draw(self.model, self.config, {"labels": labels}, steps, Sampling(), seed=self.seed), columns=10)
+        """Forty pictures, ten a row, one class a column where classes are all there is, in at most ten steps."""
+        sampler = {"edm": "heun", "flow": "euler"}.get(self.config["process"], "ancestral")
+        sampling, steps = Sampling.model_validate({"sampler": sampler}), min(self.config["timesteps"], 10)
+        return grid(draw(self.model, self.config, self.previewed, steps, sampling, seed=self.seed), columns=10)
 
-    def _loss(self, batch: Batch, position: int, label_dropout: float, flip: bool) -> Tensor:
-        images, labels, size = batch["images"], batch["labels"], batch["size"]
-        random = generator(self.seed, position, device=self.device)
-        t = self._mine(torch.randint(self.config["timesteps"], (size,), generator=random, device=self.device))
-        eps = self._mine(torch.randn((size, *images.shape[1:]), generator=random, device=self.device))
-        hidden, flipped = self._mine(torch.rand((2, size), generator=random, device=self.device).T).T
+    def _objective(self, drawn: Drawn, error: Tensor, bound: Tensor | None) -> Tensor:
+        """What is learned, ``(n,)``: see ``losses`` and docs/objectives.md."""
+        d = self.diffusion
+        if d.loss == "vlb":
+            assert bound is not None
+            return bound
+        predicted = d.process if d.process in ("edm", "flow") else d.prediction
+        gamma = d.min_snr_gamma if d.weighting == "min_snr" else d.p2_gamma
+        simple = weight(d.weighting, predicted, drawn.snr, gamma) * error
+        return simple if bound is None else simple + d.vlb_weight * bound
+
+    def _errors(self, batch: Batch, position: int, *, training: bool) -> tuple[Drawn, Tensor, Tensor | None]:
+        """Of each picture the level, the squared error of the prediction, and the bound where the loss has it."""
+        process, prediction = self.config["process"], self.config["prediction"]
+        random = generator(self.seed, position)
+        drawn = self.levels.draw(batch["size"], random, self.device, uniform=not training)
+        if self.device.type != "cpu":
+            random = generator(self.seed, position, device=self.device)
+        x_0, eps, condition = self._pictures(batch, position, random, training=training)
+        x = q_sample(x_0, eps, drawn.alpha, drawn.sigma)
+        output = self.model(network_input(process, x, drawn.sigma), drawn.time, condition)
+        predicted, fraction = split(output.float(), x_0.shape[1])
+        error = squared_error(predicted, target(process, prediction, x_0, eps, drawn.alpha, drawn.sigma))
+        if self.diffusion.loss == "simple":
+            return drawn, error, None
+        kept = predicted.detach() if self.diffusion.loss == "hybrid" else predicted
+        x_0_hat = to_x0(process, prediction, kept, x, drawn.alpha, drawn.sigma)
+        return drawn, error, self.levels.bound(drawn, x_0, x_0_hat, fraction)
+
+    def _pictures(
+        self, batch: Batch, position: int, random: torch.Generator, *, training: bool
+    ) -> tuple[Tensor, Tensor, Condition]:
+        """Data and noise ``(n, C, h, w)``, of the curriculum's side while it lasts, and what the network is told of them."""
+        images, size, d = batch["images"], batch["size"], self.diffusion
+        side = None
+        if training:
+            side = side_at(position, d.training.steps * d.training.accumulate, d.curriculum, d.curriculum_share)
+        shape = images.shape[1:] if side is None else (images.shape[1], *_sides(images, side))
+        eps = self._drawn(torch.randn, (size, *shape), random)
+        hidden, flipped = self._drawn(torch.rand, (2, size), random, dim=1)
         x_0 = images.float() / 127.5 - 1
-        if flip:
+        if training and d.flip:
             x_0 = torch.where(flipped[:, None, None, None] < 0.5, x_0.flip(3), x_0)
-        condition = hide({"labels": labels}, hidden < label_dropout, len(self.config["classes"]))
-        signal = self.signal[t][:, None, None, None]  # type: ignore[index]
-        output = self.model(q_sample(x_0, eps, signal), (t + 1) / self.config["timesteps"], condition)
-        return F.mse_loss(output.float(), target(self.config["prediction"], x_0, eps, signal))
+        condition: Condition = {key: batch[key] for key in ("labels", "text") if key in batch}
+        if training:
+            condition = hide(condition, hidden < d.label_dropout, len(self.config["classes"]))
+        if d.low_resolution:
+            low = low_resolution(x_0, d.low_resolution)
+            noise = d.low_resolution_noise * self._drawn(torch.rand, (size,), random)
+            low = low + noise[:, None, None, None] * self._drawn(torch.randn, (size, *low.shape[1:]), random)
+            condition |= {"low_resolution": low, "low_resolution_noise": noise}
+        return (x_0 if side is None else low_resolution(x_0, side)), eps, condition
 
-    def _mine(self, drawn: Tensor) -> Tensor:
-        return drawn[self.rank :: self.world_size]
+    def _drawn(self, distribution: Any, shape: tuple[int, ...], random: torch.Generator, dim: int = 0) -> Tensor:
+        """This rank's part along ``dim`` of what is drawn for all."""
+        drawn = distribution(shape, generator=random, device=self.device)
+        return drawn[self.mine] if dim == 0 else drawn[:, self.mine]
+
+    def _log_quartiles(self, time: Tensor, losses: Tensor) -> None:
+        """The mean loss in each quarter of time; of a quarter that no picture fell into, the last one known."""
+        quarter = (4 * time).ceil().long().clamp(1, 4) - 1
+        inside = F.one_hot(quarter, 4).to(losses.dtype)
+        means = (losses @ inside) / inside.sum(0)
+        known = torch.where(self.quartiles.isnan(), losses.mean(), self.quartiles)
+        self.quartiles = torch.where(means.isnan(), known, means)
+        for q in self.quarters:
+            self.log(f"train/loss_q{q}", self.quartiles[q - 1])
+
+
+def side_at(k: int, micro_batches: int, curriculum: tuple[int, ...], share: float) -> int | None:
+    """Side of the pictures of the ``k``-th of all ``micro_batches``: of ``curriculum`` in turn, in equal parts of the first
+    ``share`` of them; None for the full side."""  # fmt: skip
+    stage = int(k / (share * micro_batches) * len(curriculum))
+    return curriculum[stage] if stage < len(curriculum) else None
+
+
+def low_resolution(x_0: Tensor, side: int) -> Tensor:
+    """``(N, C, H, W)`` average-pooled to ``(N, C, side, side W / H)``."""
+    return F.adaptive_avg_pool2d(x_0, _sides(x_0, side))
+
+
+def _sides(pictures: Tensor, side: int) -> tuple[int, int]:
+    return side, side * pictures.shape[3] // pictures.shape[2]
 
 
 def experiment(
@@ -91,7 +180,7 @@ def experiment(
     """The training of T = ``timesteps`` that ``params`` describes, on pictures prepared in ``data``.
 
     Raises:
-        UserError: T is missing, or the batch does not divide.
+        UserError: T is missing, the batch does not divide, or the data has not what the parameters ask of it.
     """
     if timesteps is None:
         raise UserError("A diffusion model needs its number of timesteps: --timesteps T.")
@@ -103,32 +192,87 @@ def experiment(
             f"diffusion.training.batch_size={training.batch_size} cannot be divided into accumulate={training.accumulate} "
             f"micro-batches for {world_size} devices; make it a multiple."
         )
-    classes = train.card["classes"] if section.conditional else []
-    config = {
-        "model": {"backbone": section.backbone, "shape": train.card["shape"], "classes": len(classes)}
-        | getattr(section, section.backbone).model_dump(),
-        "schedule": section.schedule,
-        "prediction": section.prediction,
-        "timesteps": timesteps,
-        "classes": classes,
-        "label_dropout": section.label_dropout,
-        "data": {key: train.card[key] for key in ("name", "source", "content_hash")},
-    }
+    _check_sides(section, train.card["shape"])
+    config = configuration(section, train.card, timesteps)
     shuffle = Shuffle(len(train.labels), size, params.seed)
 
     def micro_batch(k: int) -> Batch:
         rows = shuffle.rows(k)[rank::world_size]
-        return _batch(train, rows, size) | {"position": k}
+        return _batch(train, rows, size, section.text) | {"position": k}
 
-    starts = range(0, min(len(test.labels), 2048), size)
+    order = shuffle.all(len(test.labels))
     validation = [
-        _batch(test, shuffle.all(len(test.labels))[s : s + size][rank::world_size], min(size, len(test.labels) - s))
-        for s in starts
+        _batch(test, order[s : s + size][rank::world_size], min(size, len(order) - s), section.text)
+        for s in range(0, min(len(order), 2048), size)
     ]
-    task = DiffusionTask(config, section, params.seed, rank, world_size)
-    return Experiment(task, micro_batch, [batch for batch in validation if len(batch["labels"])])
+    task = DiffusionTask(config, section, params.seed, rank, world_size, _previewed(section, test))
+    validation = [batch for batch in validation if len(batch["labels"])]
+    tokenizer = data / "tokenizer.json"
+    return Experiment(task, micro_batch, validation, {tokenizer.name: tokenizer} if tokenizer.exists() else {})
 
 
-def _batch(arrays: ImageArrays, rows: Any, size: int) -> Batch:
+def configuration(section: Diffusion, card: dict[str, Any], timesteps: int) -> dict[str, Any]:
+    """What a model folder says of its model: all that using it takes beside the weights.
+
+    Raises:
+        UserError: the data has no texts, and the model is to read them.
+    """
+    classes = card["classes"] if section.conditional else []
+    text = card.get("text") if section.text else {"vocabulary": 0, "length": 0}
+    if not text:
+        raise UserError("diffusion.text needs pictures prepared with texts; name their column in images.text_column.")
+    channels = card["shape"][0]
+    network = {
+        "backbone": section.backbone,
+        "shape": card["shape"],
+        "classes": len(classes),
+        "outputs": 2 * channels if section.variance == "learned_range" else channels,
+        "vocabulary": text["vocabulary"],
+        "text_length": text["length"],
+        "text_encoder": section.text_encoder.model_dump(),
+        "low_resolution": section.low_resolution,
+    }
+    return {
+        "model": network | getattr(section, section.backbone).model_dump(),
+        "process": section.process,
+        "schedule": section.schedule,
+        "log_snr": list(section.log_snr),
+        "betas": list(section.betas),
+        "zero_terminal_snr": section.zero_terminal_snr,
+        "prediction": section.prediction,
+        "variance": section.variance,
+        "timesteps": timesteps,
+        "classes": classes,
+        "label_dropout": section.label_dropout,
+        "data": {key: card[key] for key in ("name", "source", "content_hash")},
+    }
+
+
+def _check_sides(section: Diffusion, shape: list[int]) -> None:
+    _, height, width = shape
+    for name, sides in (("low_resolution", [section.low_resolution or 1]), ("curriculum", section.curriculum)):
+        bad = [side for side in sides if side >= height or side * width % height]
+        if bad and (section.low_resolution or name == "curriculum"):
+            raise UserError(
+                f"diffusion.{name}={bad[0]} for pictures of {height}x{width}; give a smaller side, of which the width is a "
+                "whole number too."
+            )
+
+
+def _batch(arrays: ImageArrays, rows: Any, size: int, text: bool) -> Batch:
     labels = torch.from_numpy(arrays.labels[rows]).clamp(min=0)
-    return {"images": torch.from_numpy(arrays.images[rows]), "labels": labels, "size": size}
+    batch: Batch = {"images": torch.from_numpy(arrays.images[rows]), "labels": labels, "size": size}
+    texts = getattr(arrays, "texts", None)
+    return batch | {"text": torch.from_numpy(texts[rows])} if text and texts is not None else batch
+
+
+def _previewed(section: Diffusion, test: ImageArrays) -> Condition | None:
+    """Conditions of held-out pictures, where more than the class is asked for."""
+    if not (section.text or section.low_resolution):
+        return None
+    batch = _batch(test, range(min(PREVIEWED, len(test.labels))), PREVIEWED, section.text)
+    condition: Condition = {key: batch[key] for key in ("labels", "text") if key in batch}
+    if section.low_resolution:
+        low = low_resolution(batch["images"].float() / 127.5 - 1, section.low_resolution)
+        condition |= {"low_resolution": low, "low_resolution_noise": torch.zeros(len(low))}
+    return condition

@@ -10,7 +10,7 @@ BELOW = {
     "transformer": {"data"},
     "baselines": {"data"},
     "training": {"data", "tracking"},
-    "evaluation": {"data", "diffusion", "transformer"},
+    "evaluation": {"data", "diffusion", "transformer", "baselines"},
     "tracking": {"data", "diffusion", "transformer"},
     "reporting": {"data"},
 }

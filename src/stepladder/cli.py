@@ -13,6 +13,7 @@ from stepladder.errors import UserError
 IMAGES, TEXT = Path("data/images"), Path("data/text")
 MODELS, REPORTS = Path("models"), Path("reports")
 FEATURE_NET, TRANSFORMER = MODELS / "feature-net", MODELS / "transformer"
+BASELINES = ("vae", "gan")
 
 
 def prepare(args: argparse.Namespace) -> int:
@@ -41,6 +42,8 @@ def train(args: argparse.Namespace) -> int:
         return train("diffusion", params, IMAGES, _diffusion(timesteps), timesteps=timesteps)
     if args.family == "feature-net":
         return train("feature-net", params, IMAGES, FEATURE_NET)
+    if args.family in BASELINES:
+        return train(args.family, params, IMAGES, MODELS / args.family)
     return train("transformer", params, TEXT, TRANSFORMER)
 
 
@@ -56,6 +59,11 @@ def evaluate(args: argparse.Namespace) -> int:
         timesteps = _timesteps(args)
         model, out = _diffusion(timesteps), REPORTS / "diffusion" / f"T{timesteps}"
         evaluate_images(params, timesteps, IMAGES, FEATURE_NET, model, out)
+    elif args.family in BASELINES:
+        from stepladder.evaluation.baselines import evaluate as evaluate_baseline
+
+        model, out = MODELS / args.family, REPORTS / args.family
+        evaluate_baseline(params, args.family, IMAGES, FEATURE_NET, model, out)
     else:
         from stepladder.evaluation.text import evaluate as evaluate_text
 
@@ -121,6 +129,8 @@ def sample(args: argparse.Namespace) -> int:
     from stepladder.tracking.fetch import fetch
 
     folder, settings = fetch(args.model)
+    if _family(folder) in BASELINES:
+        return _sample_baseline(args, folder)
     model, config = load(folder)
     changed = {} if args.scale is None else {"guidance_scale": args.scale}
     sampling = section(Sampling, settings.get("sampling", {}) | changed, "sampling")
@@ -130,6 +140,22 @@ def sample(args: argparse.Namespace) -> int:
     print(
         f"{args.out}: {len(labels)} pictures in S={steps} of T={config['timesteps']} steps, {json.dumps(sampling.model_dump())}"
     )
+    return 0
+
+
+def _sample_baseline(args: argparse.Namespace, folder: Path) -> int:
+    from stepladder.baselines.drawing import draw, load
+    from stepladder.data.grid import grid
+    from stepladder.diffusion.drawing import class_numbers
+
+    model, config = load(folder)
+    if args.steps is not None or args.scale is not None:
+        raise UserError(
+            f"--steps and --scale are of diffusion models; {folder} holds a {config['family']}, which draws in one pass."
+        )
+    labels = class_numbers(config, args.label, args.count)
+    grid(draw(model, config, {"labels": labels}, seed=args.seed), columns=10).save(args.out)
+    print(f"{args.out}: {len(labels)} pictures of a {config['family']} in one pass of its network")
     return 0
 
 
@@ -179,6 +205,16 @@ def _timesteps(args: argparse.Namespace) -> int:
     return int(args.timesteps)
 
 
+def _family(folder: Path) -> str:
+    """The family that the model's configuration names; empty where it names none, as a diffusion model's."""
+    import json
+
+    try:
+        return str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("family", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
 def _diffusion(timesteps: int) -> Path:
     return MODELS / "diffusion" / f"T{timesteps}"
 
@@ -207,8 +243,8 @@ def parser() -> argparse.ArgumentParser:
 
     verb("prepare", prepare, "make the prepared form of a data set").add_argument("kind", choices=["images", "text"])
     for name, function, families in (
-        ("train", train, ["feature-net", "diffusion", "transformer"]),
-        ("evaluate", evaluate, ["diffusion", "transformer"]),
+        ("train", train, ["feature-net", "diffusion", "transformer", *BASELINES]),
+        ("evaluate", evaluate, ["diffusion", *BASELINES, "transformer"]),
     ):
         added = verb(name, function, f"{name} a model of the prepared data")
         added.add_argument("family", choices=families)

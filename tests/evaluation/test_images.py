@@ -4,19 +4,19 @@ import pytest
 import torch
 from PIL import Image
 
-from stepladder.data.images import ImageArrays
 from stepladder.diffusion import task as diffusion
 from stepladder.errors import UserError
 from stepladder.evaluation import feature_net
-from stepladder.evaluation.images import _labels, evaluate
+from stepladder.evaluation.images import evaluate
+from stepladder.params import Sampling
 from tests.digits import params, prepared, save, trained, without_classes
 
 SWEEP = {"timesteps": [5, 20], "sampling_steps": [2, 5, 10]}
 EVALUATION = {"samples": 60, "bootstrap": 20}
-POINT = {
-    "timesteps", "sampling_steps", "frechet", "frechet_low", "frechet_high", "kid", "kid_low", "kid_high",
-    "milliseconds_per_image", "images",
-}  # fmt: skip
+JUDGED = ("frechet", "kid", "precision", "recall", "density", "coverage", "memorised", "nearest_ratio")
+SAMPLING = {"sampler", "spacing", "variance", "guidance_scale"}
+POINT = {"timesteps", "sampling_steps", "milliseconds_per_image", "network_evaluations", "images"} | SAMPLING
+POINT |= {f"{name}{end}" for name in JUDGED for end in ("", "_low", "_high")}
 ACCURACY = {"accuracy", "accuracy_low", "accuracy_high"}
 
 
@@ -59,6 +59,8 @@ def test_points_have_the_figures_and_their_intervals(judged):
         for figure in ("frechet", "kid", "accuracy"):
             assert point[f"{figure}_low"] <= point[figure] <= point[f"{figure}_high"]
         assert point["milliseconds_per_image"] > 0
+        assert point["network_evaluations"] == point["sampling_steps"]
+        assert point["sampler"] == "ancestral"
 
 
 def test_the_floor_is_below_a_model_of_few_steps(judged):
@@ -67,6 +69,26 @@ def test_the_floor_is_below_a_model_of_few_steps(judged):
     assert 0 < metrics["floor"]["frechet"] < metrics["best"]["frechet"]
     assert abs(metrics["floor"]["kid"]) < metrics["best"]["kid"]
     assert metrics["held_out"]["accuracy"] > 0.9
+
+
+def test_the_protocol_stands_beside_the_figures(judged):
+    _, _, metrics = judged
+    assert metrics["protocol"]["samples"] == 60
+    assert metrics["protocol"]["floor"] == metrics["floor"]
+    assert metrics["features"] == metrics["protocol"]["features"] == "this data's feature network"
+
+
+def test_several_samplings(judged):
+    folder, _, metrics = judged
+    samplings = [Sampling(), Sampling(sampler="ddim", spacing="leading", guidance_scale=1.5)]
+    out = folder / "several"
+    found = evaluate(settings(), 5, prepared(), folder / "feature-net", folder / "T5", out, samplings)["points"]
+    assert [(p["sampler"], p["spacing"], p["guidance_scale"], p["sampling_steps"]) for p in found] == [
+        ("ancestral", "trailing", 1, 2), ("ancestral", "trailing", 1, 5), ("ddim", "leading", 1.5, 2), ("ddim", "leading", 1.5, 5)
+    ]  # fmt: skip
+    assert [p["network_evaluations"] for p in found] == [2, 5, 4, 10]
+    assert [p["frechet"] for p in found[:2]] == [p["frechet"] for p in metrics["points"]]
+    assert {"samples-S5.png", "samples-1-S5.png"} <= {file.name for file in out.iterdir()}
 
 
 def test_the_same_again_and_what_was_there_goes(judged):
@@ -104,15 +126,3 @@ def test_a_model_that_diverged_is_refused(judged, tmp_path):
     save(broken, tmp_path / "T5")
     with pytest.raises(UserError, match="not numbers at S=2: its training diverged"):
         evaluate(settings(), 5, prepared(), folder / "feature-net", tmp_path / "T5", tmp_path / "out")
-
-
-@pytest.mark.parametrize("count", [10, 40, 60, 360, 720])
-def test_classes_are_those_of_the_held_out_pictures_one_a_column(count):
-    test = ImageArrays.open(prepared(), "test")
-    labels = _labels(test, True, count)
-    assert len(labels) == count
-    strip = labels[:40].view(-1, 10)
-    assert (strip == torch.arange(10)).all()
-    if count >= 360:
-        shares = torch.bincount(labels) / count - torch.bincount(torch.from_numpy(test.labels)) / len(test.labels)
-        assert shares.abs().max() < 0.01

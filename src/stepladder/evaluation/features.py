@@ -15,12 +15,12 @@ from stepladder.errors import UserError
 from stepladder.evaluation import feature_net
 
 Array = npt.NDArray[np.float64]
-Judge = Callable[[Tensor], tuple[Array, npt.NDArray[np.int64]]]
+See = Callable[[Tensor], tuple[Array, npt.NDArray[np.int64]]]
 BATCH = 512
 INCEPTION_SIDE = 299
 
 
-def judge(folder: Path, inception_weights: str = "") -> Judge:
+def judge(folder: Path, inception_weights: str = "") -> See:
     """A function from pictures ``(N, C, H, W)`` in [-1, 1] to features ``(N, D)`` and verdicts ``(N,)``.
 
     Verdicts are always the feature network's, in ``folder``; features are Inception's where ``inception_weights`` names a

@@ -8,8 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+Array = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int64]
 
-def bootstrap_interval(estimate: float, resampled: npt.NDArray[np.float64], confidence: float) -> tuple[float, float]:
+
+def bootstrap_interval(estimate: float, resampled: Array, confidence: float) -> tuple[float, float]:
     """How far ``estimate`` would vary with another sample of the same size: the resampled deviations from their mean.
 
     Efron and Tibshirani (1993), chapter 13, with the mean in place of the estimate: resampling adds to a distance an upward bias
@@ -21,21 +24,37 @@ def bootstrap_interval(estimate: float, resampled: npt.NDArray[np.float64], conf
     return estimate + min(float(low), 0.0), estimate + max(float(high), 0.0)
 
 
-def resample(
-    statistic: Callable[[npt.NDArray[np.int64]], float], strata: npt.NDArray[np.int64], resamples: int, seed: int
-) -> npt.NDArray[np.float64]:
-    """``statistic(rows)`` of ``resamples`` draws of as many rows as ``strata`` ``(N,)`` has, with replacement.
+def resampled(strata: Labels, resamples: int, seed: int) -> Labels:
+    """Numbers of ``resamples`` draws of as many rows as ``strata`` ``(N,)`` has, with replacement, ``(resamples, N)``.
 
     Rows are drawn within each stratum: what has fixed shares in the sample, such as classes, keeps them.
     """
     random = np.random.default_rng(seed)
     members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
-    return np.array(
-        [
-            statistic(np.concatenate([rows[random.integers(len(rows), size=len(rows))] for rows in members]))
-            for _ in range(resamples)
-        ]
-    )
+    return np.concatenate([rows[random.integers(len(rows), size=(resamples, len(rows)))] for rows in members], axis=1)
+
+
+def resample(statistic: Callable[[Labels], float], strata: Labels, resamples: int, seed: int) -> Array:
+    """``statistic(rows)`` of each of the draws of ``resampled``, ``(resamples,)``."""
+    return np.array([statistic(rows) for rows in resampled(strata, resamples, seed)])
+
+
+def halves(strata: Labels, resamples: int, seed: int) -> npt.NDArray[np.bool_]:
+    """``resamples`` random halves of each stratum of ``strata`` ``(N,)``, as rows of a mask ``(resamples, N)``.
+
+    For figures of a set that repeated members would distort, such as distances to nearest neighbours: a half drawn without replacement
+    deviates from the whole as the whole does from another whole (variance s^2 (2/N - 1/N) = s^2/N; Politis and Romano 1994).
+    Strata of odd size are rounded up and down in turn.
+    """
+    random = np.random.default_rng(seed)
+    kept = np.zeros((resamples, len(strata)), dtype=bool)
+    up = False
+    for stratum in np.unique(strata):
+        rows = np.flatnonzero(strata == stratum)
+        count, up = (len(rows) + (up if len(rows) % 2 else 0)) // 2, up ^ bool(len(rows) % 2)
+        chosen = random.random((resamples, len(rows))).argsort(1)[:, :count]
+        np.put_along_axis(kept, rows[chosen], True, axis=1)
+    return kept
 
 
 def proportion(successes: int, trials: int, confidence: float) -> tuple[float, float]:

@@ -1,0 +1,56 @@
+"""How good the pictures of what diffusion is compared with are: the same protocol, one draw."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stepladder.baselines.drawing import draw, load
+from stepladder.errors import UserError
+from stepladder.evaluation.held_out import condition, rows
+from stepladder.evaluation.images import fresh, said, strip, timed
+from stepladder.evaluation.judging import Judge
+from stepladder.params import Params
+
+
+def evaluate(
+    params: Params, family: str, data: Path, feature_net: Path, model_folder: Path, out: Path
+) -> dict[str, Any]:
+    """Judge the "vae" or "gan" in ``model_folder``; write ``metrics.json`` and a strip ``samples.png`` into ``out``.
+
+    Returns:
+        The metrics: ``family``, ``point`` (the judge's figures, time and network evaluations of a picture), ``floor``, ``held_out``
+        and ``protocol``.
+
+    Raises:
+        UserError: the folder holds no model of this family, or it draws pictures that are not numbers.
+    """
+    model, config = load(model_folder)
+    if config["family"] != family:
+        raise UserError(f"{model_folder} holds a model of the family {config['family']}, not {family}.")
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    judge = Judge(params, data, feature_net)
+    asked = condition(judge.test, rows(judge.test, params.evaluation.samples), config)
+    pictures, cost = timed(model, lambda: draw(model, config, asked, seed=params.seed))
+    if not pictures.isfinite().all():
+        raise UserError(
+            f"The {family} in {model_folder} draws pictures that are not numbers: its training diverged; lower "
+            f"{family}.training.learning_rate."
+        )
+    point = judge.point(pictures, asked["labels"] if config["classes"] else None) | cost
+    fresh(out)
+    strip(pictures).save(out / "samples.png")
+    print(said(judge, family, point), flush=True)
+    metrics = {
+        "family": family,
+        "floor": judge.floor,
+        "held_out": judge.held_out,
+        "features": judge.protocol["features"],
+        "protocol": judge.protocol,
+        "point": point,
+    }
+    (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    return metrics

@@ -1,0 +1,41 @@
+"""What is asked of a model that is judged: the conditions of the held-out pictures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from stepladder.data.images import ImageArrays
+from stepladder.diffusion.conditions import Condition
+
+STRIP_ROWS, STRIP_COLUMNS = 4, 10  # of the strip of pictures that is kept: its first
+Rows = npt.NDArray[np.int64]
+
+
+def rows(test: ImageArrays, count: int) -> Rows:
+    """Numbers of ``count`` held-out pictures, again and again where there are fewer, in an order for strips.
+
+    Classes have the shares that they have among the held-out pictures; the strip's pictures come first, one class a column.
+    """
+    turns = np.resize(np.arange(len(test.labels)), count)
+    if not test.card["classes"]:
+        return turns
+    classes = len(test.card["classes"])
+    strip = np.arange(STRIP_ROWS * STRIP_COLUMNS) % STRIP_COLUMNS % classes
+    wanted = np.bincount(test.labels[turns], minlength=classes)
+    left = np.maximum(wanted - np.bincount(strip, minlength=classes), 0)
+    labels = np.concatenate([strip, np.repeat(np.arange(classes), left)])[:count]
+    chosen = np.empty(count, dtype=np.int64)
+    for label in range(classes):
+        places, members = np.flatnonzero(labels == label), np.flatnonzero(test.labels == label)
+        chosen[places] = np.resize(members, len(places))
+    return chosen
+
+
+def condition(test: ImageArrays, numbers: Rows, config: dict[str, Any]) -> Condition:
+    """What the held-out pictures ``numbers`` ``(N,)`` show, as the model of ``config`` is told it."""
+    labels = test.labels[numbers] if config["classes"] else np.zeros(len(numbers), dtype=np.int64)
+    return {"labels": torch.from_numpy(labels)}

@@ -1,0 +1,35 @@
+"""Distances between sets of features, and to a set's nearest members."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+BLOCK = 2048
+
+
+def distances(a: Array, b: Array) -> Array:
+    """Euclidean distances ``(N, M)`` of features ``a`` ``(N, D)`` to ``b`` ``(M, D)``."""
+    squares = (a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * (a @ b.T)
+    return np.sqrt(squares.clip(min=0))
+
+
+def radii(features: Array, k: int) -> Array:
+    """The distance of each of ``features`` ``(N, D)`` to its ``k``-th nearest other, ``(N,)``; to its farthest where N <= k.
+
+    Holds ``BLOCK`` rows of distances at a time.
+    """
+    found = np.empty(len(features))
+    for start in range(0, len(features), BLOCK):
+        block = distances(features[start : start + BLOCK], features)
+        found[start : start + BLOCK] = kth_nearest(block, np.arange(start, start + len(block)), k)
+    return found
+
+
+def kth_nearest(block: Array, own: npt.NDArray[np.int64], k: int) -> Array:
+    """The ``k``-th smallest of each row of ``block`` ``(R, N)``, column ``own`` ``(R,)``, the row itself, left out."""
+    others = block.copy()
+    others[np.arange(len(block)), own] = np.inf
+    k = min(k, others.shape[1] - 1)
+    return np.partition(others, k - 1, axis=1)[:, k - 1]

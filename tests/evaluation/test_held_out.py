@@ -1,0 +1,29 @@
+import numpy as np
+import pytest
+import torch
+
+from stepladder.data.images import ImageArrays
+from stepladder.evaluation.held_out import condition, rows
+from tests.digits import prepared, without_classes
+
+
+@pytest.mark.parametrize("count", [10, 40, 60, 360, 720])
+def test_classes_are_those_of_the_held_out_pictures_one_a_column(count):
+    test = ImageArrays.open(prepared(), "test")
+    numbers = rows(test, count)
+    labels = condition(test, numbers, {"classes": test.card["classes"]})["labels"]
+    assert len(labels) == count
+    assert (labels.numpy() == test.labels[numbers]).all()
+    strip = labels[:40].view(-1, 10)
+    assert (strip == torch.arange(10)).all()
+    if count >= 360:
+        shares = torch.bincount(labels) / count - torch.bincount(torch.from_numpy(test.labels)) / len(test.labels)
+        assert shares.abs().max() < 0.01
+        asked = np.bincount(numbers, minlength=len(test.labels))
+        assert asked.max() - asked.min() <= 1, "every picture about as often"
+
+
+def test_without_classes_all_in_turn(tmp_path):
+    test = ImageArrays.open(without_classes(tmp_path / "images"), "test")
+    assert rows(test, 400).tolist() == [*range(359), *range(41)]
+    assert condition(test, rows(test, 5), {"classes": []})["labels"].tolist() == [0] * 5

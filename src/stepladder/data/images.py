@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from stepladder.data import pictures
+from stepladder.data import pictures, texts
 from stepladder.data.bad_rows import BadRows
 from stepladder.data.card import prepared, read_card
 from stepladder.data.pictures import Pictures, PictureSource
+from stepladder.data.texts import clean
 from stepladder.errors import UserError
 from stepladder.params import ImageData, Params
 
@@ -30,27 +31,38 @@ Kind = tuple[str, int, int]  # mode, width, height
 
 @dataclass(frozen=True)
 class ImageArrays:
-    """A prepared split: ``images`` ``(N, C, H, W)`` uint8 and ``labels`` ``(N,)`` int64 (-1 without classes), mapped."""
+    """A prepared split.
+
+    Attributes:
+        images: ``(N, C, H, W)`` uint8, mapped.
+        labels: ``(N,)``; -1 without classes.
+        card: what the data is.
+        texts: token numbers ``(N, L)``, 0 for padding; ``None`` without texts.
+    """
 
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
     card: dict[str, Any]
+    texts: npt.NDArray[np.int64] | None = None
 
     @classmethod
     def open(cls, folder: Path, split: str) -> ImageArrays:
         """The ``split`` ("train" or "test") prepared in ``folder``; ``UserError`` where nothing is prepared."""
         card = read_card(folder)
         return cls(
-            np.load(folder / f"{split}_images.npy", mmap_mode="r"), np.load(folder / f"{split}_labels.npy"), card
+            np.load(folder / f"{split}_images.npy", mmap_mode="r"),
+            np.load(folder / f"{split}_labels.npy"),
+            card,
+            np.load(folder / f"{split}_texts.npy") if "text" in card else None,
         )
 
 
 def prepare(params: Params, folder: Path) -> dict[str, Any]:
     """Prepare the pictures that ``params.images`` names, in ``folder``; returns the card.
 
-    Files: ``SPLIT_images.npy`` uint8 ``(N, C, H, W)``, ``SPLIT_labels.npy`` int64 ``(N,)`` for train and test, and
-    ``card.json``. Pictures are read one at a time, so memory does not grow with their number. The same source gives the
-    same bytes.
+    Files: ``SPLIT_images.npy`` uint8 ``(N, C, H, W)``, ``SPLIT_labels.npy`` int64 ``(N,)`` for train and test, what
+    ``texts.write`` adds where there are texts, and ``card.json``. Pictures are read one at a time, so memory does not grow
+    with their number. The same source gives the same bytes.
 
     Raises:
         UserError: the source cannot be read, has a bad row that is refused, or too few rows.
@@ -92,6 +104,11 @@ def prepare(params: Params, folder: Path) -> dict[str, Any]:
             if name == "train":
                 card["mean"], card["std"] = _statistics(array)
             del array
+        if images.text_column:
+            chosen = {
+                name: [clean(split.texts[number]) for number in numbers] for name, (split, numbers) in rows.items()
+            }
+            card["text"] = texts.write(fresh, chosen, images.text_column, images.text_vocab_size, images.text_length)
     return card
 
 
@@ -104,6 +121,12 @@ def _inspect(source: PictureSource, images: ImageData, bad: BadRows) -> tuple[Ki
             if source.classes and not 0 <= split.labels[row] < len(source.classes):
                 bad.add(name, row, "no class")
                 continue
+            if split.texts:
+                try:
+                    clean(split.texts[row])
+                except ValueError as error:
+                    bad.add(name, row, str(error))
+                    continue
             try:
                 kinds[name][row] = _kind(_decoded(split, row), images)
             except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

@@ -28,12 +28,14 @@ class Pictures:
         open: the i-th picture; raises ``OSError``, ``SyntaxError`` or ``ValueError`` where it cannot be decoded.
         labels: class numbers, ``(count,)``; -1 where there is no class.
         where: the i-th picture's file, where it is one.
+        texts: as they stand in their column, ``(count,)``; empty where none is named.
     """
 
     count: int
     open: Callable[[int], Image.Image]
     labels: Sequence[int]
     where: Callable[[int], str] = lambda i: ""
+    texts: Sequence[str | None] = ()
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,11 @@ class PictureSource:
 
 def read(images: ImageData) -> PictureSource:
     """The pictures that ``images.source`` names; raises ``UserError`` where it names none."""
+    if images.text_column and (images.source == "digits" or Path(images.source).exists()):
+        raise UserError(
+            f"images.text_column={images.text_column}: {images.source} has pictures and classes, but no columns of text; name a "
+            "Hugging Face data set that has, or leave text_column empty."
+        )
     if images.source == "digits":
         source = _digits()
     elif Path(images.source).is_dir():
@@ -127,12 +134,16 @@ def _hub(images: ImageData) -> PictureSource:
 
     data = hub.load(images.source, images.config)
     columns = next(iter(data.values())).features
-    for name, key in ((images.image_column, "image_column"), (images.label_column, "label_column")):
+    for key in ("image_column", "label_column", "text_column"):
+        name = getattr(images, key)
         if name and name not in columns:
             raise UserError(f"images.{key}={name}: {images.source} has the columns {', '.join(columns)}.")
     picture = images.image_column or _only(columns, datasets.Image, "picture", images, "image_column")
     if not isinstance(columns[picture], datasets.Image):
         raise UserError(f"images.image_column={picture} of {images.source} holds no pictures but {columns[picture]}.")
+    text = images.text_column
+    if text and getattr(columns[text], "dtype", "") not in ("string", "large_string"):
+        raise UserError(f"images.text_column={text} of {images.source} holds no texts but {columns[text]}.")
     label = images.label_column
     if not label and any(isinstance(kind, datasets.ClassLabel) for kind in columns.values()):
         label = _only(columns, datasets.ClassLabel, "class", images, "label_column")
@@ -146,7 +157,8 @@ def _hub(images: ImageData) -> PictureSource:
             labels = [-1 if value is None else value for value in labels]
         elif label:
             labels = [-1 if value is None else number[str(value)] for value in labels]
-        splits[split] = Pictures(len(rows), lambda i, raw=raw: _open(raw[i][picture]), labels)  # type: ignore[misc]
+        texts = list(rows[text]) if text else []
+        splits[split] = Pictures(len(rows), lambda i, raw=raw: _open(raw[i][picture]), labels, texts=texts)  # type: ignore[misc]
     origin = f"Hugging Face data set {images.source}"
     return PictureSource(images.source.split("/")[-1], origin, hub.licence(images.source), classes, splits)
 

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from stepladder.errors import UserError
 
@@ -122,25 +123,22 @@ def sync(args: argparse.Namespace) -> int:
 
 
 def sample(args: argparse.Namespace) -> int:
-    import json
-
-    from stepladder.diffusion.drawing import class_numbers, draw, grid, load
-    from stepladder.params import Sampling, section
+    from stepladder.data.grid import grid
     from stepladder.tracking.fetch import fetch
 
-    folder, settings = fetch(args.model)
+    folder, usual = fetch(args.model)
     if _family(folder) in BASELINES:
         return _sample_baseline(args, folder)
+    from stepladder.diffusion import requests
+    from stepladder.diffusion.drawing import draw, load
+
     model, config = load(folder)
-    changed = {} if args.scale is None else {"guidance_scale": args.scale}
-    sampling = section(Sampling, settings.get("sampling", {}) | changed, "sampling")
-    steps = args.steps or settings.get("steps") or min(config["timesteps"], 20)
-    labels = class_numbers(config, args.label, args.count)
-    grid(draw(model, config, {"labels": labels}, steps, sampling, seed=args.seed), columns=10).save(args.out)
-    print(
-        f"{args.out}: {len(labels)} pictures in S={steps} of T={config['timesteps']} steps, {json.dumps(sampling.model_dump())}"
-    )
-    return 0
+    requests.from_nothing(config)
+    sampling, steps = _sampling(args, config, usual)
+    asked = requests.rows(config, args.label, args.text, args.count)
+    condition = requests.condition(config, requests.tokenizer(folder, config), *asked)
+    pictures = draw(_placed(model), config, condition, steps, sampling, seed=args.seed)
+    return _drawn(args, grid(pictures, columns=10), len(pictures), config, steps, sampling)
 
 
 def _sample_baseline(args: argparse.Namespace, folder: Path) -> int:
@@ -149,9 +147,9 @@ def _sample_baseline(args: argparse.Namespace, folder: Path) -> int:
     from stepladder.diffusion.drawing import class_numbers
 
     model, config = load(folder)
-    if args.steps is not None or args.scale is not None:
+    if given := [name for name in ("text", "steps", "sampler", "spacing", "scale", "set") if getattr(args, name)]:
         raise UserError(
-            f"--steps and --scale are of diffusion models; {folder} holds a {config['family']}, which draws in one pass."
+            f"--{given[0]} is of diffusion models; {folder} holds a {config['family']}, which draws in one pass."
         )
     labels = class_numbers(config, args.label, args.count)
     grid(draw(model, config, {"labels": labels}, seed=args.seed), columns=10).save(args.out)
@@ -179,6 +177,33 @@ def translate(args: argparse.Namespace) -> int:
     return 0
 
 
+def study(args: argparse.Namespace) -> int:
+    from stepladder.studies import spec
+
+    if args.action == "list":
+        for name in spec.names():
+            print(f"{name}: {spec.read(name).question}")
+        return 0
+    if args.action == "stages":
+        from stepladder.studies import stages
+
+        for name in args.names or spec.names():
+            print(stages.write(name))
+        return 0
+    if args.action == "cell":
+        from stepladder.studies import cell
+
+        return cell.run(args.name, args.arm, args.seed, IMAGES, FEATURE_NET)
+    if args.action == "page":
+        from stepladder.studies import page
+
+        print(f"study: {page.write(args.name, REPORTS)}")
+        return 0
+    from stepladder.studies import running
+
+    return running.run(args.name, args.jobs, REPORTS)
+
+
 def doctor(args: argparse.Namespace) -> int:
     from stepladder.doctor import run
 
@@ -196,6 +221,37 @@ def where(args: argparse.Namespace) -> int:
     if not registered["models"]:
         print(f"Models:   {MODELS.resolve()} (none registered)")
     print("UIs:      make ui   (Prefect and MLflow on this machine, with their addresses)")
+    return 0
+
+
+def _sampling(args: argparse.Namespace, config: dict[str, Any], usual: dict[str, Any]) -> tuple[Any, int]:
+    """How a diffusion model is to draw, and in how many steps S."""
+    from stepladder.diffusion import requests
+
+    options = {"sampler": args.sampler, "spacing": args.spacing, "guidance_scale": args.scale}
+    return (
+        requests.sampling(config, usual.get("sampling", {}), options, args.set),
+        requests.steps(config, usual.get("steps"), args.steps),
+    )
+
+
+def _placed(model: Any) -> Any:
+    import torch
+
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _drawn(args: argparse.Namespace, image: Any, count: int, config: dict[str, Any], steps: int, sampling: Any) -> int:
+    """Save ``image`` and say how it came to be."""
+    import json
+
+    try:
+        image.save(args.out)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{args.out} cannot be written ({error}); name a file such as samples.png.") from None
+    print(
+        f"{args.out}: {count} pictures in S={steps} of T={config['timesteps']} steps, {json.dumps(sampling.model_dump())}"
+    )
     return 0
 
 
@@ -260,21 +316,45 @@ def parser() -> argparse.ArgumentParser:
     added = verb("sync", sync, "send journals, figures and models that the tracking store lacks")
     added.add_argument("paths", nargs="*", type=Path, help="folders with journals; default: all of the project's")
     added = verb("sample", sample, "draw pictures")
-    added.add_argument("--model", required=True, help="folder of a model, or models:/NAME@ALIAS")
-    added.add_argument("--out", type=Path, default=Path("samples.png"))
-    added.add_argument("--label", action="append", help="class to draw; may be repeated; default: all in turn")
-    added.add_argument("--count", type=int, default=10, help="pictures of each class, or in all")
-    added.add_argument("--steps", type=int, help="sampling steps S; default: the model's")
-    added.add_argument("--scale", type=float, help="guidance scale; default: the model's")
-    added.add_argument("--seed", type=int, default=0)
+    _drawing_options(added, Path("samples.png"))
+    added.add_argument(
+        "--label", "--style", action="append", help="class to draw; may be repeated; default: all in turn"
+    )
+    added.add_argument("--text", action="append", help="what to draw, where the model reads texts; may be repeated")
+    added.add_argument("--count", type=int, default=10, help="pictures of each class and text, or in all")
     added = verb("translate", translate, "translate lines of standard input or of a file")
     added.add_argument("--model", default=str(TRANSFORMER), help="folder of a model, or models:/NAME@ALIAS")
     added.add_argument("--file", type=Path)
     added.add_argument("--language", help="target language, where the model knows several")
     added.add_argument("--beam-size", type=int, help="hypotheses kept; default: the model's")
+    actions = verb("study", study, "run a study, or a part of it").add_subparsers(dest="action", required=True)
+    actions.add_parser("list", help="the studies and their questions")
+    added = actions.add_parser("run", help="bring a study up to date: its cells, several at once, and its page")
+    added.add_argument("name")
+    added.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="cells at once, each with its share of the cores"
+    )
+    added = actions.add_parser("stages", help="write studies/NAME/dvc.yaml as study.yaml says")
+    added.add_argument("names", nargs="*", metavar="NAME", help="default: all")
+    added = actions.add_parser("cell", help="train and judge one arm with one seed")
+    added.add_argument("name")
+    added.add_argument("arm")
+    added.add_argument("seed", type=int)
+    actions.add_parser("page", help="write the page of what is finished").add_argument("name")
     verb("doctor", doctor, "check this machine and say how to mend what is wrong")
     verb("where", where, "say where the results are")
     return top
+
+
+def _drawing_options(added: argparse.ArgumentParser, out: Path) -> None:
+    added.add_argument("--model", required=True, help="folder of a model, or models:/NAME@ALIAS")
+    added.add_argument("--out", type=Path, default=out)
+    added.add_argument("--steps", type=int, help="sampling steps S; default: the model's")
+    added.add_argument("--sampler", help="default: the model's; `stepladder params` lists them")
+    added.add_argument("--spacing", help="which of the T steps are visited; default: the model's")
+    added.add_argument("--scale", type=float, help="guidance scale; default: the model's")
+    added.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="such as sampling.eta=0.5")
+    added.add_argument("--seed", type=int, default=0)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -8,7 +8,7 @@ from stepladder.params.baselines import GAN, VAE
 from stepladder.params.data import ImageData, OnBadRow, TextData
 from stepladder.params.diffusion import Diffusion, DiT, TextEncoder, UNet
 from stepladder.params.evaluation import Evaluation, FeatureNet, Sweep
-from stepladder.params.reading import PARAMS_FILE, build, flatten, load, merge, presets, render, section
+from stepladder.params.reading import PARAMS_FILE, build, flatten, load, merge, override, presets, render, section
 from stepladder.params.sampling import Sampling
 from stepladder.params.section import Section, Training
 from stepladder.params.transformer import Decoding, Transformer
@@ -38,6 +38,7 @@ __all__ = [
     "flatten",
     "load",
     "merge",
+    "override",
     "presets",
     "render",
     "section",

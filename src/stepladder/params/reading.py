@@ -38,8 +38,8 @@ def load(path: Path | str = PARAMS_FILE, *, preset: str = "", overrides: list[st
         values, origin = _read(_preset_file(preset)), f"preset {preset}"
     else:
         values, origin = _read(Path(path)), str(path)
-    for override in overrides:
-        values = merge(values, _override(override))
+    for text in overrides:
+        values = merge(values, override(text))
     return build(values, origin)
 
 
@@ -112,7 +112,8 @@ def _preset_file(name: str) -> Path:
     return path
 
 
-def _override(text: str) -> dict[str, Any]:
+def override(text: str) -> dict[str, Any]:
+    """``{"sweep": {"timesteps": [10, 100]}}`` of ``"sweep.timesteps=[10, 100]"``; ``UserError`` where it is no such thing."""
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise UserError(f"{text!r} is not KEY=VALUE, such as sweep.timesteps=[10,100].")

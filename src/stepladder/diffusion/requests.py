@@ -1,0 +1,120 @@
+"""From what a person asks for, in names, texts and options, to what a model is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+
+from stepladder.data.texts import clean, encode, tokenizer_of
+from stepladder.diffusion.conditions import Condition
+from stepladder.diffusion.drawing import class_numbers
+from stepladder.diffusion.settings import settings
+from stepladder.errors import UserError
+from stepladder.params import Sampling, merge, override, section
+
+STEPS = 20  # where neither the person nor the model says otherwise
+SAMPLERS = {"edm": "heun", "flow": "euler"}  # of processes that the usual sampler does not serve
+
+
+def rows(
+    config: dict[str, Any], labels: Sequence[str] | None, texts: Sequence[str] | None, count: int
+) -> tuple[list[str], list[str]]:
+    """Class and text of each picture, "" for none: ``count`` of each class in ``labels`` with each of ``texts``.
+
+    Without ``labels`` there are ``count`` of each text, or in all, and classes take turns; a model of texts that is given
+    neither is asked for nothing in particular.
+    """
+    classes = [str(name) for name in config["classes"]]
+    if labels:
+        return _columns([(label, text) for label in labels for text in texts or [""] for _ in range(count)])
+    turns = [""] if not classes or (_vocabulary(config) and not texts) else classes
+    return _columns([(turns[i % len(turns)], text) for text in texts or [""] for i in range(count)])
+
+
+def condition(
+    config: dict[str, Any], tokenizer: Tokenizer | None, labels: Sequence[str], texts: Sequence[str]
+) -> Condition:
+    """The condition of one picture a row: its class in ``labels``, its text in ``texts``, "" for none.
+
+    Args:
+        tokenizer: the model's own, see ``tokenizer``.
+
+    Raises:
+        UserError: the model does not know a class, knows no text, or was never trained to do without what is missing.
+    """
+    known = len(config["classes"])
+    named = [i for i, label in enumerate(labels) if label]
+    asked: Condition = {"labels": torch.full((len(labels),), known)}
+    if named:
+        asked["labels"][named] = class_numbers(config, [labels[i] for i in named], 1)
+    if any(texts) and tokenizer is None:
+        raise UserError("The model knows no text: it was trained without diffusion.text; ask for a class only.")
+    if known and tokenizer is not None and any(bool(a) != bool(b) for a, b in zip(labels, texts, strict=True)):
+        raise UserError(
+            "The model was trained on a class and a text together, or on neither; give both. Its classes are: "
+            f"{', '.join(map(str, config['classes']))}."
+        )
+    without = not all(texts) if tokenizer is not None else bool(known) and len(named) < len(labels)
+    if without and not config["label_dropout"] > 0:
+        what = "text" if tokenizer is not None else f"class; it knows: {', '.join(map(str, config['classes']))}"
+        raise UserError(f"The model was always told what to draw (diffusion.label_dropout=0); name a {what}.")
+    if tokenizer is not None:
+        length = config["model"]["text_length"]
+        asked["text"] = torch.from_numpy(encode(tokenizer, [_cleaned(text) for text in texts], length))
+    return asked
+
+
+def tokenizer(folder: Path, config: dict[str, Any]) -> Tokenizer | None:
+    """The tokenizer of the model in ``folder``, ``None`` where it knows no text."""
+    return tokenizer_of(folder) if _vocabulary(config) else None
+
+
+def from_nothing(config: dict[str, Any]) -> None:
+    """Raise ``UserError`` where the model draws only from a low resolution."""
+    if side := config["model"].get("low_resolution", 0):
+        raise UserError(
+            f"The model enlarges pictures of {side} pixels a side and draws none from noise alone; use `stepladder upscale`."
+        )
+
+
+def sampling(
+    config: dict[str, Any], usual: dict[str, Any], options: dict[str, Any], overrides: Sequence[str] = ()
+) -> Sampling:
+    """How to draw: the model's ``usual`` way, changed by ``overrides`` such as "sampling.eta=0.5", then by those ``options``
+    that are not None.
+
+    Raises:
+        UserError: an override is of another section, or there is no such way.
+    """  # fmt: skip
+    changed: dict[str, Any] = {}
+    for text in overrides:
+        changed = merge(changed, override(text))
+    if foreign := set(changed) - {"sampling"}:
+        raise UserError(f"{min(foreign)} says nothing of how pictures are drawn; set sampling.KEY=VALUE only.")
+    first = {"sampler": SAMPLERS.get(settings(config)["process"], "ancestral")}
+    given = {key: value for key, value in options.items() if value is not None}
+    return section(Sampling, first | usual | changed.get("sampling", {}) | given, "sampling")
+
+
+def steps(config: dict[str, Any], usual: int | None, asked: int | None) -> int:
+    """Sampling steps S: as ``asked``, else the model's ``usual``, else at most twenty."""
+    return asked if asked is not None else usual or min(int(config["timesteps"]), STEPS)
+
+
+def _cleaned(text: str) -> str:
+    try:
+        return clean(text) if text else ""
+    except ValueError as error:
+        raise UserError(f"The text {text!r} cannot be drawn: {error}.") from None
+
+
+def _vocabulary(config: dict[str, Any]) -> int:
+    return int(config["model"].get("vocabulary", 0))
+
+
+def _columns(pairs: list[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    return [label for label, _ in pairs], [text for _, text in pairs]

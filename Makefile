@@ -4,7 +4,7 @@ BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help repro test lint ui doctor constraints clean
+.PHONY: help repro study test lint ui doctor constraints clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -14,6 +14,10 @@ repro: .venv/for-repro ## set up, run the main job (dvc repro) and say where the
 	@stepladder params --check
 	dvc repro
 	@stepladder where
+
+study: .venv/for-repro ## run a study of studies/: make study NAME=baselines (JOBS=2: two cells at once)
+	stepladder study run $(or $(NAME),$(error NAME=... is missing; there are: $(notdir $(patsubst %/,%,$(dir $(wildcard studies/*/study.yaml)))))) --jobs $(or $(JOBS),1)
+	@echo "Page:     $(CURDIR)/reports/studies/$(NAME)/index.html"
 
 test: .venv/for-test lint ## set up, check style and types, run the tests
 	python -m pytest

@@ -13,6 +13,7 @@ BELOW = {
     "evaluation": {"data", "diffusion", "transformer", "baselines"},
     "tracking": {"data", "diffusion", "transformer"},
     "reporting": {"data"},
+    "studies": {"data", "diffusion", "baselines", "training", "evaluation", "reporting"},
 }
 EVERYWHERE = {"params", "errors", "project"}
 TASK_HELPERS = {"training.experiment", "training.optim", "training.randomness", "training.journal"}

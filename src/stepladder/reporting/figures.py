@@ -52,8 +52,15 @@ Draw = Callable[[], Figure]
 
 def draw(comparison: Comparison, params: Params, models: Path, reports: Path) -> list[Path]:
     """Draw every figure that there is something to show for; returns the files for light ground."""
-    folder = reports / "figures"
-    figures = _figures(comparison, params, models, reports)
+    return save(_figures(comparison, params, models, reports), reports / "figures")
+
+
+def save(figures: dict[str, Draw], folder: Path) -> list[Path]:
+    """Draw ``figures``, by name, into ``folder`` and, for dark ground, ``folder/dark``; what else was there is removed.
+
+    Returns:
+        The files for light ground.
+    """
     for ground, colours in GROUNDS.items():
         target = folder / ground
         target.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from stepladder.reporting import origin_sections as origin
 from stepladder.reporting import sweep_sections as sweep
 from stepladder.reporting import translation_sections as translation
 from stepladder.reporting.comparison import read_json
-from stepladder.reporting.markup import Content, Markup, element, join
+from stepladder.reporting.markup import Content, Markup, element, join, table
 
 
 def write(reports: Path, models: Path, params: Params, data: Path | None = None) -> Path:
@@ -65,6 +65,8 @@ def write(reports: Path, models: Path, params: Params, data: Path | None = None)
         told = element("p", "No translation has been evaluated; `dvc repro evaluate-transformer` does it.")
         sections.append(("translation", "Translation", told))
     sections.append(("models", "Registered models", origin.registered(reports)))
+    if linked := studies(reports):
+        sections.append(("studies", "Studies", linked))
 
     contents = element("nav", [element("a", name, href=f"#{key}") for key, name, _ in sections], aria_label="Contents")
     header = element(
@@ -76,11 +78,22 @@ def write(reports: Path, models: Path, params: Params, data: Path | None = None)
     )
     main = element("main", [element("section", element("h2", name), body, id=key) for key, name, body in sections])
     page = reports / "index.html"
-    page.write_text(_page(title, join([header, main])), encoding="utf-8")
+    page.write_text(whole_page(title, join([header, main])), encoding="utf-8")
     return page
 
 
-def _page(title: str, body: Markup) -> str:
+def studies(reports: Path) -> Markup | None:
+    """Links to the pages of the studies that have been run, each with its question and its first finding."""
+    rows: list[list[Content]] = []
+    for file in sorted((reports / "studies").glob("*/results.json")):
+        found = read_json(file)
+        link = element("a", found["question"], href=f"studies/{file.parent.name}/index.html")
+        rows.append([element("th", file.parent.name, scope="row"), [link, element("p", (found["verdict"] or [""])[0])]])
+    return table(["study", "question, and what came out"], rows, class_="wide") if rows else None
+
+
+def whole_page(title: str, body: Markup) -> str:
+    """``body`` in the page that it shares with every other: its style, its script and its promise to load nothing."""
     template = Template(files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
     filled = template.substitute(title=join(f"{title} – Stepladder"), body=body, script_hash="@script")
     script = re.findall(r"<script>(.*?)</script>", filled, re.DOTALL)[-1]

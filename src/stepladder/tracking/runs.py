@@ -144,6 +144,7 @@ def _origin(header: dict[str, Any]) -> dict[str, str]:
         "stepladder.data_hash": header["data"]["content_hash"],
         "stepladder.dvc_lock": header["dvc_lock"],
         "stepladder.world_size": str(header.get("world_size", 1)),
+        "stepladder.study": header.get("study", ""),
     }
     return {name: value for name, value in tags.items() if value}
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,14 +34,18 @@ from stepladder.training.families import FAMILIES
 FREE_BYTES = 300_000_000
 
 
-def train(family: str, params: Params, data: Path, out: Path, *, timesteps: int | None = None) -> int:
+def train(
+    family: str, params: Params, data: Path, out: Path, *, timesteps: int | None = None, study: Sequence[str] = ()
+) -> int:
     """Train ``family`` on the prepared ``data`` and put the model in ``out``; returns the exit code.
+
+    ``study``: the name of the study and of its arm that this training is for; none: it stands for itself.
 
     Raises ``UserError`` before any work when the tracking store that the environment names does not answer, the disk
     is nearly full, or the same training already runs.
     """
     store.check()
-    header = _header(family, params, data, timesteps)
+    header = _header(family, params, data, timesteps, study)
     folder = project.checkpoints() / header["key"]
     folder.mkdir(parents=True, exist_ok=True)
     _check_disk(folder)
@@ -66,6 +70,13 @@ def train(family: str, params: Params, data: Path, out: Path, *, timesteps: int 
     return code
 
 
+def identity(
+    family: str, params: Params, data: Path, *, timesteps: int | None = None, study: Sequence[str] = ()
+) -> str:
+    """The key of that training: equal exactly where spec, data and code are; a model's is in its ``run.json``."""
+    return str(_header(family, params, data, timesteps, study)["key"])
+
+
 def _finish(folder: Path, out: Path, header: dict[str, Any], run: dict[str, Any]) -> None:
     """Put the model with its history in ``out``, and remove the state."""
     model = folder / "model"
@@ -83,17 +94,20 @@ def _finish(folder: Path, out: Path, header: dict[str, Any], run: dict[str, Any]
     shutil.rmtree(folder)
 
 
-def _header(family: str, params: Params, data: Path, timesteps: int | None) -> dict[str, Any]:
+def _header(
+    family: str, params: Params, data: Path, timesteps: int | None, study: Sequence[str] = ()
+) -> dict[str, Any]:
     card = read_card(data)
     leaves = flatten(params)
     relevant = {k: v for k, v in leaves.items() if k.split(".")[0] in FAMILIES[family].sections}
     content = [family, relevant, card["content_hash"], project.code_hash("data", "training", *FAMILIES[family].code)]
     return {
         "family": family,
-        "experiment": f"{family}-{card['name']}",
-        "run_name": family if timesteps is None else f"T={timesteps}",
-        "key": _digest(*content, timesteps),
-        "sweep_key": _digest(*content) if timesteps is not None else None,
+        "experiment": f"study-{study[0]}-{card['name']}" if study else f"{family}-{card['name']}",
+        "run_name": f"{study[1]} seed {params.seed}" if study else family if timesteps is None else f"T={timesteps}",
+        "study": "/".join(study),
+        "key": _digest(*content, timesteps, *study),
+        "sweep_key": _digest(*content) if timesteps is not None and not study else None,
         "params": relevant,
         "timesteps": timesteps,
         "seed": params.seed,

@@ -1,0 +1,1 @@
+"""Studies: claims as measured experiments, each one file, one command and one page."""

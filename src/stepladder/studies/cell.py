@@ -1,0 +1,167 @@
+"""One cell of a study: an arm trained with one seed and judged at each way to draw from it.
+
+All cells are judged by the same network on the same data, with the workspace's seed; a cell's own seed is that of its
+training and of the noise that its pictures start from.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stepladder.baselines import drawing as baselines
+from stepladder.data.images import ImageArrays
+from stepladder.diffusion import drawing, likelihood
+from stepladder.errors import UserError
+from stepladder.evaluation import held_out
+from stepladder.evaluation.images import strip, timed
+from stepladder.evaluation.judging import Judge, scaled
+from stepladder.params import Params, load
+from stepladder.studies import spec
+from stepladder.studies.spec import Arm
+from stepladder.studies.stages import AT_ONCE
+from stepladder.training.launch import identity, train
+
+Point = dict[str, Any]
+
+
+def folder(name: str, arm: str, seed: int) -> Path:
+    """Where a cell is: ``model/``, ``metrics.json`` and the strips of pictures that its points name."""
+    return spec.folder(name) / "cells" / f"{arm}-{seed}"
+
+
+def run(name: str, arm: str, seed: int, data: Path, feature_net: Path) -> int:
+    """Train and judge the cell (``arm``, ``seed``) of the study ``name``; returns the exit code.
+
+    A model that is there from before, of the same spec, data and code, is judged again but not trained again. Pictures
+    that are not numbers are a result: the point has no figures.
+
+    Raises:
+        UserError: there is no such cell, or as training and judging do.
+    """
+    study = spec.read(name)
+    if arm not in study.arms or seed not in study.seeds:
+        raise UserError(
+            f"The study {name} has no cell of arm {arm!r} and seed {seed}; arms: {', '.join(study.arms)}; "
+            f"seeds: {', '.join(map(str, study.seeds))}."
+        )
+    given, params, out = study.arms[arm], study.params(arm, seed), folder(name, arm, seed)
+    code = _trained(name, arm, given, params, data, out)
+    if code:
+        return code
+    judge = Judge(params.model_copy(update={"seed": load(preset=study.preset).seed}), data, feature_net)
+    for old in out.glob("*.png"):
+        old.unlink()
+    if given.family == "diffusion":
+        points = _diffusion(study.ways(arm), judge, out, seed, f"{name} {arm} seed {seed}")
+    else:
+        points = _baseline(judge, out, seed, f"{name} {arm} seed {seed}")
+    history = json.loads((out / "model" / "run.json").read_text(encoding="utf-8"))
+    metrics = {
+        "study": name, "arm": arm, "seed": seed, "family": given.family, "timesteps": given.timesteps or None,
+        "points": points,
+        "bits_per_dim": _bits(given, params, data, out, history["figures"]) if "bits_per_dim" in study.measures else None,
+        "training": history["figures"],
+        "timing": json.loads((out / "timing.json").read_text(encoding="utf-8")),
+        "run": {key: history.get(key) for key in ("run_id", "experiment_id", "tracking_uri", "git_commit", "key")},
+        "floor": judge.floor, "held_out": judge.held_out, "protocol": judge.protocol,
+    }  # fmt: skip
+    (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def _trained(name: str, arm: str, given: Arm, params: Params, data: Path, out: Path) -> int:
+    """Bring ``out/model`` up to date; the exit code of the training."""
+    what = {"timesteps": given.timesteps or None, "study": (name, arm)}
+    made = out / "model" / "run.json"
+    if made.exists() and json.loads(made.read_text(encoding="utf-8"))["key"] == identity(
+        given.family,
+        params,
+        data,
+        **what,  # type: ignore[arg-type]
+    ):
+        print(f"{name} {arm} seed {params.seed}: the model is as it should be; it is judged again.", flush=True)
+        return 0
+    shutil.rmtree(out, ignore_errors=True)
+    code = train(given.family, params, data, out / "model", **what)  # type: ignore[arg-type]
+    if code == 0:
+        timing = {
+            "at_once": int(os.environ.get(AT_ONCE, "1")),
+            "threads": torch.get_num_threads(),
+            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
+        }
+        (out / "timing.json").write_text(json.dumps(timing) + "\n", encoding="utf-8")
+    return code
+
+
+def _diffusion(ways: Any, judge: Judge, out: Path, seed: int, name: str) -> list[Point]:
+    model, config = drawing.load(out / "model")
+    model.to(_device())
+    asked = held_out.condition(judge.test, held_out.rows(judge.test, judge.params.evaluation.samples), config)
+    points = []
+    for number, (sampling, all_steps) in enumerate(ways):
+        for steps in all_steps:
+            pictures, cost = timed(
+                model, lambda s=steps, w=sampling: drawing.draw(model, config, asked, s, w, seed=seed)
+            )
+            point = {"sampling": sampling.model_dump(mode="json"), "steps": steps, "strip": f"way{number}-S{steps}.png"}
+            points.append(point | _figures(judge, pictures, asked["labels"] if config["classes"] else None) | cost)
+            _show(points[-1], pictures, out, f"{name} {sampling.sampler} S={steps}", judge)
+    return points
+
+
+def _baseline(judge: Judge, out: Path, seed: int, name: str) -> list[Point]:
+    model, config = baselines.load(out / "model")
+    model.to(_device())
+    asked = held_out.condition(judge.test, held_out.rows(judge.test, judge.params.evaluation.samples), config)
+    pictures, cost = timed(model, lambda: baselines.draw(model, config, asked, seed=seed))
+    point = {"sampling": None, "steps": 1, "strip": "one-pass.png"}
+    point |= _figures(judge, pictures, asked["labels"] if config["classes"] else None) | cost
+    _show(point, pictures, out, name, judge)
+    return [point]
+
+
+def _figures(judge: Judge, pictures: Tensor, labels: Tensor | None) -> dict[str, Any]:
+    """The judge's figures; of pictures that are not numbers, the share of those that are."""
+    finite = pictures.isfinite().flatten(1).all(1)
+    if not finite.all():
+        return {"finite": float(finite.float().mean())}
+    found = judge.point(pictures, labels)
+    return {key: value if math.isfinite(value) else None for key, value in found.items()}
+
+
+def _show(point: Point, pictures: Tensor, out: Path, name: str, judge: Judge) -> None:
+    strip(pictures.nan_to_num(0.0)).save(out / point["strip"])
+    said = (
+        f"Frechet {point['frechet']:.4g} (floor {judge.floor['frechet']:.4g})"
+        if point.get("frechet") is not None
+        else "not numbers"
+    )
+    print(f"{name}: {said}", flush=True)
+
+
+def _bits(given: Arm, params: Params, data: Path, out: Path, figures: dict[str, float]) -> float | None:
+    """Bits a dimension of the held-out pictures, by each family's bound; ``None`` where there is none.
+
+    Of a diffusion model on all its T steps; of one of continuous time on ``timesteps`` even times.
+    """
+    if given.family != "diffusion":
+        return figures.get("validation/bits_per_dim")
+    model, config = drawing.load(out / "model")
+    model.to(_device())
+    test = ImageArrays.open(data, "test")
+    asked = held_out.condition(test, np.arange(len(test.labels)), config)
+    bits = likelihood.bits_per_dim(model, config, scaled(test.images), asked, seed=params.seed)["bits_per_dim"]
+    return bits if math.isfinite(bits) else None
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"

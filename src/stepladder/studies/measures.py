@@ -1,0 +1,51 @@
+"""What a study can measure: each figure's name on the page, which way is better, and how it is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stepladder.reporting.numbers import duration, fixed, percent, short
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A figure.
+
+    Attributes:
+        label: as on the page. better: -1 where smaller is better, 1 where larger is.
+        share: it is between 0 and 1. cost: it is what something takes, not how good it is.
+    """
+
+    label: str
+    better: int
+    share: bool = False
+    cost: bool = False
+
+    def shown(self, value: float | None) -> str:
+        """``value`` as people read it."""
+        if value is None:
+            return short(None)
+        if self.share:
+            return percent(value)
+        if self.label == "training time":
+            return duration(value)
+        return fixed(value, 0) if self.label == "parameters" else short(value)
+
+
+MEASURES = {
+    "frechet": Measure("Fréchet distance", -1),
+    "kid": Measure("KID", -1),
+    "accuracy": Measure("accuracy of the wanted class", 1, share=True),
+    "precision": Measure("precision", 1, share=True),
+    "recall": Measure("recall", 1, share=True),
+    "density": Measure("density", 1),
+    "coverage": Measure("coverage", 1, share=True),
+    "memorised": Measure("share memorised", -1, share=True),
+    "nearest_ratio": Measure("distance to training pictures, relative", 1),
+    "bits_per_dim": Measure("bits a dimension", -1),
+    "seconds": Measure("training time", -1, cost=True),
+    "parameters": Measure("parameters", -1, cost=True),
+    "network_evaluations": Measure("network evaluations a picture", -1, cost=True),
+    "milliseconds_per_image": Measure("milliseconds a picture", -1, cost=True),
+}
+COSTS = tuple(name for name, measure in MEASURES.items() if measure.cost)

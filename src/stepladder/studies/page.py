@@ -1,0 +1,281 @@
+"""The page of a study: one self-contained file, and the same as JSON beside it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from stepladder.baselines import stability
+from stepladder.errors import UserError
+from stepladder.reporting.markup import Content, Markup, data_uri, element, join, number, table
+from stepladder.reporting.numbers import ABSENT, duration, fixed, short
+from stepladder.reporting.report import whole_page
+from stepladder.reporting.sweep_sections import figure
+from stepladder.studies import results, spec, verdicts
+from stepladder.studies.measures import COSTS, MEASURES
+from stepladder.studies.results import Cell, Figure, Row, best_of_each
+from stepladder.studies.spec import Study
+from stepladder.studies.verdicts import Claim
+
+STRIPS = 3  # seeds of which pictures are shown
+ENLARGED = 430  # CSS pixels: a strip with fewer is enlarged by whole pixels
+MARKS = {"shown": "shown", "not shown": "not shown", "the opposite": "the opposite was found"}
+CAPTIONS = {
+    "steps": "Against sampling steps S: the mean over the seeds with its interval, and a dot a seed. Dashed: the floor.",
+    "seeds": "Each arm in its best way to draw: a dot a seed, the mean as a stroke, its interval as a band. Dashed: the floor.",
+    "time": "Against what a picture takes on the machine that ran this.",
+    "plane": "One measure against the other, a point for each way to draw.",
+}
+
+
+def write(name: str, reports: Path) -> Path:
+    """Write ``reports/studies/NAME/`` (``index.html``, ``results.json``, figures) from the cells that there are.
+
+    Raises:
+        UserError: there is no such study, none of its cells is finished, or they were judged differently.
+    """
+    study = spec.read(name)
+    cells, missing = results.read(name, study, spec.folder(name) / "cells")
+    if not cells:
+        raise UserError(f"The study {name} has no finished cell; run it with `stepladder study run {name}`.")
+    confidence, floor = cells[0]["protocol"]["confidence"], cells[0]["floor"]
+    rows = results.rows(study, cells, confidence)
+    said, decided = verdicts.verdict(study, rows, floor.get("frechet")), verdicts.claims(study, rows)
+    out = reports / "studies" / name
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    _json(out / "results.json", name, study, rows, cells, missing, said, decided)
+
+    from stepladder.studies import figures  # matplotlib takes a second to load
+
+    drawn = figures.draw(study, rows, floor, out / "figures")
+    sections: list[tuple[str, str, Content]] = [("verdict", "What came out", _verdict(said, decided, missing, name))]
+    sections.append(("arms", "The arms", [_arms(study, rows, floor), _shown("seeds", drawn, out)]))
+    if drawn and set(drawn) - {"seeds"}:
+        sections.append(("figures", "Figures", [_shown(key, drawn, out) for key in ("steps", "plane", "time")]))
+    sections.append(("cost", "What it cost", _cost(study, rows, cells)))
+    sections.append(("pictures", "Pictures", _pictures(study, rows)))
+    if len(rows) > len(study.arms):
+        sections.append(("all", "Every way to draw", _all(study, rows)))
+    sections.append(("protocol", "Protocol", _protocol(name, study, cells[0])))
+    contents = element(
+        "nav", [element("a", title, href=f"#{key}") for key, title, _ in sections], aria_label="Contents"
+    )
+    about = element("p", study.about) if study.about else None
+    header = element(
+        "header", element("p", f"Study: {name}", class_="eyebrow"), element("h1", study.question), about, contents
+    )
+    main = element("main", [element("section", element("h2", title), body, id=key) for key, title, body in sections])
+    page = out / "index.html"
+    page.write_text(whole_page(study.question, join([header, main])), encoding="utf-8")
+    return page
+
+
+def _json(
+    file: Path, name: str, study: Study, rows: Sequence[Row], cells: Sequence[Cell], missing: Sequence[tuple[str, int]],
+    said: list[str], decided: list[Claim],
+) -> None:  # fmt: skip
+    content: dict[str, Any] = {
+        "study": name, "question": study.question, "verdict": said, "claims": [asdict(claim) for claim in decided],
+        "missing": [f"{arm}-{seed}" for arm, seed in missing], "seeds": list(study.seeds), "floor": cells[0]["floor"],
+        "protocol": cells[0]["protocol"], "timing": cells[0]["timing"],
+        "rows": [
+            {
+                "arm": row.arm, "timesteps": row.timesteps, "sampling": row.sampling, "steps": row.steps,
+                "failures": row.failures, "figures": {key: asdict(value) for key, value in row.figures.items()},
+            }
+            for row in rows
+        ],
+    }  # fmt: skip
+    file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _verdict(said: Sequence[str], decided: Sequence[Claim], missing: Sequence[tuple[str, int]], name: str) -> Markup:
+    parts: list[Content] = [
+        element(
+            "div", [element("p", line) for line in said], element("p", verdicts.RULE, class_="note"), class_="verdict"
+        )
+    ]
+    if missing:
+        cells = ", ".join(f"{arm}-{seed}" for arm, seed in missing)
+        told = (
+            f"Not finished: {cells}. What follows is without; `stepladder study run {name}` goes on where it stopped."
+        )
+        parts.append(element("div", element("p", told), class_="verdict warning"))
+    if decided:
+        lines = [
+            [element("th", c.claim, scope="row"), element("td", MARKS[c.outcome], class_="nowrap"), c.why]
+            for c in decided
+        ]
+        parts += [
+            element("h3", "Claims"),
+            table(["claim", "", "figures"], lines, class_="wide"),
+            element("p", verdicts.CONTRAST_RULE, class_="note"),
+        ]
+    return join(parts)
+
+
+def _arms(study: Study, rows: Sequence[Row], floor: dict[str, float]) -> Markup:
+    """Each arm in its best way to draw: mean, interval, smallest and largest."""
+    each = best_of_each(study, rows, study.measures[0])
+    head: list[Content] = ["arm", "drawn by", "S", "failed", *(_head(m) for m in study.measures)]
+    body = []
+    for arm, row in each.items():
+        failed = f"{len(row.failures)} of {len(study.seeds)}"
+        why = "; ".join(f"seed {seed}: {reason}" for seed, reason in row.failures.items())
+        cells: list[Content] = [
+            element(
+                "th", arm, element("small", f" {study.arms[arm].about}") if study.arms[arm].about else None, scope="row"
+            ),
+            row.way,
+            number(str(row.steps) if row.sampling else ABSENT),
+            number(failed, title=why) if why else number(failed),
+            *(_figure(m, row.figures.get(m), study) for m in study.measures),
+        ]
+        body.append(cells)
+    real: list[Content] = [element("td", "real against real", colspan=4)]
+    real += [number(MEASURES[m].shown(floor[m]) if m in floor else ABSENT) for m in study.measures]
+    told = element(
+        "p", f"Mean over {len(study.seeds)} seeds, its interval, and the smallest and largest seed.", class_="note"
+    )
+    return join([table(head, body, [real], class_="wide dense"), told])
+
+
+def _head(measure: str) -> Markup:
+    arrow = "↓" if MEASURES[measure].better < 0 else "↑"
+    return element("th", f"{MEASURES[measure].label} {arrow}", scope="col", class_="number")
+
+
+def _figure(measure: str, found: Figure | None, study: Study) -> Markup:
+    if found is None or (found.mean is None and not [v for v in found.each.values() if v is not None]):
+        return number(ABSENT)
+    shown = MEASURES[measure].shown
+    values = [v for v in found.each.values() if v is not None]
+    lines: list[Content] = [
+        shown(found.mean) if found.mean is not None else f"{len(values)} of {len(found.each)} seeds"
+    ]
+    if found.low is not None:
+        lines += [element("br"), element("small", f"{shown(found.low)} to {shown(found.high)}")]
+    if len(values) > 1:
+        lines += [element("br"), element("small", f"[{shown(min(values))}, {shown(max(values))}]")]
+    return element("td", lines, class_="number", data_sort=repr(found.mean) if found.mean is not None else None)
+
+
+def _all(study: Study, rows: Sequence[Row]) -> Markup:
+    names = [
+        *study.measures,
+        *(c for c in ("network_evaluations", "milliseconds_per_image") if c not in study.measures),
+    ]
+    top = results.best(rows, study.measures[0])
+    head = [element("th", text, scope="col", data_fixed=True) for text in ("arm", "drawn by")]
+    head += [element("th", text, scope="col", class_="number") for text in ("S", *(MEASURES[m].label for m in names))]
+    body = []
+    for row in rows:
+        cells: list[Content] = [element("td", row.arm), element("td", row.way), number(str(row.steps), row.steps)]
+        cells += [
+            number(verdicts.written(m, row.figures.get(m)) if row.mean(m) is not None else ABSENT, row.mean(m))
+            for m in names
+        ]
+        body.append(element("tr", cells, class_="chosen" if row is top else None))
+    whole = element(
+        "table", element("thead", element("tr", head)), element("tbody", body), class_="wide dense sortable"
+    )
+    return element("div", whole, class_="scroll")
+
+
+def _cost(study: Study, rows: Sequence[Row], cells: Sequence[Cell]) -> Markup:
+    body = []
+    for arm, row in best_of_each(study, rows, study.measures[0]).items():
+        body.append([element("th", arm, scope="row"), *(_figure(m, row.figures.get(m), study) for m in COSTS)])
+    timing = {json.dumps(cell["timing"], sort_keys=True) for cell in cells}
+    shown = json.loads(next(iter(timing)))
+    how = f"{shown['threads']} thread{'s' if shown['threads'] > 1 else ''} of {shown['device']}, {_at_once(shown['at_once'])}"
+    mixed = "" if len(timing) == 1 else " Not all cells were timed alike, so times are not to be compared."
+    whole = sum(cell["training"].get("seconds") or 0.0 for cell in cells)
+    told = f"Times are those of {how}.{mixed} Training of all cells together: {duration(whole)}."
+    return join(
+        [table(["arm", *(_head(m) for m in COSTS)], body, class_="wide dense"), element("p", told, class_="note")]
+    )
+
+
+def _at_once(cells: int) -> str:
+    return "nothing else of the study running" if cells == 1 else f"{cells} cells at once"
+
+
+def _pictures(study: Study, rows: Sequence[Row]) -> Markup:
+    """Strips of each arm in its best way to draw, a column a seed."""
+    seeds = study.seeds[:STRIPS]
+    body = []
+    for arm, row in best_of_each(study, rows, study.measures[0]).items():
+        cells: list[Content] = [element("th", arm, scope="row")]
+        for seed in seeds:
+            file = row.strips.get(seed)
+            cells.append(element("td", _strip(file, f"{row.name}, seed {seed}") if file and file.exists() else ABSENT))
+        body.append(cells)
+    return table(["", *(f"seed {seed}" for seed in seeds)], body, class_="wide strips")
+
+
+def _strip(file: Path, name: str) -> Markup:
+    with file.open("rb") as stream:
+        width, height = struct.unpack(">II", stream.read(24)[16:24])
+    picture = element("img", src=data_uri(file), width=width, height=height, loading="lazy", alt=name,
+                      class_="pixels" if width < ENLARGED else None)  # fmt: skip
+    return element("button", picture, type="button")
+
+
+def _shown(key: str, drawn: Sequence[str], out: Path) -> Content:
+    return figure(out, key, CAPTIONS[key], CAPTIONS[key]) if key in drawn else None
+
+
+def _protocol(name: str, study: Study, cell: Cell) -> Markup:
+    p, floor = cell["protocol"], cell["floor"]
+    interval = (
+        f"Intervals of {p['confidence'] * 100:g}% are Student's over the {len(study.seeds)} seeds."
+        if len(study.seeds) >= results.FEWEST
+        else f"Intervals of {p['confidence'] * 100:g}% are the bootstrap's over the pictures of a run ({p['bootstrap']} resamples); "
+        "of two seeds, both runs' together."
+    )
+    lines = [
+        f"Every arm was trained with the seeds {', '.join(map(str, study.seeds))} on the same {p['training']:,} pictures and judged by "
+        f"the same network: {p['samples']:,} drawn pictures of each, the classes in the shares of the {p['held_out']:,} held-out ones, "
+        f"in the features of {p['features']}; {p['preprocessing']}. The floor, real training pictures against held-out ones, is a "
+        f"Fréchet distance of {short(floor['frechet'])}.",
+        interval,
+        "A seed failed where its pictures are not numbers, the Fréchet distance is above "
+        f"{stability.WORST_FRECHET:g} times the floor's, the coverage below {stability.LEAST_COVERAGE:g} of the floor's, or fewer than "
+        f"{stability.LEAST_ACCURACY:.0%} of the pictures are of the class asked for.",
+    ]  # fmt: skip
+    settings = [
+        [element("th", arm, scope="row"), given.family, fixed(given.timesteps, 0) if given.timesteps else ABSENT,
+         element("code", _written(spec.nested(given.set)) or ABSENT)]
+        for arm, given in study.arms.items()
+    ]  # fmt: skip
+    base = _written(spec.nested(study.base))
+    start = f"preset {study.preset}" if study.preset else "params.yaml"
+    return join([
+        [element("p", line) for line in lines],
+        element("h3", "Parameters"),
+        element("p", f"All arms start from {start}", f" with {base}." if base else "."),
+        table(["arm", "family", "T", "what it changes"], settings, class_="wide"),
+        element("h3", "Again"),
+        element("p", "These figures are made by ", element("code", f"dvc repro studies/{name}/dvc.yaml"), ", or two at once by ",
+                element("code", f"stepladder study run {name} --jobs 2"), "."),
+    ])  # fmt: skip
+
+
+def _written(values: dict[str, Any], prefix: str = "") -> str:
+    """``a.b=1, a.c=2`` of nested values; long lists cut."""
+    parts = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            parts.append(_written(value, f"{prefix}{key}."))
+        elif isinstance(value, list) and len(value) > 6:
+            parts.append(f"{prefix}{key}=[{', '.join(f'{v:g}' for v in value[:2])}, ..., {value[-1]:g}]")
+        else:
+            parts.append(f"{prefix}{key}={value}")
+    return ", ".join(parts)

@@ -1,0 +1,225 @@
+"""The cells of a study brought together: each figure over the seeds, with its spread and its interval."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from stepladder.baselines.stability import failed
+from stepladder.errors import UserError
+from stepladder.params import Sampling
+from stepladder.studies.measures import MEASURES
+from stepladder.studies.spec import Study
+
+FEWEST = 3  # seeds from which an interval over seeds is told
+SAMPLERS = {
+    "ancestral": "ancestral", "ddim": "DDIM", "dpmpp_2m": "DPM-Solver++ 2M", "heun": "Heun", "unipc": "UniPC",
+    "euler": "Euler",
+}  # fmt: skip
+Cell = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measure over the seeds.
+
+    Attributes:
+        each: the values by seed, ``None`` where there is none (pictures that are not numbers, a measure that does not apply).
+        mean, deviation: over the seeds, ``None`` unless every seed has a value; the deviation is the sample's, of two or more.
+        low, high: the interval. Of three seeds or more Student's over the seeds: how far the mean would vary with others.
+            Of fewer, from the smallest to the largest end of the runs' own intervals.
+    """
+
+    each: dict[int, float | None]
+    mean: float | None = None
+    deviation: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One arm drawn from in one way.
+
+    Attributes:
+        arm, sampling (``None``: one pass), steps: which; timesteps: T, ``None`` without.
+        figures: by measure. failures: why each failed seed counts as failed. strips: file of pictures by seed.
+    """
+
+    arm: str
+    sampling: dict[str, Any] | None
+    steps: int
+    timesteps: int | None
+    figures: dict[str, Figure] = field(default_factory=dict)
+    failures: dict[int, str] = field(default_factory=dict)
+    strips: dict[int, Path] = field(default_factory=dict)
+
+    @property
+    def way(self) -> str:
+        """How it is drawn, without S: ``"DDIM, quadratic"``."""
+        return "one pass" if self.sampling is None else named(self.sampling)
+
+    @property
+    def name(self) -> str:
+        """``"T50, DDIM, S=10"``."""
+        return f"{self.arm}, {self.way}" + (f", S={self.steps}" if self.sampling is not None else "")
+
+    def mean(self, measure: str) -> float | None:
+        """Of ``measure`` over the seeds."""
+        found = self.figures.get(measure)
+        return found.mean if found else None
+
+
+def named(sampling: dict[str, Any]) -> str:
+    """A way to draw in words: the sampler, and what is not as usual."""
+    usual = Sampling().model_dump(mode="json")
+    parts = [SAMPLERS.get(sampling["sampler"], sampling["sampler"])]
+    for key, value in sampling.items():
+        if key == "sampler" or value == usual.get(key):
+            continue
+        word = {"guidance_scale": "scale", "guidance_interval": "between", "guidance_rescale": "rescale"}.get(key, key)
+        if key in ("spacing", "variance"):
+            parts.append(str(value).replace("_", " "))
+        elif isinstance(value, list | tuple):
+            parts.append(f"{word} " + " and ".join(f"{v:g}" for v in value))
+        elif isinstance(value, bool):
+            parts.append(word if value else f"no {word}")
+        else:
+            parts.append(f"{word} {value:g}" if isinstance(value, int | float) else f"{word} {value}")
+    return ", ".join(parts)
+
+
+def over_seeds(
+    each: dict[int, float | None], own: Sequence[tuple[float, float]], confidence: float, *, share: bool = False
+) -> Figure:
+    """The values ``each`` by seed as one figure; ``own``: the intervals of the single runs, where they have some.
+
+    A value that is missing or not finite leaves the figure without mean: seeds that failed are not averaged away.
+    """
+    values = [v for v in each.values() if v is not None and math.isfinite(v)]
+    if not values or len(values) < len(each):
+        return Figure(each)
+    mean = statistics.fmean(values)
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    low: float | None
+    high: float | None
+    if len(values) >= FEWEST:
+        assert deviation is not None
+        half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * deviation / math.sqrt(len(values))
+        low, high = mean - half, mean + half
+    elif own:
+        low, high = min(a for a, _ in own), max(b for _, b in own)
+    else:
+        low, high = (min(values), max(values)) if len(values) > 1 else (None, None)
+    if share and low is not None and high is not None:
+        low, high = max(low, 0.0), min(high, 1.0)
+    return Figure(each, mean, deviation, low, high)
+
+
+def read(name: str, study: Study, cells: Path) -> tuple[list[Cell], list[tuple[str, int]]]:
+    """The cells of ``study`` in the folder ``cells``, and (arm, seed) of those that are not finished.
+
+    Raises:
+        UserError: cells were judged by different networks or on different data.
+    """
+    found, missing = [], []
+    for arm in study.arms:
+        for seed in study.seeds:
+            file = cells / f"{arm}-{seed}" / "metrics.json"
+            if file.exists():
+                found.append(json.loads(file.read_text(encoding="utf-8")) | {"folder": str(file.parent)})
+            else:
+                missing.append((arm, seed))
+    floors = {cell["floor"]["frechet"]: f"{cell['arm']}-{cell['seed']}" for cell in found}
+    if floors and not np.allclose(list(floors), next(iter(floors)), rtol=1e-3):
+        raise UserError(
+            f"The cells of {name} were judged by different networks or data (floors "
+            f"{', '.join(f'{v:.4g} of {n}' for v, n in floors.items())}); `dvc repro studies/{name}/dvc.yaml` judges them again."
+        )
+    return found, missing
+
+
+def rows(study: Study, cells: Sequence[Cell], confidence: float) -> list[Row]:
+    """One row for each arm and way to draw, in the order of the study."""
+    grouped: dict[tuple[str, str, int], list[tuple[Cell, dict[str, Any]]]] = {}
+    for cell in sorted(cells, key=lambda c: (list(study.arms).index(c["arm"]), c["seed"])):
+        for point in cell["points"]:
+            key = (cell["arm"], json.dumps(point["sampling"], sort_keys=True), point["steps"])
+            grouped.setdefault(key, []).append((cell, point))
+    return [_row(members, confidence) for members in grouped.values()]
+
+
+def _row(members: list[tuple[Cell, dict[str, Any]]], confidence: float) -> Row:
+    cell, point = members[0]
+    values: dict[str, dict[int, float | None]] = {name: {} for name in MEASURES}
+    own: dict[str, list[tuple[float, float]]] = {name: [] for name in MEASURES}
+    for cell, point in members:
+        training = cell["training"]
+        of_model = {
+            "seconds": training.get("seconds"),
+            "parameters": training.get("parameters"),
+            "bits_per_dim": cell.get("bits_per_dim"),
+        }
+        for name in MEASURES:
+            values[name][cell["seed"]] = of_model[name] if name in of_model else point.get(name)
+            if point.get(f"{name}_low") is not None and point.get(f"{name}_high") is not None:
+                own[name].append((point[f"{name}_low"], point[f"{name}_high"]))
+    figures = {
+        name: over_seeds(values[name], own[name], confidence, share=MEASURES[name].share)
+        for name in MEASURES
+        if any(v is not None for v in values[name].values())
+    }
+    failures = {cell["seed"]: why for cell, point in members if (why := _failed(point, cell["floor"]))}
+    strips = {cell["seed"]: Path(cell["folder"]) / point["strip"] for cell, point in members}
+    return Row(cell["arm"], point["sampling"], point["steps"], cell["timesteps"], figures, failures, strips)
+
+
+def _failed(point: dict[str, Any], floor: dict[str, Any]) -> str:
+    if point.get("frechet") is None:
+        return "diverged: pictures that are not numbers"
+    return failed({key: value for key, value in point.items() if value is not None}, floor)
+
+
+def best(rows: Sequence[Row], measure: str) -> Row | None:
+    """The row with the best mean; of equal ones the cheapest; ``None`` where no row has one."""
+    known = [row for row in rows if row.mean(measure) is not None]
+    sign = MEASURES[measure].better
+    return min(known, key=lambda row: (-sign * (row.mean(measure) or 0.0), *cost(row)), default=None)
+
+
+def cost(row: Row) -> tuple[float, float]:
+    """What a picture costs: network evaluations, then milliseconds."""
+    return row.mean("network_evaluations") or row.steps, row.mean("milliseconds_per_image") or 0.0
+
+
+def as_good(row: Row, reference: Row, measure: str) -> bool:
+    """Whether the mean of ``row`` is no worse than the worse end of the interval of ``reference``."""
+    mean, figure = row.mean(measure), reference.figures.get(measure)
+    if mean is None or figure is None or figure.mean is None:
+        return False
+    if MEASURES[measure].better < 0:
+        return mean <= max(figure.mean, figure.high if figure.high is not None else figure.mean)
+    return mean >= min(figure.mean, figure.low if figure.low is not None else figure.mean)
+
+
+def best_of_each(study: Study, rows: Sequence[Row], measure: str) -> dict[str, Row]:
+    """The best row of each arm that has one, in the order of the study; of an arm that has none its first."""
+    found: dict[str, Row] = {}
+    for arm in study.arms:
+        own = [row for row in rows if row.arm == arm]
+        if own:
+            found[arm] = best(own, measure) or own[0]
+    return found
+
+
+def cheapest_as_good(rows: Sequence[Row], reference: Row, measure: str) -> Row:
+    """Of ``rows`` the one that costs least a picture among those as good as ``reference``."""
+    return min((row for row in rows if as_good(row, reference, measure)), key=cost, default=reference)

@@ -1,0 +1,131 @@
+"""Runs a study: what it needs once, its cells as many at once as asked, its page.
+
+Each cell is ``dvc --wait-for-lock repro --single-item``: DVC alone decides what is to be done, and a later
+``dvc repro studies/NAME/dvc.yaml`` says that everything is up to date. One cell that fails stops no other.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from stepladder.errors import UserError
+from stepladder.studies import page, results, spec, stages
+
+UPSTREAM = "feature-net"  # and what it needs: the prepared pictures
+QUIET = re.compile(
+    r"\s*$|\s*(To track the changes|git add |To enable auto staging|dvc config |Use `dvc push`|(Generat|Updat)ing lock|"
+    r"Running stage |> stepladder |Stage '.*' didn't change)"
+)
+
+
+def run(name: str, jobs: int, reports: Path) -> int:
+    """Bring the study ``name`` up to date, ``jobs`` cells at once; returns 0, or 1 where a cell failed.
+
+    A page is made of what is finished in any case.
+
+    Raises:
+        UserError: there is no such study, ``jobs`` is no number of cells, or DVC is not installed.
+    """
+    if jobs < 1:
+        raise UserError(f"--jobs {jobs} given; give the number of cells to run at once, 1 or more.")
+    study = spec.read(name)
+    stages.write(name)
+    names = stages.cells(name, study)
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    environment = {stages.AT_ONCE: str(jobs)} | ({"OMP_NUM_THREADS": str(threads)} if jobs > 1 else {})
+    running = _Running()
+    start = time.monotonic()
+    with running.ended_with_this():
+        if running.dvc(UPSTREAM, {}, "what it needs", whole=True):
+            return 1
+        done = 0
+
+        def cell(stage: str) -> bool:
+            nonlocal done
+            short = stage.rpartition("@")[2]
+            began = time.monotonic()
+            code = running.dvc(stage, environment, short)
+            done += 1
+            said = "done" if code == 0 else f"FAILED with exit code {code}"
+            now = time.monotonic()
+            print(
+                f"{name} {done}/{len(names)}: {short} {said} ({now - began:.0f} s, {now - start:.0f} s in all)",
+                flush=True,
+            )
+            return code == 0
+
+        with ThreadPoolExecutor(jobs) as pool:
+            fine = all(list(pool.map(cell, names)))
+        if fine:
+            return running.dvc(f"studies/{name}/dvc.yaml:page", {}, "page")
+    if len(results.read(name, study, spec.folder(name) / "cells")[1]) < len(names):
+        print(f"page of what is finished: {page.write(name, reports)}")
+    return 1
+
+
+class _Running:
+    """The processes of a run, each in a group of its own that ends with the run."""
+
+    def __init__(self) -> None:
+        self.alive: set[subprocess.Popen[str]] = set()
+        self.lock = threading.Lock()
+        self.over = False
+
+    def dvc(self, stage: str, environment: dict[str, str], prefix: str, *, whole: bool = False) -> int:
+        """``dvc repro`` of one ``stage``, or of all that it needs as well (``whole``), its lines behind ``prefix``."""
+        command = ["dvc", "--wait-for-lock", "repro", *([] if whole else ["--single-item"]), stage]
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+        own = {"PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
+        with self.lock:
+            if self.over:
+                return 130
+            try:
+                process = subprocess.Popen(
+                    command, env=os.environ | own | environment, text=True, errors="replace", start_new_session=True,
+                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                )  # fmt: skip
+            except FileNotFoundError:
+                raise UserError(
+                    "DVC is not installed; `make repro` sets it up, or pip install 'stepladder[pipeline]'."
+                ) from None
+            self.alive.add(process)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if not QUIET.match(line):
+                print(f"{prefix} | {line.rstrip()}", flush=True)
+        code = process.wait()
+        with self.lock:
+            self.alive.discard(process)
+        return code
+
+    @contextmanager
+    def ended_with_this(self) -> Iterator[None]:
+        """Whatever ends the block early ends what it started; trainings keep their last checkpoint."""
+        before = None
+        if threading.current_thread() is threading.main_thread():
+            before = signal.signal(signal.SIGTERM, lambda *_: self._end())
+        try:
+            yield
+        except BaseException:
+            self._end()
+            raise
+        finally:
+            if before is not None:
+                signal.signal(signal.SIGTERM, before)
+
+    def _end(self) -> None:
+        with self.lock:
+            self.over = True
+            for process in self.alive:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)

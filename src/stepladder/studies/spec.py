@@ -1,0 +1,181 @@
+"""What a study is: a question, arms, seeds, what is measured and what is claimed; the schema of ``studies/NAME/study.yaml``."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from stepladder.errors import UserError
+from stepladder.params import Params, Sampling, Section, build, load, merge, section
+from stepladder.studies.measures import MEASURES
+
+FOLDER = Path("studies")
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+
+
+class Arm(Section):
+    """One thing that is compared: a family of models, what it changes, how it is sampled."""
+
+    about: str = Field("", description="one sentence for the page")
+    family: Literal["diffusion", "vae", "gan"] = Field("diffusion", description="family of models")
+    timesteps: int = Field(0, ge=0, le=100_000, description="T of a diffusion model; the largest S of continuous time")
+    set: dict[str, Any] = Field({}, description="parameters, as in params.yaml, nested or by dotted keys")
+    samplings: tuple[dict[str, Any], ...] = Field((), description="ways to draw; none: those of the study")
+
+    @model_validator(mode="after")
+    def _timesteps(self) -> Arm:
+        if (self.family == "diffusion") != (self.timesteps > 0):
+            raise ValueError(
+                f"timesteps={self.timesteps} with family {self.family}; a diffusion model has T = 1 or more, the others none"
+            )
+        if self.family != "diffusion" and self.samplings:
+            raise ValueError(f"samplings with family {self.family}, which draws in one pass; leave them out")
+        return self
+
+
+class Contrast(Section):
+    """A claim about two arms, or two ways to draw, and the measure that decides it."""
+
+    claim: str = Field(min_length=1, description="what is claimed, a sentence")
+    this: dict[str, Any] = Field(description="arm, and where wanted sampler, steps, ...: what the claim is about")
+    against: dict[str, Any] = Field(description="the same of what it is compared with")
+    measure: str = Field("", description="what decides; empty: the study's first measure")
+    expect: Literal["better", "as_good", "steadier"] = Field(
+        "better", description="better; not worse than the other's interval; or less spread between seeds"
+    )
+
+
+class Study(Section):
+    """A study."""
+
+    question: str = Field(min_length=1, description="what is asked, one sentence")
+    about: str = Field("", description="how the arms were chosen, and what to bear in mind")
+    preset: str = Field("", description="what arms start from; empty: the workspace's params.yaml")
+    base: dict[str, Any] = Field({}, description="parameters of all arms")
+    seeds: tuple[int, ...] = Field(min_length=1, description="one training of each arm for each")
+    measures: tuple[str, ...] = Field(("frechet", "accuracy"), min_length=1, description="figures; the first decides")
+    plane: tuple[str, ...] = Field((), description="two measures to plot against each other")
+    samplings: tuple[dict[str, Any], ...] = Field(({"steps": [10]},), description="of diffusion arms without their own")
+    arms: dict[str, Arm] = Field(min_length=1, description="by name")
+    contrasts: tuple[Contrast, ...] = Field((), description="claims that the figures decide")
+
+    @model_validator(mode="after")
+    def _known(self) -> Study:
+        for name in self.arms:
+            if not NAME.fullmatch(name):
+                raise ValueError(f"arms.{name}: a name has small letters, digits, - and _, such as wgan-gp")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds={list(self.seeds)} names one twice; name each once")
+        wanted = (*self.measures, *self.plane, *(c.measure for c in self.contrasts if c.measure))
+        unknown = [name for name in wanted if name not in MEASURES]
+        if unknown:
+            raise ValueError(f"measures: there is no {', '.join(unknown)}; there are: {', '.join(MEASURES)}")
+        if len(self.plane) not in (0, 2):
+            raise ValueError(f"plane={list(self.plane)}: name two measures, or none")
+        for contrast in self.contrasts:
+            for side in (contrast.this, contrast.against):
+                if side.get("arm") not in self.arms:
+                    raise ValueError(
+                        f"contrasts: {contrast.claim!r} names the arm {side.get('arm')!r}; there are: {', '.join(self.arms)}"
+                    )
+                strange = [key for key in side if key not in ("arm", "steps", *Sampling.model_fields)]
+                if strange:
+                    raise ValueError(
+                        f"contrasts: {contrast.claim!r} chooses by {', '.join(strange)}; an arm, steps and sampling parameters do"
+                    )
+        return self
+
+    def params(self, arm: str, seed: int) -> Params:
+        """The whole spec that ``arm`` is trained with. Raises ``UserError`` where it is refused."""
+        given = self.arms[arm]
+        values = merge(load(preset=self.preset).model_dump(mode="json"), nested(self.base))
+        values = merge(merge(values, nested(given.set)), {"seed": seed})
+        if given.timesteps:
+            values = merge(values, {"sweep": {"timesteps": [given.timesteps], "sampling_steps": [1]}})
+        return build(values, f"studies: arm {arm}")
+
+    def ways(self, arm: str) -> list[tuple[Sampling, list[int]]]:
+        """Each way to draw from ``arm``, with its numbers of steps S <= T; none for a family that draws in one pass."""
+        given = self.arms[arm]
+        if given.family != "diffusion":
+            return []
+        found: list[tuple[Sampling, list[int]]] = []
+        for written in given.samplings or self.samplings:
+            for sampling, steps in _expanded(dict(written), arm):
+                fitting = sorted(
+                    {given.timesteps if s == "T" else s for s in steps} & set(range(1, given.timesteps + 1))
+                )
+                if fitting:
+                    found.append((sampling, fitting))
+        if not found:
+            raise UserError(
+                f"studies: arm {arm} has T={given.timesteps} and no S to be sampled at; add an S of at most that."
+            )
+        return found
+
+    def check(self) -> Study:
+        """Itself, when every arm can be trained and sampled as it says; else ``UserError``."""
+        for arm in self.arms:
+            params = self.params(arm, self.seeds[0])
+            for sampling, _ in self.ways(arm):
+                values = params.model_dump(mode="json")
+                build(merge(values, {"sampling": sampling.model_dump(mode="json")}), f"studies: arm {arm}")
+        return self
+
+
+def folder(name: str) -> Path:
+    """Where the study ``name`` is."""
+    return FOLDER / name
+
+
+def names() -> list[str]:
+    """The studies that there are, sorted."""
+    return sorted(file.parent.name for file in FOLDER.glob("*/study.yaml"))
+
+
+def read(name: str) -> Study:
+    """The study ``name``, checked; raises ``UserError`` with the key, the value and what is allowed."""
+    file = folder(name) / "study.yaml"
+    if not file.exists():
+        raise UserError(f"There is no study {name!r}; there are: {', '.join(names()) or 'none'}.")
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{file} is not YAML: {' '.join(str(error).split())}.") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{file} holds no keys and values; it needs at least question, seeds and arms.")
+    return section(Study, values, str(file)).check()
+
+
+def nested(values: dict[str, Any]) -> dict[str, Any]:
+    """``{"diffusion.unet.channels": 8}`` as ``{"diffusion": {"unet": {"channels": 8}}}``; what is nested already stays."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        change: Any = nested(value) if isinstance(value, dict) else value
+        for part in reversed(str(key).split(".")):
+            change = {part: change}
+        result = merge(result, change)
+    return result
+
+
+def _expanded(written: dict[str, Any], arm: str) -> list[tuple[Sampling, list[Any]]]:
+    """A sampling with lists of values as one for each combination."""
+    steps = written.pop("steps", None)
+    steps = list(steps) if isinstance(steps, list | tuple) else [steps]
+    if not steps or not all(s == "T" or (isinstance(s, int) and not isinstance(s, bool) and s > 0) for s in steps):
+        raise UserError(
+            f"studies: arm {arm} has a sampling with steps={steps}; give one or more numbers of steps, or T for all of them."
+        )
+    choices = {}
+    for key, value in written.items():
+        several = isinstance(value, list) and (key != "guidance_interval" or (value and isinstance(value[0], list)))
+        choices[key] = value if several else [value]
+    return [
+        (section(Sampling, dict(zip(choices, values, strict=True)), f"studies: a sampling of arm {arm}"), steps)
+        for values in itertools.product(*choices.values())
+    ]

@@ -1,0 +1,92 @@
+"""The DVC stages of a study: one for each arm and seed, and one for the page; written from its spec.
+
+Paths are from the project's folder (``wdir``). A cell depends on its own arm's part of ``study.yaml`` only, so that one
+more arm trains one more arm. Its folder persists between runs: a model whose spec, data and code are as they were
+is judged again but not trained again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stepladder.errors import UserError
+from stepladder.studies import spec
+from stepladder.studies.spec import Study
+from stepladder.training.families import FAMILIES
+
+AT_ONCE = "STEPLADDER_AT_ONCE"  # the environment tells a cell how many run beside it
+HEAD = "# Written by `stepladder study stages {name}` from study.yaml, which is the file to change.\n"
+
+
+def rendered(name: str, study: Study) -> str:
+    """``studies/NAME/dvc.yaml``."""
+    stages: dict[str, Any] = {}
+    written = yaml.safe_load((spec.folder(name) / "study.yaml").read_text(encoding="utf-8"))
+    for family in FAMILIES:
+        arms = [arm for arm, given in study.arms.items() if given.family == family]
+        if arms:
+            stages[family] = _cells(name, study, family, arms, written)
+    stages["page"] = {
+        "desc": f"Bring the cells of {name} together.",
+        "wdir": "../..",
+        "cmd": f"stepladder study page {name}",
+        "deps": [
+            f"studies/{name}/cells",
+            f"studies/{name}/study.yaml",
+            "src/stepladder/studies",
+            "src/stepladder/reporting",
+        ],
+        "outs": [f"reports/studies/{name}"],
+    }
+    text = yaml.safe_dump({"stages": stages}, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+    return HEAD.format(name=name) + text
+
+
+def _cells(name: str, study: Study, family: str, arms: list[str], written: dict[str, Any]) -> dict[str, Any]:
+    shared = [
+        key
+        for key in ("preset", "base", "measures", *(["samplings"] if family == "diffusion" else []))
+        if key in written
+    ]
+    code = sorted({"data", "training", "evaluation", "diffusion", *FAMILIES[family].code})
+    start: list[Any] = ["evaluation", family] if not study.preset else []
+    return {
+        "desc": f"Train and judge one {family} arm of {name} with one seed.",
+        "matrix": {"arm": arms, "seed": list(study.seeds)},
+        "wdir": "../..",
+        "cmd": f"stepladder study cell {name} ${{item.arm}} ${{item.seed}}",
+        "deps": [
+            "data/images", "models/feature-net", *(f"src/stepladder/{package}" for package in code),
+            "src/stepladder/studies/cell.py", *([f"presets/{study.preset}.yaml"] if study.preset else []),
+        ],
+        "params": [*start, {f"studies/{name}/study.yaml": [*shared, "arms.${item.arm}"]}],
+        "outs": [{f"studies/{name}/cells/${{item.arm}}-${{item.seed}}": {"persist": True}}],
+    }  # fmt: skip
+
+
+def write(name: str) -> Path:
+    """Write ``studies/NAME/dvc.yaml`` where it is not as it should be; returns its path."""
+    file = spec.folder(name) / "dvc.yaml"
+    text = rendered(name, spec.read(name))
+    if not file.exists() or file.read_text(encoding="utf-8") != text:
+        file.write_text(text, encoding="utf-8")
+    return file
+
+
+def check(name: str, study: Study) -> None:
+    """Raises ``UserError`` where ``dvc.yaml`` is not what ``study.yaml`` says."""
+    file = spec.folder(name) / "dvc.yaml"
+    if not file.exists() or file.read_text(encoding="utf-8") != rendered(name, study):
+        raise UserError(f"{file} is not what study.yaml says; write it with `stepladder study stages {name}`.")
+
+
+def cells(name: str, study: Study) -> list[str]:
+    """The DVC names of all cells, seed by seed, so that a run that is stopped has whole comparisons."""
+    return [
+        f"studies/{name}/dvc.yaml:{given.family}@{arm}-{seed}"
+        for seed in study.seeds
+        for arm, given in study.arms.items()
+    ]

@@ -1,0 +1,233 @@
+"""How well a trained model explains pictures: the variational bound in bits/dim, term by term; and the error by time.
+
+Nichol and Dhariwal (2021), section 3 and table 2. On fewer than T steps the terms are those of the respaced chain with its own
+betas: leaving terms of the full chain out would not be a bound. A chain of any process is a variance preserving one up
+to a factor, ``x / sqrt(alpha^2 + sigma^2)``, so that models of continuous time have the same bound, at as many levels as wanted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from stepladder.diffusion.conditions import Condition
+from stepladder.diffusion.losses import learned_range, normal_kl, squared_error, vlb_term
+from stepladder.diffusion.parameterisation import network_input, split, target, to_x0
+from stepladder.diffusion.process import level_at, posteriors, q_sample
+from stepladder.diffusion.schedules import Schedule, of_config
+from stepladder.diffusion.settings import settings
+from stepladder.diffusion.spacing import spaced
+from stepladder.errors import UserError
+from stepladder.training.randomness import generator
+
+Array = npt.NDArray[np.float64]
+VARIANCES = ("fixed_small", "fixed_large", "learned")
+STREAM = 2**41  # apart from the streams of training
+
+
+@dataclass(frozen=True)
+class Visited:
+    """S levels from the cleanest to the noisiest, ``(S,)`` each: ``x = alpha x_0 + sigma eps``, and what the network is told."""
+
+    alphas: Array
+    sigmas: Array
+    times: Array
+
+    def chain(self) -> Schedule:
+        """The variance preserving chain through these levels."""
+        return Schedule.of(self.alphas**2 / (self.alphas**2 + self.sigmas**2))
+
+
+def visited(config: dict[str, Any], steps: int | None = None, spacing: str = "linspace") -> Visited:
+    """Levels of S = ``steps`` of the T steps (all where None), or of ``steps`` even times where time is continuous.
+
+    ``linspace`` visits the first step and the last, as Nichol and Dhariwal's respacing does: the first decides L_0.
+
+    Raises:
+        UserError: S is not in 1, ..., T of a discrete model.
+    """
+    given = settings(config)
+    timesteps = given["timesteps"]
+    if given["process"] == "discrete":
+        t = spaced(timesteps, steps or timesteps, spacing)
+        signal = of_config(given).alphas_cumprod[t]
+        return Visited(np.sqrt(signal), np.sqrt(1 - signal), (t + 1) / timesteps)
+    times = np.arange(1, (steps or timesteps) + 1) / (steps or timesteps)
+    return Visited(*level_at(given)(times), times)
+
+
+@torch.inference_mode()
+def bits_per_dim(
+    model: nn.Module,
+    config: dict[str, Any],
+    pictures: Tensor,
+    condition: Condition,
+    steps: int | None = None,
+    *,
+    variance: str | None = None,
+    spacing: str = "linspace",
+    clip: bool = True,
+    seed: int = 0,
+    batch_size: int = 512,
+) -> dict[str, Any]:
+    """The bound on the negative log-likelihood of ``pictures`` ``(N, C, H, W)``, of 256 levels in [-1, 1], in bits/dim.
+
+    Args:
+        condition: N rows.
+        steps: S; None: T.
+        variance: of the reverse steps: fixed_small, fixed_large or learned; None: learned where the model learned it, else
+            fixed_small.
+        clip: keep what the network takes a picture for within [-1, 1], as published.
+        batch_size: network evaluations at once, over pictures and steps alike.
+
+    Returns:
+        ``bits_per_dim``: the mean over pictures of L_0 + ... + L_{S-1} + L_T; ``terms``: the first S of these, cleanest first;
+        ``prior``: L_T; ``times``: of the terms, in (0, 1]; ``by_picture``: the bound of each picture; ``steps``, ``pictures``,
+        ``variance``: what was asked for.
+
+    Raises:
+        UserError: the model did not learn the variance asked for, or S is not in 1, ..., T.
+    """
+    learned = settings(config)["variance"] == "learned_range"
+    variance = variance or ("learned" if learned else "fixed_small")
+    if variance not in VARIANCES or (variance == "learned" and not learned):
+        known = VARIANCES if learned else VARIANCES[:2]
+        raise UserError(f"variance={variance} of a model that knows {', '.join(known)}; choose one of these.")
+    levels = visited(config, steps, spacing)
+    chain = levels.chain()
+    tables = posteriors(chain)
+    if settings(config)["process"] != "discrete":
+        tables.log_smallest[0] = tables.log_largest[0]  # what x_1 leaves open, as Kingma et al. (2021), whatever S is
+    terms = torch.zeros(len(levels.times), len(pictures), dtype=torch.float64)
+    for seen in _passes(model, config, levels, pictures, condition, seed, batch_size):
+        of_x_0, small, large = (
+            _column(table[seen.which], seen.x) for table in (tables.of_x_0, tables.log_smallest, tables.log_largest)
+        )
+        first = torch.tensor(seen.which == 0, device=seen.x.device)
+        if variance == "learned":
+            assert seen.fraction is not None
+            log_variance = learned_range(seen.fraction, small, large)
+        else:  # beta of the first step would blur the decoder: there fixed_large too is the posterior's of the second
+            log_variance = small if variance == "fixed_small" else torch.where(first[:, None, None, None], small, large)
+        x_0_hat = seen.x_0_hat(config)
+        x_0_hat = x_0_hat.clamp(-1, 1) if clip else x_0_hat
+        terms[seen.which, seen.rows] = vlb_term(seen.x_0, x_0_hat, first, of_x_0, small, log_variance).double().cpu()
+    prior = _prior(pictures, float(chain.alphas_cumprod[-1]))
+    by_picture = terms.sum(0) + prior
+    return {
+        "bits_per_dim": by_picture.mean().item(),
+        "terms": terms.mean(1).tolist(),
+        "prior": prior.mean().item(),
+        "times": levels.times.tolist(),
+        "by_picture": by_picture.tolist(),
+        "steps": len(levels.times),
+        "pictures": len(pictures),
+        "variance": variance,
+    }
+
+
+@torch.inference_mode()
+def loss_by_time(
+    model: nn.Module,
+    config: dict[str, Any],
+    pictures: Tensor,
+    condition: Condition,
+    points: int = 50,
+    *,
+    seed: int = 0,
+    batch_size: int = 512,
+) -> dict[str, Any]:
+    """Mean squared error at up to ``points`` times, cleanest first: of the network's own target and of the data it implies.
+
+    Returns:
+        ``times``, ``error``, ``error_of_x_0``: lists; ``fraction``: the learned variance's mean place between its bounds (0 the
+        posterior's variance, 1 beta), None where it is fixed.
+    """
+    given = settings(config)
+    discrete = given["process"] == "discrete"
+    levels = visited(config, min(points, given["timesteps"]) if discrete else points)
+    found = torch.zeros(len(levels.times), 3, dtype=torch.float64)
+    for seen in _passes(model, config, levels, pictures, condition, seed, batch_size):
+        wanted = target(given["process"], given["prediction"], seen.x_0, seen.eps, seen.alpha, seen.sigma)
+        errors = squared_error(seen.predicted, wanted), squared_error(seen.x_0_hat(config), seen.x_0)
+        fraction = torch.zeros_like(seen.x) if seen.fraction is None else seen.fraction
+        figures = torch.stack([*errors, fraction.flatten(1).mean(1)], dim=1)
+        found.index_add_(0, torch.from_numpy(seen.which), figures.double().cpu())
+    error, error_of_x_0, fractions = (found / len(pictures)).T.tolist()
+    return {
+        "times": levels.times.tolist(),
+        "error": error,
+        "error_of_x_0": error_of_x_0,
+        "fraction": fractions if given["variance"] == "learned_range" else None,
+    }
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One forward of the network: m pairs of a picture and a level."""
+
+    rows: npt.NDArray[np.int64]
+    which: npt.NDArray[np.int64]
+    x_0: Tensor
+    eps: Tensor
+    x: Tensor
+    alpha: Tensor
+    sigma: Tensor
+    predicted: Tensor
+    fraction: Tensor | None
+
+    def x_0_hat(self, config: dict[str, Any]) -> Tensor:
+        return to_x0(settings(config)["process"], config["prediction"], self.predicted, self.x, self.alpha, self.sigma)
+
+
+def _passes(
+    model: nn.Module,
+    config: dict[str, Any],
+    levels: Visited,
+    pictures: Tensor,
+    condition: Condition,
+    seed: int,
+    batch_size: int,
+) -> Iterator[_Pass]:
+    """Every picture at every level, ``batch_size`` pairs at once; the noise depends on the seed and the level only."""
+    device = next(model.parameters()).device
+    pictures = pictures.to(device)
+    condition = {key: value.to(device) for key, value in condition.items()}
+    count, process = len(pictures), settings(config)["process"]
+    together = max(1, batch_size // max(count, 1))
+    for start in range(0, len(levels.times), together):
+        group = np.arange(start, min(start + together, len(levels.times)))
+        noise = torch.stack(
+            [
+                torch.randn(pictures.shape, generator=generator(seed, STREAM + int(i), device=device), device=device)
+                for i in group
+            ]
+        )
+        for first in range(0, count, batch_size):
+            numbers = np.arange(first, min(first + batch_size, count))
+            which, rows = np.repeat(group, len(numbers)), np.tile(numbers, len(group))
+            x_0, eps = pictures[rows], noise[:, numbers].flatten(0, 1)
+            alpha, sigma = _column(levels.alphas[which], x_0), _column(levels.sigmas[which], x_0)
+            x = q_sample(x_0, eps, alpha, sigma)
+            time = torch.tensor(levels.times[which], dtype=torch.float32, device=device)
+            told = {key: value[rows] for key, value in condition.items()}
+            output = model(network_input(process, x, sigma), time, told).float()
+            yield _Pass(rows, which, x_0, eps, x, alpha, sigma, *split(output, x.shape[1]))
+
+
+def _prior(x_0: Tensor, signal: float) -> Tensor:
+    """L_T, how far the last step is from pure noise, in bits/dim: ``(N,)``."""
+    log_variance = torch.tensor(math.log1p(-signal), dtype=torch.float64)
+    nats = normal_kl(signal**0.5 * x_0.double().cpu(), log_variance, torch.zeros_like(log_variance))
+    return nats.flatten(1).mean(1) / math.log(2)
+
+
+def _column(values: Array, like: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32, device=like.device)[:, None, None, None]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from stepladder.data.tokenizer import train
+from stepladder.data.tokenizer import SPACE, train
 from stepladder.errors import UserError
 
 TOKENIZER = "tokenizer.json"
@@ -76,6 +76,13 @@ def tokenizer_of(folder: Path) -> Tokenizer:
             f"{folder / TOKENIZER} cannot be read ({' '.join(str(error).split())[:120]}); a model that reads texts needs it "
             "beside its weights: train it anew, or fetch its whole folder."
         ) from None
+
+
+def words(tokenizer: Tokenizer, count: int) -> list[str]:
+    """``count`` beginnings of words that the vocabulary holds whole, the longest first, again where there are fewer."""
+    pieces = sorted(tokenizer.get_vocab(), key=lambda piece: (-len(piece), piece))
+    whole = [piece[1:] for piece in pieces if piece.startswith(SPACE) and len(piece) > 1] or ["a"]
+    return [whole[i % len(whole)] for i in range(count)]
 
 
 def _overlong(tokenizer: Tokenizer, texts: Iterable[str], length: int) -> int:

@@ -26,12 +26,14 @@ FILES = ("model.safetensors", "config.json", "tokenizer.json")
 REQUIREMENTS = ("torch", "numpy", "pandas", "pydantic", "pyyaml", "safetensors", "tokenizers", "pillow")
 
 
-def log(client: Any, run_id: str, family: str, folder: Path, settings: dict[str, Any], example: list[str]) -> Any:
+def log(
+    client: Any, run_id: str, family: str, folder: Path, settings: dict[str, Any], example: list[dict[str, str]]
+) -> Any:
     """The model in ``folder``, logged with ``run_id`` once it has answered its input example; MLflow's ``LoggedModel``.
 
     Args:
         settings: what it does unless its params say otherwise (``model_config``).
-        example: rows of its only column, kept as the input example.
+        example: rows, kept as the input example.
 
     Raises:
         Exception: whatever it fails with on its example; then nothing usable is logged.
@@ -43,7 +45,7 @@ def log(client: Any, run_id: str, family: str, folder: Path, settings: dict[str,
 
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     signature = _signature(family, config, settings)
-    rows = pd.DataFrame({signature.inputs.input_names()[0]: example})
+    rows = pd.DataFrame(example)
     experiment = client.get_run(run_id).info.experiment_id
     logged = client.create_logged_model(experiment, name=family, source_run_id=run_id, model_type="pyfunc")
     with tempfile.TemporaryDirectory() as temporary:
@@ -104,18 +106,21 @@ def _signature(family: str, config: dict[str, Any], settings: dict[str, Any]) ->
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 
     if family == "diffusion":
-        inputs = ColSpec("string", "label")
+        reads = bool(config["model"].get("vocabulary"))
+        inputs: list[ColSpec | TensorSpec] = [ColSpec("string", "label", required=bool(config["classes"]) or not reads)]
+        inputs += [ColSpec("string", "text")] if reads else []
         outputs: ColSpec | TensorSpec = TensorSpec(np.dtype("uint8"), (-1, *config["model"]["shape"]))
         params = [
             ParamSpec("steps", "long", settings["steps"]),
             ParamSpec("guidance_scale", "double", float(settings["guidance_scale"])),
             ParamSpec("seed", "long", settings["seed"]),
+            ParamSpec("sampler", "string", settings["sampling"]["sampler"]),
         ]
     else:
-        inputs, outputs = ColSpec("string", "source"), ColSpec("string", "translation")
+        inputs, outputs = [ColSpec("string", "source")], ColSpec("string", "translation")
         params = [
             ParamSpec("beam_size", "long", settings["decoding"]["beam_size"]),
             ParamSpec("length_penalty", "double", float(settings["decoding"]["length_penalty"])),
             ParamSpec("language", "string", settings["language"]),
         ]
-    return ModelSignature(inputs=Schema([inputs]), outputs=Schema([outputs]), params=ParamSchema(params))
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema([outputs]), params=ParamSchema(params))

@@ -1,4 +1,4 @@
-"""A diffusion model as MLflow serves it: a column ``label`` in, pictures out. Loaded from code, without pickle."""
+"""A diffusion model as MLflow serves it: a class, and a text where it reads them, in; pictures out. Loaded without pickle."""
 
 from __future__ import annotations
 
@@ -10,30 +10,41 @@ import numpy as np
 import pandas as pd
 from mlflow.pyfunc import PythonModel
 
-from stepladder.diffusion.drawing import class_numbers, draw, load, to_uint8
-from stepladder.params import Sampling
+from stepladder.data.grid import to_uint8
+from stepladder.diffusion import requests
+from stepladder.diffusion.drawing import draw, load
 from stepladder.tracking import loadable
 
 
 class DiffusionModel(PythonModel):
-    """Draws one picture a row, of the class that ``label`` names or numbers (ignored by a model without classes)."""
+    """Draws one picture a row, of the class that ``label`` names or numbers and, where the model reads texts, of ``text``.
+
+    An empty ``label``, or text, asks for none; ``label`` is ignored by a model without classes.
+    """
 
     def load_context(self, context: Any) -> None:
-        self.model, self.config = load(Path(context.artifacts["model"]))
+        folder = Path(context.artifacts["model"])
+        self.model, self.config = load(folder)
+        self.tokenizer = requests.tokenizer(folder, self.config)
         self.settings = context.model_config
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> np.ndarray:
-        """uint8 ``(N, C, H, W)``; ``params``: ``steps``, ``guidance_scale``, ``seed``."""
+        """uint8 ``(N, C, H, W)``; ``params``: ``steps``, ``guidance_scale``, ``seed``, ``sampler``."""
         given = self.settings | (params or {})
         classes = self.config["classes"]
-        names = [_name(classes, str(label)) for label in model_input["label"]] if classes else None
+        labels = [_name(classes, label) if classes else "" for label in _column(model_input, "label")]
         with loadable.refusing():
-            sampling = Sampling.model_validate(self.settings["sampling"] | {"guidance_scale": given["guidance_scale"]})
-            labels = class_numbers(self.config, names, 1 if names else len(model_input))
-            pictures = draw(
-                self.model, self.config, {"labels": labels}, int(given["steps"]), sampling, seed=int(given["seed"])
-            )
+            options = {name: given.get(name) for name in ("guidance_scale", "sampler")}
+            sampling = requests.sampling(self.config, self.settings["sampling"], options)
+            condition = requests.condition(self.config, self.tokenizer, labels, _column(model_input, "text"))
+            pictures = draw(self.model, self.config, condition, int(given["steps"]), sampling, seed=int(given["seed"]))
         return to_uint8(pictures)
+
+
+def _column(table: pd.DataFrame, name: str) -> list[str]:
+    """The texts of column ``name``, "" where there is none."""
+    column = table[name] if name in table else [None] * len(table)
+    return ["" if value is None or value is pd.NA or value != value else str(value) for value in column]
 
 
 def _name(classes: list[Any], label: str) -> str:

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from stepladder.data.texts import tokenizer_of, words
 from stepladder.errors import UserError
 from stepladder.params import Params
 from stepladder.tracking import loadable, runs, store
@@ -30,7 +31,7 @@ class Candidate:
         smaller_is_better: of the figure.
         judged: how the figure was found; figures found in different ways are not compared.
         settings: what the served model does unless it is told otherwise.
-        example: rows that it can answer: classes, or sentences.
+        example: rows that it can answer: classes and texts, or sentences.
         tags: further figures, for its version.
     """
 
@@ -41,7 +42,7 @@ class Candidate:
     smaller_is_better: bool
     judged: str
     settings: dict[str, Any]
-    example: list[str]
+    example: list[dict[str, str]]
     tags: dict[str, Any]
 
     @cached_property
@@ -64,7 +65,8 @@ class Candidate:
 def register(params: Params, models: Path, reports: Path) -> dict[str, Any]:
     """Register the recommended diffusion model and the translation model; writes ``reports/registered.json``.
 
-    Doing it again registers nothing twice. Without a store the file says so.
+    Doing it again registers nothing twice. Without a store the file says so. A model that enlarges pictures is left out:
+    the columns of a served model hold names and texts.
 
     Raises:
         UserError: there is no comparison yet, or the store does not take the models.
@@ -109,12 +111,11 @@ def _candidates(params: Params, models: Path, reports: Path) -> list[Candidate]:
             f"{reports}/comparison.json does not exist; `stepladder compare`, or `dvc repro`, makes it."
         ) from None
     found = []
-    if point := comparison.get("recommended"):
+    if (point := comparison.get("recommended")) and not _enlarges(models / "diffusion" / f"T{point['timesteps']}"):
         floor = (comparison.get("floor") or {}).get("frechet")
         judged = f"{point.get('images')} pictures" + (f", floor {floor:.3g}" if floor else "")
         scale = params.sampling.guidance_scale
         folder = models / "diffusion" / f"T{point['timesteps']}"
-        classes = [str(name) for name in _config(folder)["classes"]]
         found.append(
             Candidate(
                 family="diffusion",
@@ -127,9 +128,9 @@ def _candidates(params: Params, models: Path, reports: Path) -> list[Candidate]:
                     "steps": point["sampling_steps"],
                     "guidance_scale": scale,
                     "seed": 0,
-                    "sampling": params.sampling.model_dump(),
+                    "sampling": params.sampling.model_dump(mode="json"),
                 },
-                example=classes[:3] or ["", "", ""],
+                example=_asked(folder),
                 tags={name: point.get(name) for name in ("timesteps", "sampling_steps", "accuracy", "kid")},
             )
         )
@@ -147,11 +148,27 @@ def _candidates(params: Params, models: Path, reports: Path) -> list[Candidate]:
                 smaller_is_better=False,
                 judged=f"{scores.get('sentences')} sentences, {(scores.get('signatures') or {}).get('chrf')}",
                 settings={"decoding": params.decoding.model_dump(), "language": languages[0] if languages else ""},
-                example=sentences,
+                example=[{"source": sentence} for sentence in sentences],
                 tags={name: scores.get(name) for name in ("bleu", "exact_match", "perplexity")},
             )
         )
     return found
+
+
+def _enlarges(folder: Path) -> bool:
+    """Whether the model draws from pictures, which rows of names and texts do not hold: such a one is not registered."""
+    return bool(_config(folder)["model"].get("low_resolution"))
+
+
+def _asked(folder: Path) -> list[dict[str, str]]:
+    """Three rows that the diffusion model in ``folder`` can answer: its first classes, words of its vocabulary."""
+    config = _config(folder)
+    classes = [str(name) for name in config["classes"]][:3] or [""] * 3
+    if not config["model"].get("vocabulary"):
+        return [{"label": name} for name in classes]
+    columns = {"label": classes} if config["classes"] else {}
+    columns["text"] = words(tokenizer_of(folder), len(classes))
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -238,10 +255,9 @@ def _create(client: Any, candidate: Candidate) -> str:
 
 def _description(candidate: Candidate) -> str:
     """What the registry's page says of the model."""
-    column = "label" if candidate.family == "diffusion" else "source"
     return (
         f"`@champion` is the best by {candidate.figure}, `@challenger` the latest. To use it: `mlflow.pyfunc.load_model("
-        f'"models:/{candidate.name}@champion").predict([{{"{column}": {json.dumps(candidate.example[0], ensure_ascii=False)}}}])`'
+        f'"models:/{candidate.name}@champion").predict([{json.dumps(candidate.example[0], ensure_ascii=False)}])`'
     )
 
 

@@ -70,7 +70,7 @@ class Diffusion(Section):
     schedule: Literal["linear", "scaled_linear", "cosine", "sigmoid", "laplace", "log_snr", "betas"] = Field(
         "cosine", description="noise schedule; log_snr and betas: your own"
     )
-    log_snr: tuple[float, ...] = Field(
+    log_snr: tuple[Annotated[float, Field(ge=-20, le=20)], ...] = Field(
         (), description="for schedule log_snr: falling values at equal distances from data to noise, at least two"
     )
     betas: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((), description="for schedule betas: one for each T")
@@ -169,10 +169,31 @@ class Diffusion(Section):
                 f"diffusion.zero_terminal_snr with diffusion.process={self.process}: it rescales the table of T steps; "
                 "set process to discrete"
             )
+        if self.zero_terminal_snr and self.weighting in ("min_snr", "p2"):
+            raise ValueError(
+                f"diffusion.weighting={self.weighting} with diffusion.zero_terminal_snr: the last step's signal-to-noise ratio is 0 "
+                "and so is its weight, it would never be trained; set weighting to none or edm"
+            )
+        if self.zero_terminal_snr and self.time_sampling == "log_normal":
+            raise ValueError(
+                "diffusion.time_sampling=log_normal with diffusion.zero_terminal_snr: at the last step sigma over alpha is "
+                "infinite, it would never be drawn; choose another time_sampling"
+            )
         self._own_schedule()
         if list(self.curriculum) != sorted(set(self.curriculum)):
             raise ValueError(
                 f"diffusion.curriculum={list(self.curriculum)} does not grow; name growing sides in pixels"
+            )
+        unit = self.dit.patch if self.backbone == "dit" else 2 ** (len(self.unet.channel_mult) - 1)
+        if any(side % unit for side in self.curriculum):
+            raise ValueError(
+                f"diffusion.curriculum={list(self.curriculum)} has a side that is not a multiple of {unit}, which diffusion."
+                f"{'dit.patch' if self.backbone == 'dit' else 'unet.channel_mult'} asks for; change one of them"
+            )
+        if self.curriculum and self.curriculum[0] <= self.low_resolution:
+            raise ValueError(
+                f"diffusion.curriculum={list(self.curriculum)} starts with a side of no more than "
+                f"diffusion.low_resolution={self.low_resolution}, from which pictures are made; start with a larger one"
             )
         return self
 
@@ -187,5 +208,19 @@ class Diffusion(Section):
             len(self.log_snr) < 2 or any(b >= a for a, b in zip(self.log_snr, self.log_snr[1:], strict=False))
         ):
             raise ValueError(f"diffusion.log_snr={list(self.log_snr)} does not fall; give at least two falling values")
+        if self.log_snr and self.process in ("edm", "flow"):
+            raise ValueError(
+                f"diffusion.schedule=log_snr with diffusion.process={self.process}, which has levels of its own; set process to "
+                "discrete or continuous"
+            )
+        if any(beta == 1 for beta in self.betas[:-1]):
+            raise ValueError(
+                "diffusion.betas has a 1 before its end: nothing is left for the steps after it; end with it"
+            )
+        if self.betas and self.betas[-1] == 1 and self.prediction == "eps":
+            raise ValueError(
+                "diffusion.prediction=eps with diffusion.betas that end with 1: at the last step x_t is the noise itself, which "
+                "says nothing of x_0; predict v or x0"
+            )
         if self.betas and self.process != "discrete":
             raise ValueError(f"diffusion.schedule=betas is a table of T steps; process {self.process} needs a curve")

@@ -55,6 +55,11 @@ class Params(Section):
             )
         if d.backbone == "dit" and d.dit.d_model % d.dit.heads:
             raise ValueError(f"diffusion.dit.d_model={d.dit.d_model} is not a multiple of its heads={d.dit.heads}")
+        for name, side in (("curriculum", max(d.curriculum, default=0)), ("low_resolution", d.low_resolution)):
+            if self.images.size and side >= self.images.size:
+                raise ValueError(
+                    f"diffusion.{name} has a side of {side} for pictures of images.size={self.images.size}; give a smaller one"
+                )
         if d.process != "discrete" and len(self.sweep.timesteps) > 1:
             raise ValueError(
                 f"sweep.timesteps={list(self.sweep.timesteps)} with diffusion.process={d.process}, whose one training serves "

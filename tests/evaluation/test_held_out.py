@@ -11,7 +11,7 @@ from tests.digits import prepared, without_classes
 def test_classes_are_those_of_the_held_out_pictures_one_a_column(count):
     test = ImageArrays.open(prepared(), "test")
     numbers = rows(test, count)
-    labels = condition(test, numbers, {"classes": test.card["classes"]})["labels"]
+    labels = condition(test, numbers, {"classes": test.card["classes"], "model": {}})["labels"]
     assert len(labels) == count
     assert (labels.numpy() == test.labels[numbers]).all()
     strip = labels[:40].view(-1, 10)
@@ -26,4 +26,4 @@ def test_classes_are_those_of_the_held_out_pictures_one_a_column(count):
 def test_without_classes_all_in_turn(tmp_path):
     test = ImageArrays.open(without_classes(tmp_path / "images"), "test")
     assert rows(test, 400).tolist() == [*range(359), *range(41)]
-    assert condition(test, rows(test, 5), {"classes": []})["labels"].tolist() == [0] * 5
+    assert condition(test, rows(test, 5), {"classes": [], "model": {}})["labels"].tolist() == [0] * 5

@@ -78,6 +78,13 @@ def test_the_protocol_stands_beside_the_figures(judged):
     assert metrics["features"] == metrics["protocol"]["features"] == "this data's feature network"
 
 
+def test_bits_a_dimension_and_the_loss_by_time_once_a_model(judged):
+    found = judged[2]["likelihood"]
+    assert found["steps"] == 5
+    assert found["images"] == found["by_time"]["images"] == 64
+    assert found["bits_per_dim_low"] <= found["bits_per_dim"] <= found["bits_per_dim_high"]
+
+
 def test_several_samplings(judged):
     folder, _, metrics = judged
     samplings = [Sampling(), Sampling(sampler="ddim", spacing="leading", guidance_scale=1.5)]

@@ -1,16 +1,21 @@
-"""Pictures side by side on one sheet."""
+"""Pictures as bytes and as numbers, and side by side on one sheet."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from torch import Tensor, uint8
+from torch import Tensor, from_numpy, uint8
 
 
 def to_uint8(pictures: Tensor) -> npt.NDArray[np.uint8]:
     """``(N, C, H, W)`` in [-1, 1] to uint8 0..255."""
     return ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(uint8).numpy()
+
+
+def scaled(images: npt.NDArray[np.uint8]) -> Tensor:
+    """uint8 ``(N, C, H, W)`` to [-1, 1]."""
+    return from_numpy(np.array(images)).float() / 127.5 - 1
 
 
 def grid(pictures: Tensor, columns: int, scale: int | None = None) -> Image.Image:

@@ -8,8 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from stepladder.data.grid import scaled
 from stepladder.data.images import ImageArrays
 from stepladder.diffusion.conditions import Condition
+from stepladder.diffusion.task import low_resolution
+from stepladder.errors import UserError
 
 STRIP_ROWS, STRIP_COLUMNS = 4, 10  # of the strip of pictures that is kept: its first
 Rows = npt.NDArray[np.int64]
@@ -36,6 +39,24 @@ def rows(test: ImageArrays, count: int) -> Rows:
 
 
 def condition(test: ImageArrays, numbers: Rows, config: dict[str, Any]) -> Condition:
-    """What the held-out pictures ``numbers`` ``(N,)`` show, as the model of ``config`` is told it."""
+    """What the held-out pictures ``numbers`` ``(N,)`` show, as the model of ``config`` is told it.
+
+    Classes and texts, where it knows them, and of a super-resolution model the pictures themselves, made smaller, without noise.
+
+    Raises:
+        UserError: the model reads texts, and the pictures were prepared without.
+    """
     labels = test.labels[numbers] if config["classes"] else np.zeros(len(numbers), dtype=np.int64)
-    return {"labels": torch.from_numpy(labels)}
+    asked: Condition = {"labels": torch.from_numpy(labels)}
+    model = config["model"]
+    if model.get("vocabulary"):
+        if test.texts is None:
+            raise UserError(
+                "The model reads texts and the prepared pictures have none; name their column in images.text_column and run "
+                "`dvc repro prepare@images`."
+            )
+        asked["text"] = torch.from_numpy(test.texts[numbers])
+    if side := model.get("low_resolution"):
+        asked["low_resolution"] = low_resolution(scaled(test.images[numbers]), side)
+        asked["low_resolution_noise"] = torch.zeros(len(numbers))
+    return asked

@@ -15,11 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stepladder.data.grid import grid
+from stepladder.data.grid import grid, scaled
 from stepladder.diffusion.drawing import draw, load
 from stepladder.errors import UserError
 from stepladder.evaluation.held_out import STRIP_COLUMNS, STRIP_ROWS, condition, rows
 from stepladder.evaluation.judging import Judge
+from stepladder.evaluation.likelihood import likelihood
+from stepladder.evaluation.retrieval import retrieval
 from stepladder.params import Params, Sampling
 
 Point = dict[str, Any]
@@ -71,6 +73,7 @@ def evaluate(
         "protocol": judge.protocol,
         "best": min(found, key=lambda point: point["frechet"]),
         "points": found,
+        "likelihood": likelihood(model, config, judge),
     }
     (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     (out / "points.json").write_text(json.dumps(found, indent=2) + "\n")
@@ -83,12 +86,13 @@ def points(
     """A point, and its pictures ``(N, C, H, W)``, for each S <= T of ``sampling_steps``.
 
     A point has ``timesteps``, ``sampling_steps``, the sampling's ``sampler``, ``spacing``, ``variance`` and ``guidance_scale``, the judge's figures,
-    ``milliseconds_per_image`` and ``network_evaluations`` (of one picture).
+    of a model that reads texts those of ``retrieval``, ``milliseconds_per_image`` and ``network_evaluations`` (of one picture).
 
     Raises:
         UserError: the model cannot be sampled so, or draws pictures that are not numbers.
     """
-    asked = condition(judge.test, rows(judge.test, judge.params.evaluation.samples), config)
+    numbers = rows(judge.test, judge.params.evaluation.samples)
+    asked = condition(judge.test, numbers, config)
     for steps in (s for s in sampling_steps if s <= config["timesteps"]):
         pictures, cost = timed(
             model, lambda steps=steps: draw(model, config, asked, steps, sampling, seed=judge.params.seed)
@@ -100,7 +104,10 @@ def points(
             )
         where = {"timesteps": config["timesteps"], "sampling_steps": steps}
         how = {name: getattr(sampling, name) for name in SHOWN}
-        yield where | how | judge.point(pictures, asked["labels"] if config["classes"] else None) | cost, pictures
+        figures = judge.point(pictures, asked["labels"] if config["classes"] else None)
+        if "text" in asked:
+            figures |= retrieval(pictures, scaled(judge.test.images[numbers]), asked["labels"].numpy())
+        yield where | how | figures | cost, pictures
 
 
 def timed(model: nn.Module, drawing: Any) -> tuple[Tensor, dict[str, float]]:

@@ -14,10 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
-from stepladder.data.grid import to_uint8
+from stepladder.data.grid import scaled, to_uint8
 from stepladder.data.images import ImageArrays
 from stepladder.evaluation import density_coverage, memorisation, precision_recall
 from stepladder.evaluation.features import judge
@@ -26,6 +25,8 @@ from stepladder.evaluation.intervals import bootstrap_interval, halves, proporti
 from stepladder.evaluation.kernel_distance import from_kernels, from_resampled_kernels, kernel, within
 from stepladder.evaluation.neighbours import distances, radii
 from stepladder.params import Params
+
+__all__ = ["Judge", "scaled"]
 
 Array = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
@@ -150,8 +151,3 @@ class Judge:
     def _share(self, name: str, true: npt.NDArray[np.bool_]) -> dict[str, float]:
         low, high = proportion(int(true.sum()), len(true), self.params.evaluation.confidence)
         return {name: float(true.mean()), f"{name}_low": low, f"{name}_high": high}
-
-
-def scaled(images: npt.NDArray[np.uint8]) -> Tensor:
-    """uint8 ``(N, C, H, W)`` to [-1, 1]."""
-    return torch.from_numpy(np.array(images)).float() / 127.5 - 1

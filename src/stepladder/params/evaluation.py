@@ -37,6 +37,14 @@ class Evaluation(Section):
     samples: int = Field(720, ge=10, description="pictures drawn at every (T, S)")
     bootstrap: int = Field(200, ge=10, le=100000, description="resamples behind each interval")
     confidence: float = Field(0.95, gt=0, lt=1, description="of the intervals")
+    likelihood_images: int = Field(
+        64, ge=0, le=100_000, description="held-out pictures whose bits/dim and loss by time are measured; 0: none"
+    )
+    likelihood_evaluations: int = Field(
+        8192,
+        ge=0,
+        description="network evaluations spent on bits/dim, at most: a picture takes T, so fewer pictures at large T; 0: no limit",
+    )
     inception_weights: str = Field(
         "", description="file of Inception weights (TorchScript); empty: this data's feature network"
     )

@@ -85,6 +85,24 @@ def log(
     return client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
 
 
+def table(model_input: Any) -> Any:
+    """``model_input`` as a ``DataFrame`` of a request a row; MLflow makes of a dictionary of columns one row of lists.
+
+    Raises:
+        UserError: the lists are of different lengths.
+    """
+    import numpy as np
+    import pandas as pd
+
+    rows = pd.DataFrame(model_input)
+    listed = [name for name in rows if any(isinstance(cell, (list, tuple, np.ndarray)) for cell in rows[name])]
+    try:
+        return rows.explode(listed, ignore_index=True) if listed else rows
+    except ValueError:
+        lengths = ", ".join(f"{name}: {sum(map(np.size, rows[name]))}" for name in listed)
+        raise UserError(f"The columns are of different lengths ({lengths}); give one value a row in each.") from None
+
+
 @contextmanager
 def refusing() -> Iterator[None]:
     """Turn what is wrong with a request into the sentence, and the status 400, that MLflow's server answers with."""

@@ -30,21 +30,20 @@ class DiffusionModel(PythonModel):
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> np.ndarray:
         """uint8 ``(N, C, H, W)``; ``params``: ``steps``, ``guidance_scale``, ``seed``, ``sampler``."""
-        given = self.settings | (params or {})
-        classes = self.config["classes"]
-        labels = [_name(classes, label) if classes else "" for label in _column(model_input, "label")]
+        given, classes = self.settings | (params or {}), self.config["classes"]
+        options = {name: given.get(name) for name in ("guidance_scale", "sampler")}
         with loadable.refusing():
-            options = {name: given.get(name) for name in ("guidance_scale", "sampler")}
+            rows = loadable.table(model_input)
+            labels = [_name(classes, label) if classes else "" for label in _column(rows, "label")]
+            condition = requests.condition(self.config, self.tokenizer, labels, _column(rows, "text"))
             sampling = requests.sampling(self.config, self.settings["sampling"], options)
-            condition = requests.condition(self.config, self.tokenizer, labels, _column(model_input, "text"))
             pictures = draw(self.model, self.config, condition, int(given["steps"]), sampling, seed=int(given["seed"]))
         return to_uint8(pictures)
 
 
-def _column(table: pd.DataFrame, name: str) -> list[str]:
-    """The texts of column ``name``, "" where there is none."""
-    column = table[name] if name in table else [None] * len(table)
-    return ["" if value is None or value is pd.NA or value != value else str(value) for value in column]
+def _column(rows: pd.DataFrame, name: str) -> list[str]:
+    """What stands in column ``name``, "" where nothing does."""
+    return ["" if pd.isna(value) else str(value) for value in rows.get(name, [None] * len(rows))]
 
 
 def _name(classes: list[Any], label: str) -> str:

@@ -25,8 +25,8 @@ class TranslationModel(PythonModel):
         """``params``: ``beam_size``, ``length_penalty``, ``language`` (needed only where the model knows several)."""
         given = dict(params or {})
         language = given.pop("language", "") or self.settings["language"] or None
-        sentences = [str(sentence) for sentence in model_input["source"]]
         with loadable.refusing():
+            sentences = [str(sentence) for sentence in loadable.table(model_input)["source"]]
             decoding = Decoding.model_validate(self.settings["decoding"] | given)
             found = translate(self.model, self.tokenizer, self.config, sentences, decoding, language)
         return pd.DataFrame({"translation": found})

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from stepladder.data import pictures
 from stepladder.data.images import ImageArrays, prepare
 from stepladder.errors import UserError
 from stepladder.params import Params, build
@@ -233,3 +236,10 @@ def test_an_unknown_source_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("STEPLADDER_MIRROR", str(tmp_path))
     with pytest.raises(UserError, match="digitz is not in STEPLADDER_MIRROR"):
         prepare(build({"images": {"source": "digitz"}}), tmp_path / "images")
+
+
+def test_what_is_known_of_the_rows_is_on_the_card(tmp_path, monkeypatch):
+    noted = replace(pictures.read(Params().images), note="a few rows are odd")
+    assert "note" not in prepare(Params(), tmp_path / "without")
+    monkeypatch.setattr(pictures, "read", lambda images: noted)
+    assert prepare(Params(), tmp_path / "with")["note"] == "a few rows are odd"

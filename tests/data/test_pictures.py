@@ -114,3 +114,10 @@ def test_a_data_set_without_pictures_is_refused(mirror):
     (mirror / "words" / "train.jsonl").write_text('{"word": "a"}\n')
     with pytest.raises(UserError, match="has 0 picture columns"):
         _read("words")
+
+
+def test_a_mirror_says_which_rows_come_from_jpeg(mirror):
+    folder = pictures_repository(mirror / "tiny")
+    assert _read("someone/tiny").note == ""
+    (folder / "jpeg_rows.json").write_text('{"note": "0-based", "train": [3, 5, 8], "test": [1]}')
+    assert _read("someone/tiny").note.startswith("3 train and 1 test rows of the source come from JPEG copies")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,20 @@ def licence(name: str) -> str:
         return "not stated"
     stated = card.data.to_dict().get("license") or "not stated"
     return stated if isinstance(stated, str) else ", ".join(map(str, stated))
+
+
+def note(name: str) -> str:
+    """What a downloaded data set's ``jpeg_rows.json`` says of its rows, for whoever reads figures made from it; "" without.
+
+    The file names row numbers by split, ``{"train": [...], "test": [...]}``: rows that went through a JPEG copy, which an exact
+    measure of pixels or likelihood may tell from the others.
+    """
+    folder = _mirrored(name)
+    if folder is None or not (folder / "jpeg_rows.json").is_file():
+        return ""
+    named = json.loads((folder / "jpeg_rows.json").read_text(encoding="utf-8"))
+    counts = [f"{len(rows)} {split}" for split, rows in named.items() if isinstance(rows, list) and rows]
+    return f"{' and '.join(counts)} rows of the source come from JPEG copies, all others are lossless" if counts else ""
 
 
 def _mirrored(name: str) -> Path | None:

@@ -92,6 +92,8 @@ def prepare(params: Params, folder: Path) -> dict[str, Any]:
         "classes": source.classes,
         "set_aside": bad.card(),
     }
+    if source.note:
+        card["note"] = source.note
     with prepared(folder, card, sum(card["counts"].values()) * math.prod(shape)) as fresh:
         for name, (split, numbers) in rows.items():
             array = np.lib.format.open_memmap(

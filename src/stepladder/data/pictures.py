@@ -47,6 +47,7 @@ class PictureSource:
     licence: str
     classes: list[str]
     splits: dict[str, Pictures]
+    note: str = ""  # what readers of figures must know of the rows
 
 
 def read(images: ImageData) -> PictureSource:
@@ -70,7 +71,7 @@ def read(images: ImageData) -> PictureSource:
     if "test" not in splits and "validation" in splits:
         splits["test"] = splits["validation"]
     wanted = {name: split for name, split in splits.items() if name in ("train", "test")}
-    return PictureSource(source.name, source.origin, source.licence, source.classes, wanted)
+    return PictureSource(source.name, source.origin, source.licence, source.classes, wanted, source.note)
 
 
 def _digits() -> PictureSource:
@@ -160,7 +161,9 @@ def _hub(images: ImageData) -> PictureSource:
         texts = list(rows[text]) if text else []
         splits[split] = Pictures(len(rows), lambda i, raw=raw: _open(raw[i][picture]), labels, texts=texts)  # type: ignore[misc]
     origin = f"Hugging Face data set {images.source}"
-    return PictureSource(images.source.split("/")[-1], origin, hub.licence(images.source), classes, splits)
+    return PictureSource(
+        images.source.split("/")[-1], origin, hub.licence(images.source), classes, splits, hub.note(images.source)
+    )
 
 
 def _classes(data: Any, column: Any, label: str) -> list[str]:

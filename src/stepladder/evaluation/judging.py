@@ -77,6 +77,7 @@ class Judge:
             "confidence": settings.confidence,
             "floor": self.floor,
             "seed": params.seed,
+            "note": self.test.card.get("note", ""),
         }
 
     def point(self, pictures: Tensor, labels: Tensor | None = None) -> dict[str, float]:

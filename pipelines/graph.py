@@ -12,7 +12,10 @@ Graph = dict[str, tuple[str, ...]]
 
 
 def read(root: Path) -> Graph:
-    """The graph of the DVC project in ``root``; raises ``UserError`` with DVC's words where it cannot be read."""
+    """The graph of the DVC project in ``root``; raises ``UserError`` with DVC's words where it cannot be read.
+
+    The studies' own stages (``studies/NAME/dvc.yaml``) are not part of it: each is run by itself.
+    """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
     from dvc.stage import PipelineStage
@@ -24,7 +27,7 @@ def read(root: Path) -> Graph:
             names = {
                 stage: _name(Path(stage.path), stage.name, Path(repo.root_dir))
                 for stage in repo.index.stages
-                if isinstance(stage, PipelineStage) and stage.cmd
+                if isinstance(stage, PipelineStage) and stage.cmd and not _of_a_study(stage.path, repo.root_dir)
             }
             declared = {stage: place for place, stage in enumerate(repo.index.stages)}
             order = lexicographical_topological_sort(stages.reverse(), key=lambda stage: declared[stage])
@@ -63,6 +66,10 @@ def complete(graph: Graph, part: Graph) -> Graph:
 def family(stage: str) -> str:
     """``train-diffusion`` of ``train-diffusion@200``."""
     return stage.partition("@")[0]
+
+
+def _of_a_study(file: str, root: str) -> bool:
+    return Path(file).relative_to(root).parts[0] == "studies"
 
 
 def _name(file: Path, name: str, root: Path) -> str:

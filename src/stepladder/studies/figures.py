@@ -28,8 +28,9 @@ def draw(study: Study, rows: Sequence[Row], floor: dict[str, float], folder: Pat
     known = [row for row in rows if row.mean(measure) is not None]
     each = list(best_of_each(study, known, measure).values())
     figures: dict[str, Callable[[], Figure]] = {}
-    if len({row.steps for row in known}) > 1:
-        figures["steps"] = partial(against_steps, known, measure, floor.get(measure))
+    stepwise = [row for row in known if row.sampling]
+    if len({row.steps for row in stepwise}) > 1:
+        figures["steps"] = partial(against_steps, stepwise, measure, floor.get(measure))
     if each:
         figures["seeds"] = partial(by_seed, each, study.measures, floor)
     if len(known) > 1 and any(row.mean("milliseconds_per_image") for row in known):
@@ -91,7 +92,9 @@ def against_time(rows: Sequence[Row], measure: str, floor: float | None) -> Figu
         )
         told.add(arm)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("milliseconds a picture")
     axes.set_ylabel(MEASURES[measure].label)
     _scale(axes, rows, measure)

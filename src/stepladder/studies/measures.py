@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from stepladder.reporting.numbers import duration, fixed, percent, short
@@ -20,6 +21,11 @@ class Measure:
     better: int
     share: bool = False
     cost: bool = False
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Between which every value lies."""
+        return (-math.inf if self.label == "KID" else 0.0), (1.0 if self.share else math.inf)
 
     def shown(self, value: float | None) -> str:
         """``value`` as people read it."""

@@ -159,9 +159,9 @@ def _figure(measure: str, found: Figure | None, study: Study) -> Markup:
     lines: list[Content] = [
         shown(found.mean) if found.mean is not None else f"{len(values)} of {len(found.each)} seeds"
     ]
-    if found.low is not None:
+    if found.low is not None and found.low != found.high:
         lines += [element("br"), element("small", f"{shown(found.low)} to {shown(found.high)}")]
-    if len(values) > 1:
+    if min(values) != max(values):
         lines += [element("br"), element("small", f"[{shown(min(values))}, {shown(max(values))}]")]
     return element("td", lines, class_="number", data_sort=repr(found.mean) if found.mean is not None else None)
 

@@ -98,9 +98,14 @@ def named(sampling: dict[str, Any]) -> str:
 
 
 def over_seeds(
-    each: dict[int, float | None], own: Sequence[tuple[float, float]], confidence: float, *, share: bool = False
+    each: dict[int, float | None],
+    own: Sequence[tuple[float, float]],
+    confidence: float,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
 ) -> Figure:
     """The values ``each`` by seed as one figure; ``own``: the intervals of the single runs, where they have some.
+
+    The interval is cut off at ``bounds``.
 
     A value that is missing or not finite leaves the figure without mean: seeds that failed are not averaged away.
     """
@@ -119,8 +124,8 @@ def over_seeds(
         low, high = min(a for a, _ in own), max(b for _, b in own)
     else:
         low, high = (min(values), max(values)) if len(values) > 1 else (None, None)
-    if share and low is not None and high is not None:
-        low, high = max(low, 0.0), min(high, 1.0)
+    if low is not None and high is not None:
+        low, high = max(low, bounds[0]), min(high, bounds[1])
     return Figure(each, mean, deviation, low, high)
 
 
@@ -165,7 +170,7 @@ def _row(members: list[tuple[Cell, dict[str, Any]]], confidence: float) -> Row:
         training = cell["training"]
         of_model = {
             "seconds": training.get("seconds"),
-            "parameters": training.get("parameters"),
+            "parameters": training.get("trained_parameters", training.get("parameters")),
             "bits_per_dim": cell.get("bits_per_dim"),
         }
         for name in MEASURES:
@@ -173,7 +178,7 @@ def _row(members: list[tuple[Cell, dict[str, Any]]], confidence: float) -> Row:
             if point.get(f"{name}_low") is not None and point.get(f"{name}_high") is not None:
                 own[name].append((point[f"{name}_low"], point[f"{name}_high"]))
     figures = {
-        name: over_seeds(values[name], own[name], confidence, share=MEASURES[name].share)
+        name: over_seeds(values[name], own[name], confidence, MEASURES[name].bounds)
         for name in MEASURES
         if any(v is not None for v in values[name].values())
     }

@@ -40,7 +40,7 @@ def written(measure: str, figure: Figure | None) -> str:
     if figure is None or figure.mean is None:
         return "no figure"
     shown = MEASURES[measure].shown
-    interval = f" ({shown(figure.low)} to {shown(figure.high)})" if figure.low is not None else ""
+    interval = f" ({shown(figure.low)} to {shown(figure.high)})" if figure.low != figure.high else ""
     return f"{shown(figure.mean)}{interval}"
 
 
@@ -80,7 +80,8 @@ def _failures(study: Study, each: dict[str, Row]) -> str:
     failed = [f"{arm} {len(row.failures)} of {len(study.seeds)}" for arm, row in each.items() if row.failures]
     if not failed:
         return "No seed of any arm failed." if len(study.seeds) > 1 else ""
-    return f"Seeds that failed: {', '.join(failed)}; none of the other arms."
+    others = "" if len(failed) == len(each) else "; none of the other arms"
+    return f"Seeds that failed: {', '.join(failed)}{others}."
 
 
 def _steadiness(each: dict[str, Row], measure: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -63,7 +64,7 @@ class TrainingLevels(nn.Module):
             snr = (signal / (1 - signal)).float()
             tables = torch.stack([rounded.sqrt(), (1 - rounded).sqrt(), snr])
             of = posteriors(chain)
-            posterior = torch.tensor([of.of_x_0.tolist(), of.log_smallest.tolist(), of.log_largest.tolist()])
+            posterior = torch.from_numpy(np.stack([of.of_x_0, of.log_smallest, of.log_largest])).float()
             self.register_buffer("tables", tables, persistent=False)
             self.register_buffer("posterior", posterior, persistent=False)
             self.log_sigmas = 0.5 * torch.log((1 - signal) / signal)
@@ -83,7 +84,7 @@ class TrainingLevels(nn.Module):
             u = time_sampling.times(name, size, self.mean, self.std, random).numpy()
         u = u[self.mine]
         alpha, sigma = level_at(self.config)(u)
-        rows = torch.tensor([u, alpha, sigma, (alpha / sigma) ** 2], dtype=torch.float32).to(device)
+        rows = torch.from_numpy(np.stack([u, alpha, sigma, (alpha / sigma) ** 2])).float().to(device)
         time, alphas, sigmas, snr = rows
         nothing = torch.empty(0, dtype=torch.int64, device=device)
         return Drawn(nothing, time, _column(alphas), _column(sigmas), snr, torch.ones_like(time))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -39,7 +40,7 @@ def repaint(
     at = [*zip(levels.alphas.tolist(), levels.sigmas.tolist(), strict=True), (1.0, 0.0)]
     path = visits(len(levels.times), jump, resamples)
     x = at[0][1] * noise()
-    for i, following in zip(path, path[1:], strict=False):
+    for i, following in pairwise(path):
         if following < i:
             ratio, variance = _forward(at[i], at[following])
             x = ratio * x + variance**0.5 * noise()

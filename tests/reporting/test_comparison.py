@@ -43,7 +43,9 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
         written.append({f.relative_to(reports): f.read_bytes() for f in reports.rglob("*") if f.is_file()})
     assert written[0] == written[1]
     names = {f.name for f in (reports / "figures").glob("*.png")}
-    assert names == {f"{n}.png" for n in ("quality", "accuracy", "kid", "cost", "loss", "attention")}
+    assert names == {
+        f"{n}.png" for n in ("quality", "accuracy", "kid", "support", "times", "cost", "loss", "attention")
+    }
     assert {f.name for f in (reports / "figures" / "dark").glob("*.png")} == names
 
 

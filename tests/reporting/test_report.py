@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from stepladder.errors import UserError
+from stepladder.params import flatten
 from stepladder.reporting import report
 from stepladder.reporting.markup import VOID, Markup, element, join
 from stepladder.reporting.numbers import decimals, duration, fixed, percent
@@ -105,7 +106,8 @@ def test_what_it_says(project: Path) -> None:
     for part in (
         recommended["why"], "34f6245d0c with changes not committed", "1,437 train, 360 test", "2 bad rows set aside",
         "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0", "@champion", "real against real", "make ui",
-        "All 84 parameters, 1 of them changed", "Північні Маріанські острови", "(T has 10 steps)",
+        f"All {len(flatten(synthetic.PARAMS))} parameters, 1 of them changed", "Північні Маріанські острови", "(T has 10 steps)",
+        "Protocol: 720 pictures a point", "rounded to uint8", "34 test rows of the source come from JPEG copies", "bits/dim", "memorised",
     ):  # fmt: skip
         assert part in said, part
 

@@ -14,7 +14,10 @@ from stepladder.reporting.recommendation import Point, recommend
 
 PLOTTED = (
     "frechet", "frechet_low", "frechet_high", "frechet_over_floor", "kid", "kid_low", "kid_high",
-    "accuracy", "accuracy_low", "accuracy_high", "milliseconds_per_image", "images",
+    "accuracy", "accuracy_low", "accuracy_high", "precision", "precision_low", "precision_high",
+    "recall", "recall_low", "recall_high", "density", "density_low", "density_high",
+    "coverage", "coverage_low", "coverage_high", "memorised", "nearest_ratio",
+    "milliseconds_per_image", "network_evaluations", "images",
 )  # fmt: skip
 FIGURES = ("seconds", "steps", "parameters")
 
@@ -43,6 +46,10 @@ def compare(params: Params, models: Path, reports: Path) -> dict[str, Any]:
         "sweep": sweep,
         "missing": [t for t in evaluated if t not in finished],
         "floor": floor,
+        "protocol": next((metrics["protocol"] for metrics in finished.values() if "protocol" in metrics), {}),
+        "likelihood": [
+            {"timesteps": t, **metrics["likelihood"]} for t, metrics in finished.items() if metrics.get("likelihood")
+        ],
         "recommended": recommend(sweep, floor.get("frechet"), params.evaluation.confidence),
         "confidence": params.evaluation.confidence,
         "training": [
@@ -144,12 +151,14 @@ def _feature_net(folder: Path) -> dict[str, float]:
 
 def _summary(comparison: dict[str, Any]) -> dict[str, Any]:
     """The figures that ``dvc metrics show`` and ``dvc exp show`` print: the best S of each T, and the translation's."""
-    shown = ("sampling_steps", "frechet", "frechet_over_floor", "kid", "accuracy")
+    shown = ("sampling_steps", "frechet", "frechet_over_floor", "kid", "accuracy", "precision", "recall")
     best: dict[str, Any] = {}
     for point in comparison["sweep"]:
         name = f"T={point['timesteps']}"
         if name not in best or point["frechet"] < best[name]["frechet"]:
             best[name] = {key: point[key] for key in shown if point.get(key) is not None}
+    for row in comparison["likelihood"]:
+        best.setdefault(f"T={row['timesteps']}", {})["bits_per_dim"] = row["bits_per_dim"]
     recommended = comparison["recommended"] or {}
     translation = comparison["translation"] or {}
     return {

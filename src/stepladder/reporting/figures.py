@@ -45,6 +45,7 @@ GROUNDS = {
 SCRIPTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Noto Sans", "Arial Unicode MS")
 DOTS_PER_INCH = 180
 SHOWN_TOKENS = 60
+SUPPORT = ("precision", "recall", "density", "coverage")
 
 Comparison = dict[str, Any]
 Draw = Callable[[], Figure]
@@ -82,6 +83,10 @@ def _figures(comparison: Comparison, params: Params, models: Path, reports: Path
             figures["kid"] = partial(kid, sweep, style, floor.get("kid"))
         if _finite(sweep, "accuracy"):
             figures["accuracy"] = partial(accuracy, sweep, style)
+        if _finite(sweep, "precision"):
+            figures["support"] = partial(support, sweep, style, floor)
+    if likelihood := comparison.get("likelihood"):
+        figures["times"] = partial(times, likelihood, style)
     read = list(journals(params, models))
     if any(series(lines, f"{split}/loss") for _, _, lines in read for split in ("train", "validation")):
         figures["loss"] = partial(loss, read, style)
@@ -128,6 +133,50 @@ def accuracy(sweep: Sequence[Point], style: dict[int, Style]) -> Figure:
     axes.set_ylim(top=min(high, 1.01))
     axes.set_ylabel("accuracy of the wanted class")
     _legend(figure, axes)
+    return figure
+
+
+def support(sweep: Sequence[Point], style: dict[int, Style], floor: dict[str, float]) -> Figure:
+    """Precision and recall, density and coverage against S, a line for each T, real pictures' own as the dashed line."""
+    figure, grid = plt.subplots(2, 2, figsize=(9.2, 6), sharex=True)
+    for axes, key in zip(grid.flat, SUPPORT, strict=True):
+        _against_steps(axes, sweep, style, key)
+        _floor_line(axes, floor.get(key), "real")
+        axes.set_title(key, loc="left")
+    for axes in grid[0]:
+        axes.set_xlabel("")
+    _legend(figure, grid[0][0])
+    return figure
+
+
+def times(likelihood: Sequence[dict[str, Any]], style: dict[int, Style]) -> Figure:
+    """By time, from the data at 0 to noise at 1: the loss, the bits/dim summed up to there, and the learned variance."""
+    learned = [row for row in likelihood if row["by_time"].get("fraction")]
+    figure, panels = plt.subplots(1, 3 if learned else 2, figsize=(9.2, 3.5), squeeze=False)
+    left, middle, *right = panels[0]
+    for row in likelihood:
+        look = _line(style[row["timesteps"]]) | {"markersize": 3.5}
+        by_time = row["by_time"]
+        left.plot(by_time["times"], by_time["error"], label=f"T={row['timesteps']}", **look)
+        few = max(1, len(row["times"]) // 10)
+        middle.plot(row["times"], np.cumsum(row["terms"]), markevery=few, **look)
+        if right and by_time.get("fraction"):
+            right[0].plot(by_time["times"], by_time["fraction"], **look)
+    if min(value for row in likelihood for value in row["by_time"]["error"]) > 0:
+        left.set_yscale("log")
+        left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        left.yaxis.set_major_formatter(FuncFormatter(_plain))
+        left.yaxis.set_minor_locator(NullLocator())
+    left.set_title("squared error of what the network predicts", loc="left")
+    middle.set_title("bits/dim, summed from the data on", loc="left")
+    middle.set_xscale("log")
+    middle.xaxis.set_major_formatter(FuncFormatter(_plain))
+    middle.set_ylim(bottom=0)
+    for axes in right:
+        axes.set_title("learned variance: 0 smallest, 1 largest", loc="left")
+    for axes in panels[0]:
+        axes.set_xlabel("time t / T")
+    _legend(figure, left)
     return figure
 
 
@@ -282,13 +331,13 @@ def _distance_scale(axes: Axes, sweep: Sequence[Point], key: str) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def _floor_line(axes: Axes, floor: float | None) -> None:
+def _floor_line(axes: Axes, floor: float | None, name: str = "floor") -> None:
     if floor is None:
         return
     quiet = plt.rcParams["axes.labelcolor"]
     axes.axhline(floor, color=quiet, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     axes.annotate(
-        f"floor {floor:.3g}", (1, floor), xycoords=("axes fraction", "data"), textcoords="offset points",
+        f"{name} {floor:.3g}", (1, floor), xycoords=("axes fraction", "data"), textcoords="offset points",
         xytext=(-2, -3), ha="right", va="top", color=quiet, fontsize=8,
     )  # fmt: skip
 

@@ -49,8 +49,18 @@ def write(reports: Path, models: Path, params: Params, data: Path | None = None)
                 [sweep.verdict(comparison), sweep.quality(comparison, reports)],
             ),
             ("samples", "Pictures at each T and S", sweep.samples(comparison, params, reports)),
-            ("points", "All points", sweep.points_table(comparison, params)),
+            (
+                "points",
+                "All points",
+                [
+                    sweep.points_table(comparison, params),
+                    sweep.protocol(comparison),
+                    sweep.support(comparison, params, reports),
+                ],
+            ),
         ]
+        if comparison.get("likelihood"):
+            sections.append(("times", "Where the models err", sweep.times(comparison, params, reports)))
     else:
         sections.append(("quality", "Quality against sampling steps", sweep.verdict(comparison)))
     sections.append(("cost", "What it cost", sweep.cost(comparison, params, reports)))

@@ -195,6 +195,114 @@ def points_table(comparison: Comparison, params: Params) -> Markup:
     return element("div", whole, class_="scroll")
 
 
+def protocol(comparison: Comparison) -> Markup | None:
+    """What the figures depend on beside the model, in one sentence."""
+    p = comparison.get("protocol")
+    if not p:
+        return None
+    k = p["neighbours"]
+    told = (
+        f"Protocol: {p['samples']:,} pictures a point, asked for as the {p['held_out']:,} held-out pictures that they are compared with; "
+        f"{p['preprocessing']}; features of {p['features']}; precision and recall with k = {k['precision_recall']}, density and coverage "
+        f"with k = {k['density_coverage']}; memorised: nearer to one of the {p['training']:,} training pictures, in pixels, than "
+        f"{100 - p['memorised_percentile']:g}% of the held-out ones are; intervals of {p['confidence'] * 100:g}% by {p['bootstrap']} "
+        f"resamples of the drawn pictures within their classes; floor: {p['floor']['images']:,} real training pictures in the place of the "
+        f"drawn ones; seed {p['seed']}."
+    )
+    note = f" Of the data: {p['note']}." if p.get("note") else ""
+    return element("p", told + note, class_="note", id="protocol")
+
+
+def support(comparison: Comparison, params: Params, reports: Path) -> Markup | None:
+    """Precision, recall, density, coverage and memorisation of every point, folded."""
+    sweep, floor, chosen = comparison["sweep"], comparison["floor"], comparison["recommended"] or {}
+    if not any(p.get("precision") is not None for p in sweep):
+        return None
+    head = [element("th", "T", scope="col"), element("th", "S", scope="col", class_="number")]
+    for name in ("precision", "recall", "density", "coverage"):
+        head.append(element("th", name, scope="col", class_="number"))
+        head.append(element("th", "interval", scope="col", class_="range", data_fixed=True))
+    head += [
+        element("th", name, scope="col", class_="number")
+        for name in ("memorised", "distance to training", "evaluations")
+    ]
+    rows = []
+    for p in sweep:
+        cells = [
+            element("td", _name_of(p["timesteps"], params), data_sort=p["timesteps"]),
+            number(str(p["sampling_steps"]), p["sampling_steps"]),
+        ]
+        for name in ("precision", "recall", "density", "coverage"):
+            cells += [number(fixed(p.get(name), 3), p.get(name)), _range(p, name, 3)]
+        cells += [
+            number(percent(p.get("memorised")), p.get("memorised")),
+            number(fixed(p.get("nearest_ratio"), 3), p.get("nearest_ratio")),
+            number(fixed(p.get("network_evaluations"), 0), p.get("network_evaluations")),
+        ]
+        is_chosen = all(p[k] == chosen.get(k) for k in ("timesteps", "sampling_steps"))
+        rows.append(element("tr", cells, class_="chosen" if is_chosen else None))
+    real: list[Content] = [element("td", "real against real", colspan=2)]
+    for name in ("precision", "recall", "density", "coverage"):
+        real += [number(fixed(floor.get(name), 3)), ""]
+    share = comparison.get("protocol", {}).get("memorised_percentile")
+    real += [number(percent(share / 100) if share else ABSENT), number("1.000"), ""]
+    whole = element(
+        "table",
+        element("thead", element("tr", head)),
+        element("tbody", rows),
+        element("tbody", element("tr", [_td(cell) for cell in real], class_="absent")),
+        class_="wide dense sortable",
+    )
+    caption = (
+        "Precision is the share of drawn pictures that look real, recall the share of real pictures that could have been drawn; density and "
+        "coverage say the same with less weight on outliers. The dashed lines are what real training pictures get."
+    )
+    told = (
+        "Memorised: the share of pictures nearer to a training picture than all but 1% of the held-out ones are, so 1% is what a model gets "
+        "that memorised nothing. Distance to training: the median distance to the nearest training picture over that of held-out pictures, 1 "
+        "where drawn pictures are as new as those. Evaluations of the network are of one picture."
+    )
+    return element(
+        "details",
+        element("summary", "Precision, recall, density, coverage and memorisation"),
+        figure(reports, "support", "Precision, recall, density and coverage against sampling steps, a line for each T", caption),
+        element("div", whole, class_="scroll"),
+        element("p", told, class_="note"),
+    )  # fmt: skip
+
+
+def times(comparison: Comparison, params: Params, reports: Path) -> Markup:
+    """Where in time the models err, and how well they explain the held-out pictures."""
+    rows = []
+    for row in comparison["likelihood"]:
+        rows.append([
+            element("td", _name_of(row["timesteps"], params)),
+            number(fixed(row["bits_per_dim"], 3)),
+            _range(row, "bits_per_dim", 3),
+            number(fixed(row["terms"][0], 3)),
+            number(fixed(row["prior"], 5)),
+            row["variance"].replace("_", " "),
+            number(fixed(row["images"], 0)),
+        ])  # fmt: skip
+    head: list[Content] = [
+        "model",
+        element("th", "bits/dim", scope="col", class_="number"),
+        element("th", "interval", scope="col", class_="range"),
+        element("th", "of it the last step to the data", scope="col", class_="number"),
+        element("th", "of it the noise at T", scope="col", class_="number"),
+        "variance",
+        element("th", "pictures", scope="col", class_="number"),
+    ]
+    caption = (
+        "On held-out pictures, by time, from the data at 0 to noise at 1. Bits/dim are the variational bound on the negative log-likelihood of "
+        "all T steps, for pictures of 256 levels; a smaller figure explains the pictures better, which need not look better."
+    )
+    return join([
+        figure(reports, "times", "Loss, bits/dim and learned variance by time, a line for each T", caption),
+        table(head, rows, class_="wide"),
+    ])  # fmt: skip
+
+
 def cost(comparison: Comparison, params: Params, reports: Path) -> Markup:
     """What sampling and training take; links to the runs."""
     rows = [_training_row(_name_of(row["timesteps"], params), row) for row in comparison["training"]]

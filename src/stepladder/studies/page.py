@@ -123,7 +123,9 @@ def _verdict(said: Sequence[str], decided: Sequence[Claim], missing: Sequence[tu
 def _arms(study: Study, rows: Sequence[Row], floor: dict[str, float]) -> Markup:
     """Each arm in its best way to draw: mean, interval, smallest and largest."""
     each = best_of_each(study, rows, study.measures[0])
-    head: list[Content] = ["arm", "drawn by", "S", "failed", *(_head(m) for m in study.measures)]
+    cheaper = len(rows) > len(each)
+    head: list[Content] = ["arm", "best drawn by", "S", *(["cheapest as good"] if cheaper else []), "failed"]
+    head += [_head(m) for m in study.measures]
     body = []
     for arm, row in each.items():
         failed = f"{len(row.failures)} of {len(study.seeds)}"
@@ -134,16 +136,25 @@ def _arms(study: Study, rows: Sequence[Row], floor: dict[str, float]) -> Markup:
             ),
             row.way,
             number(str(row.steps) if row.sampling else ABSENT),
+            *([_cheapest(row, [r for r in rows if r.arm == arm], study.measures[0])] if cheaper else []),
             number(failed, title=why) if why else number(failed),
             *(_figure(m, row.figures.get(m), study) for m in study.measures),
         ]
         body.append(cells)
-    real: list[Content] = [element("td", "real against real", colspan=4)]
+    real: list[Content] = [element("td", "real against real", colspan=5 if cheaper else 4)]
     real += [number(MEASURES[m].shown(floor[m]) if m in floor else ABSENT) for m in study.measures]
     told = element(
         "p", f"Mean over {len(study.seeds)} seeds, its interval, and the smallest and largest seed.", class_="note"
     )
     return join([table(head, body, [real], class_="wide dense"), told])
+
+
+def _cheapest(row: Row, own: Sequence[Row], measure: str) -> Content:
+    """The cheapest way to draw from an arm that is as good as its best, ``row``."""
+    if row.mean(measure) is None:
+        return ABSENT
+    found = results.cheapest_as_good(own, row, measure)
+    return f"{found.way}, S={found.steps}" if found.sampling else found.way
 
 
 def _head(measure: str) -> Markup:

@@ -22,6 +22,7 @@ from stepladder.evaluation.held_out import STRIP_COLUMNS, STRIP_ROWS, condition,
 from stepladder.evaluation.judging import Judge
 from stepladder.evaluation.likelihood import likelihood
 from stepladder.evaluation.retrieval import retrieval
+from stepladder.evaluation.super_resolution import fidelity
 from stepladder.params import Params, Sampling
 
 Point = dict[str, Any]
@@ -85,8 +86,9 @@ def points(
 ) -> Iterator[tuple[Point, Tensor]]:
     """A point, and its pictures ``(N, C, H, W)``, for each S <= T of ``sampling_steps``.
 
-    A point has ``timesteps``, ``sampling_steps``, the sampling's ``sampler``, ``spacing``, ``variance`` and ``guidance_scale``, the judge's figures,
-    of a model that reads texts those of ``retrieval``, ``milliseconds_per_image`` and ``network_evaluations`` (of one picture).
+    A point has ``timesteps``, ``sampling_steps``, the sampling's ``sampler``, ``spacing``, ``variance`` and ``guidance_scale``, the
+    judge's figures, of a model that reads texts those of ``retrieval``, of one that enlarges pictures those of
+    ``super_resolution``, ``milliseconds_per_image`` and ``network_evaluations`` (of one picture).
 
     Raises:
         UserError: the model cannot be sampled so, or draws pictures that are not numbers.
@@ -107,6 +109,8 @@ def points(
         figures = judge.point(pictures, asked["labels"] if config["classes"] else None)
         if "text" in asked:
             figures |= retrieval(pictures, scaled(judge.test.images[numbers]), asked["labels"].numpy())
+        if "low_resolution" in asked:
+            figures |= fidelity(pictures, scaled(judge.test.images[numbers]), asked["low_resolution"])
         yield where | how | figures | cost, pictures
 
 

@@ -1,0 +1,44 @@
+"""Super-resolution: pictures drawn to go with small ones (Saharia et al. 2021; noise augmentation: Ho et al. 2022)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stepladder.diffusion.conditions import Condition
+from stepladder.errors import UserError
+from stepladder.training.randomness import generator
+
+
+def condition(low: Tensor, noise: float = 0.0, *, seed: int = 0) -> Condition:
+    """What the network is told of small pictures ``low`` ``(N, C, h, w)`` in [-1, 1], beside class and text.
+
+    With ``noise`` above 0 they get so much noise (its standard deviation), and the network is told: it then trusts them less,
+    which mends what small pictures of another origin have that those of its training have not. The noise of picture i depends
+    on (seed, i).
+    """
+    levels = torch.full((len(low),), noise)
+    if noise:
+        random = [torch.randn(low.shape[1:], generator=generator(seed, i, 1)) for i in range(len(low))]
+        low = low + noise * torch.stack(random)
+    return {"low_resolution": low, "low_resolution_noise": levels}
+
+
+def enlarged(low: Tensor, height: int, width: int, how: str) -> Tensor:
+    """``low`` ``(N, C, h, w)`` brought to ``(N, C, height, width)`` without a model, ``how``: "nearest" or "bicubic"."""
+    smooth = {"align_corners": False, "antialias": True} if how == "bicubic" else {}
+    return F.interpolate(low, size=(height, width), mode=how, **smooth).clamp(-1, 1)
+
+
+def sides(config: dict[str, Any]) -> tuple[int, int]:
+    """Height and width of the small pictures that the model enlarges; ``UserError`` where it enlarges none."""
+    side = int(config["model"].get("low_resolution", 0))
+    if not side:
+        raise UserError(
+            "The model enlarges no pictures; train one with diffusion.low_resolution, such as preset super-resolution."
+        )
+    _, height, width = config["model"]["shape"]
+    return side, side * width // height

@@ -1,4 +1,5 @@
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from stepladder.diffusion.schedules import CURVES, LARGEST_BETA, Schedule, curve
 from stepladder.errors import UserError
 
 names = st.sampled_from(sorted(CURVES))
+NAMED = {*CURVES, "squaredcos_cap_v2"}
 BETAS = [0.01, 0.1, 0.3, 0.9]
 
 
@@ -185,3 +187,31 @@ def test_bad_input_is_refused_in_a_sentence():
     with pytest.raises(UserError, match="'betas' is not a curve"):
         curve({"schedule": "betas", "betas": BETAS})
     assert isinstance(of_config({"schedule": "cosine", "timesteps": 3}), Schedule)
+
+
+def peers(name: str, timesteps: int) -> float:
+    """Signal left at the last step by diffusers, or by improved-diffusion's formula; NaN where that refuses its betas."""
+    library, schedule_name = name.split()
+    if library == "improved-diffusion":
+        betas = np.linspace(0.1 / timesteps, 20 / timesteps, timesteps)
+        return float(np.prod(1 - betas) ** 0.5) if betas.max() <= 1 + 1e-12 else float("nan")
+    options = {"beta_start": 0.00085, "beta_end": 0.012} if schedule_name == "scaled_linear" else {}
+    oracle = DDPMScheduler(num_train_timesteps=timesteps, beta_schedule=schedule_name, **options)
+    return float(oracle.alphas_cumprod[-1].sqrt())
+
+
+def test_the_page_says_what_each_schedule_leaves():
+    rows = [line.strip("| \n").split(" | ") for line in Path("docs/objectives.md").read_text().splitlines()]
+    table = {cells[0]: cells[1:] for cells in rows if cells[0] == "T" or cells[0].split(" ")[-1] in NAMED}
+    timesteps = [int(cell) for cell in table.pop("T")]
+    assert len(table) == 11
+    for name, cells in table.items():
+        for t, cell in zip(timesteps, cells, strict=True):
+            if name.startswith("Stepladder"):
+                left = schedule(name.split()[1], t).alphas_cumprod[-1] ** 0.5
+            else:
+                left = peers(name, t)
+            if np.isnan(left):
+                assert cell == "refused"
+            else:
+                assert float(cell) == pytest.approx(left, abs=5.2e-5), (name, t)

@@ -383,6 +383,15 @@ def test_preview_is_forty_pictures():
     assert picture.size[0] / picture.size[1] == pytest.approx(10 / 4, rel=0.02)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"process": "continuous"}, {"process": "edm"}, {"process": "flow"}, LEARNED, {"low_resolution": 4}],
+    ids=str,
+)
+def test_every_model_has_a_preview(small, options):
+    assert made(**options).task.eval().preview().size == made().task.preview().size
+
+
 def test_what_the_data_has_not_is_refused_in_a_sentence():
     for options, sentence in (
         ({"low_resolution": 8}, "low_resolution=8 for pictures of 8x8; give a smaller side"),

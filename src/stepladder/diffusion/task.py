@@ -149,13 +149,14 @@ class DiffusionTask(pl.LightningModule):
 
     def _log_quartiles(self, time: Tensor, losses: Tensor) -> None:
         """The mean loss in each quarter of time; of a quarter that no picture fell into, the last one known."""
-        quarter = (4 * time).ceil().long().clamp(1, 4) - 1
-        inside = F.one_hot(quarter, 4).to(losses.dtype)
+        quarter = (4 * time).ceil().clamp(1, 4)
+        inside = (quarter[:, None] == torch.arange(1, 5, device=time.device)).to(losses.dtype)
         means = (losses @ inside) / inside.sum(0)
         known = torch.where(self.quartiles.isnan(), losses.mean(), self.quartiles)
-        self.quartiles = torch.where(means.isnan(), known, means)
+        means = torch.where(means.isnan(), known, means)
+        self.quartiles.copy_(means)
         for q in self.quarters:
-            self.log(f"train/loss_q{q}", self.quartiles[q - 1])
+            self.log(f"train/loss_q{q}", means[q - 1])
 
 
 def side_at(k: int, micro_batches: int, curriculum: tuple[int, ...], share: float) -> int | None:

@@ -100,7 +100,7 @@ def prepare(params: Params, folder: Path) -> dict[str, Any]:
                 fresh / f"{name}_images.npy", mode="w+", dtype=np.uint8, shape=(len(numbers), *shape)
             )
             for i, number in enumerate(numbers):
-                array[i] = _array(_decoded(split, number), kind)
+                array[i] = to_array(_decoded(split, number), kind)
             array.flush()
             np.save(fresh / f"{name}_labels.npy", np.asarray(split.labels, dtype=np.int64)[numbers])
             if name == "train":
@@ -167,7 +167,9 @@ def _kind(picture: Image.Image, images: ImageData) -> Kind:
     return MODES[images.channels] if images.channels else as_it_is, width, height
 
 
-def _array(picture: Image.Image, kind: Kind) -> npt.NDArray[np.uint8]:
+def to_array(
+    picture: Image.Image, kind: Kind, resampling: Image.Resampling = Image.Resampling.LANCZOS
+) -> npt.NDArray[np.uint8]:
     """``(C, H, W)``: scaled to cover that size and cropped around the centre; what is transparent shows white."""
     mode, width, height = kind
     if mode != "RGBA" and ("transparency" in picture.info or EIGHT_BITS[picture.mode] == "RGBA"):
@@ -175,7 +177,7 @@ def _array(picture: Image.Image, kind: Kind) -> npt.NDArray[np.uint8]:
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     picture = picture.convert(mode)
     if picture.size != (width, height):
-        picture = ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
+        picture = ImageOps.fit(picture, (width, height), resampling)
     array = np.asarray(picture, dtype=np.uint8)
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
 

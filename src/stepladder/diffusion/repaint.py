@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 
 from torch import Tensor
 
 from stepladder.diffusion.levels import Levels
-
-Denoise = Callable[[Tensor, int], Tensor]
-Noise = Callable[[], Tensor]
+from stepladder.diffusion.samplers import Denoise, Noise
 
 
 def repaint(
     denoise: Denoise,
+    x: Tensor,
     known: Tensor,
     mask: Tensor,
     levels: Levels,
@@ -22,7 +20,6 @@ def repaint(
     *,
     jump: int = 10,
     resamples: int = 10,
-    clip: bool = True,
 ) -> Tensor:
     """``known`` where ``mask`` is true, drawn elsewhere: ``(N, C, H, W)``.
 
@@ -31,23 +28,20 @@ def repaint(
     known one. Any process will do: a step is the posterior between two levels (alpha, sigma).
 
     Args:
-        denoise: ``(x, i) -> x_0`` at level i of ``levels``.
+        denoise: says what x at level i is a noisy picture of.
+        x: noise at the first level, ``(N, C, H, W)``.
         known: ``(N, C, H, W)`` in [-1, 1].
         mask: ``(N, 1, H, W)`` or of ``known``'s shape, boolean.
         noise: gives fresh standard normal tensors like ``known``.
-        clip: the predicted ``x_0`` to [-1, 1].
     """
     at = [*zip(levels.alphas.tolist(), levels.sigmas.tolist(), strict=True), (1.0, 0.0)]
-    path = visits(len(levels.times), jump, resamples)
-    x = at[0][1] * noise()
-    for i, following in pairwise(path):
+    for i, following in pairwise(visits(len(levels), jump, resamples)):
         if following < i:
             ratio, variance = _forward(at[i], at[following])
             x = ratio * x + variance**0.5 * noise()
             continue
-        x_0 = denoise(x, i)
         of_x_0, of_x, variance = _backward(at[i], at[following])
-        x = of_x_0 * (x_0.clamp(-1, 1) if clip else x_0) + of_x * x
+        x = of_x_0 * denoise(x, i).x_0 + of_x * x
         alpha, sigma = at[following]
         there = alpha * known
         if sigma:

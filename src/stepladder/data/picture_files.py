@@ -1,0 +1,68 @@
+"""Pictures and masks of one's own, from files, in the form that a model draws."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from stepladder.data.images import MODES, to_array
+from stepladder.data.pictures import FORMATS
+from stepladder.errors import UserError
+
+
+def files(where: Path) -> list[Path]:
+    """The file ``where``, or the files in the folder ``where``, by name; ``UserError`` where there are none."""
+    found = [where] if where.is_file() else []
+    if where.is_dir():
+        found = sorted(p for p in where.iterdir() if p.is_file() and not p.name.startswith("."))
+    if not found:
+        raise UserError(f"{where} is no picture and no folder with pictures; name one.")
+    return found
+
+
+def picture(file: Path, channels: int, height: int, width: int) -> npt.NDArray[np.uint8]:
+    """The picture in ``file`` as ``(channels, height, width)``; a larger one is cropped around its centre and averaged.
+
+    Raises:
+        UserError: the file holds no picture, or a smaller one.
+    """
+    opened = _open(file)
+    if opened.width < width or opened.height < height:
+        raise UserError(
+            f"{file} is {opened.width}x{opened.height} pixels, smaller than the {width}x{height} that the model takes; "
+            "give a larger picture."
+        )
+    return to_array(opened, (MODES[channels], width, height), Image.Resampling.BOX)
+
+
+def mask(file: Path, height: int, width: int) -> npt.NDArray[np.bool_]:
+    """Which pixels ``(height, width)`` to keep: those that are black in ``file``; white ones are to be drawn anew.
+
+    Raises:
+        UserError: the file holds no picture, one of another shape, or leaves nothing to draw.
+    """
+    opened = _open(file).convert("L")
+    if opened.width * height != opened.height * width:
+        raise UserError(
+            f"Mask {file} is {opened.width}x{opened.height} pixels and the model's pictures are {width}x{height}; give one of "
+            "the same proportions."
+        )
+    keep = np.asarray(opened.resize((width, height), Image.Resampling.BOX)) < 128
+    if keep.all():
+        raise UserError(
+            f"Mask {file} is black everywhere, which leaves nothing to draw; paint white what to draw anew."
+        )
+    return keep
+
+
+def _open(file: Path) -> Image.Image:
+    try:
+        opened = Image.open(file, formats=FORMATS)
+        opened.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"{file} cannot be read as a picture ({error}); name a PNG or JPEG file.") from None
+    ImageOps.exif_transpose(opened, in_place=True)
+    return opened

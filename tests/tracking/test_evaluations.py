@@ -40,6 +40,28 @@ def test_quality_against_s_and_t(project):
     assert files == {"evaluation/metrics.json", "evaluation/samples-S1.png"}
 
 
+def test_further_figures_are_the_training_s_and_bits_per_dim_stands_beside_the_best(project):
+    opened = runs.open_run(made.header())
+    report = made.evaluation(project / "reports" / "T20", 20, {5: 0.7})
+    metrics = json.loads((report / "metrics.json").read_text())
+    metrics["points"][0] |= {"recall": 0.8, "network_evaluations": 5.0}
+    (report / "metrics.json").write_text(json.dumps(metrics | {"likelihood": {"bits_per_dim": 4.5}}))
+    record(made.finished(project / "models" / "T20"), report)
+    assert series(opened["run_id"], "eval/recall") == {5: 0.8}
+    assert series(opened["run_id"], "eval/bits_per_dim") == {20: 4.5}
+    assert series(opened["parent_run_id"], "best/bits_per_dim") == {20: 4.5}
+    assert "recall/T20" not in store.client().get_run(opened["parent_run_id"]).data.metrics
+
+
+def test_what_draws_in_one_pass_has_one_point(project):
+    opened = runs.open_run(made.header())
+    report = project / "reports" / "vae"
+    report.mkdir(parents=True)
+    (report / "metrics.json").write_text(json.dumps({"family": "vae", "point": {"frechet": 2.0, "recall": 0.4}}))
+    record(made.finished(project / "models" / "vae"), report)
+    assert store.client().get_run(opened["run_id"]).data.metrics == {"eval/frechet": 2.0, "eval/recall": 0.4}
+
+
 def test_a_new_evaluation_is_recorded_beside_the_old(project):
     run = runs.open_run(made.header())
     model = made.finished(project / "models" / "T20")

@@ -141,8 +141,9 @@ def support(sweep: Sequence[Point], style: dict[int, Style], floor: dict[str, fl
     figure, grid = plt.subplots(2, 2, figsize=(9.2, 6), sharex=True)
     for axes, key in zip(grid.flat, SUPPORT, strict=True):
         _against_steps(axes, sweep, style, key)
-        _floor_line(axes, floor.get(key), "real")
-        axes.set_title(key, loc="left")
+        _floor_line(axes, floor.get(key), "")
+        real = "" if floor.get(key) is None else f" (of real pictures {floor[key]:.3g})"
+        axes.set_title(key + real, loc="left")
     for axes in grid[0]:
         axes.set_xlabel("")
     _legend(figure, grid[0][0])
@@ -336,6 +337,8 @@ def _floor_line(axes: Axes, floor: float | None, name: str = "floor") -> None:
         return
     quiet = plt.rcParams["axes.labelcolor"]
     axes.axhline(floor, color=quiet, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    if not name:
+        return
     axes.annotate(
         f"{name} {floor:.3g}", (1, floor), xycoords=("axes fraction", "data"), textcoords="offset points",
         xytext=(-2, -3), ha="right", va="top", color=quiet, fontsize=8,

@@ -15,6 +15,7 @@ from stepladder.reporting.palette import styles
 from stepladder.reporting.recommendation import Point
 
 Comparison = Mapping[str, Any]
+SUPPORT = ("precision", "recall", "density", "coverage")
 DISPLAYED = 430  # CSS pixels: a strip with fewer than these is enlarged, and then by whole pixels
 
 
@@ -219,33 +220,30 @@ def support(comparison: Comparison, params: Params, reports: Path) -> Markup | N
     if not any(p.get("precision") is not None for p in sweep):
         return None
     head = [element("th", "T", scope="col"), element("th", "S", scope="col", class_="number")]
-    for name in ("precision", "recall", "density", "coverage"):
+    for name in SUPPORT:
         head.append(element("th", name, scope="col", class_="number"))
         head.append(element("th", "interval", scope="col", class_="range", data_fixed=True))
-    head += [
-        element("th", name, scope="col", class_="number")
-        for name in ("memorised", "distance to training", "evaluations")
-    ]
+    head += [element("th", name, scope="col", class_="number") for name in ("memorised", "distance", "calls")]
     rows = []
     for p in sweep:
         cells = [
             element("td", _name_of(p["timesteps"], params), data_sort=p["timesteps"]),
             number(str(p["sampling_steps"]), p["sampling_steps"]),
         ]
-        for name in ("precision", "recall", "density", "coverage"):
-            cells += [number(fixed(p.get(name), 3), p.get(name)), _range(p, name, 3)]
+        for name in SUPPORT:
+            cells += [number(fixed(p.get(name), 2), p.get(name)), _range(p, name, 2)]
         cells += [
             number(percent(p.get("memorised")), p.get("memorised")),
-            number(fixed(p.get("nearest_ratio"), 3), p.get("nearest_ratio")),
+            number(fixed(p.get("nearest_ratio"), 2), p.get("nearest_ratio")),
             number(fixed(p.get("network_evaluations"), 0), p.get("network_evaluations")),
         ]
         is_chosen = all(p[k] == chosen.get(k) for k in ("timesteps", "sampling_steps"))
         rows.append(element("tr", cells, class_="chosen" if is_chosen else None))
     real: list[Content] = [element("td", "real against real", colspan=2)]
-    for name in ("precision", "recall", "density", "coverage"):
-        real += [number(fixed(floor.get(name), 3)), ""]
+    for name in SUPPORT:
+        real += [number(fixed(floor.get(name), 2)), ""]
     share = comparison.get("protocol", {}).get("memorised_percentile")
-    real += [number(percent(share / 100) if share else ABSENT), number("1.000"), ""]
+    real += [number(percent(share / 100) if share else ABSENT), number("1.00"), ""]
     whole = element(
         "table",
         element("thead", element("tr", head)),
@@ -259,8 +257,8 @@ def support(comparison: Comparison, params: Params, reports: Path) -> Markup | N
     )
     told = (
         "Memorised: the share of pictures nearer to a training picture than all but 1% of the held-out ones are, so 1% is what a model gets "
-        "that memorised nothing. Distance to training: the median distance to the nearest training picture over that of held-out pictures, 1 "
-        "where drawn pictures are as new as those. Evaluations of the network are of one picture."
+        "that memorised nothing. Distance: the median distance to the nearest training picture over that of held-out pictures, 1 "
+        "where drawn pictures are as new as those. Calls: evaluations of the network for one picture."
     )
     return element(
         "details",
@@ -288,8 +286,8 @@ def times(comparison: Comparison, params: Params, reports: Path) -> Markup:
         "model",
         element("th", "bits/dim", scope="col", class_="number"),
         element("th", "interval", scope="col", class_="range"),
-        element("th", "of it the last step to the data", scope="col", class_="number"),
-        element("th", "of it the noise at T", scope="col", class_="number"),
+        element("th", "of it L₀, the last step", scope="col", class_="number"),
+        element("th", "L_T, the start", scope="col", class_="number"),
         "variance",
         element("th", "pictures", scope="col", class_="number"),
     ]

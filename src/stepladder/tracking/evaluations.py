@@ -1,6 +1,6 @@
 """Quality figures in the runs, so that MLflow's charts show quality against T and S at a glance.
 
-A training's run has ``eval/FIGURE`` with step = S and the best S's as ``best_FIGURE``; the sweep's parent has
+A training's run has ``eval/FIGURE`` with step = S, ``eval/bits_per_dim``, and the best S's as ``best_FIGURE``; the sweep's parent has
 ``FIGURE/T200`` with step = S for each T, ``best/FIGURE`` with step = T, and what the comparison recommends.
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 from stepladder.tracking import runs, store
 
 POINT = ("frechet", "kid", "accuracy", "milliseconds_per_image")
+FURTHER = ("precision", "recall", "density", "coverage", "memorised", "nearest_ratio", "network_evaluations")
 TEXT = ("bleu", "chrf", "chrf_low", "chrf_high", "exact_match", "perplexity", "sentences_per_second")
 EVALUATION, COMPARISON = "stepladder.evaluation", "stepladder.comparison"  # hash of what is recorded
 TABLE = "comparison/sweep.json"
@@ -39,6 +40,8 @@ def record(model_folder: Path, report_folder: Path) -> None:
     metrics = json.loads(text)
     if "points" in metrics:
         _record_points(client, run, metrics)
+    elif "point" in metrics:
+        _log(client, run["run_id"], {f"eval/{name}": metrics["point"].get(name) for name in (*POINT, *FURTHER)})
     else:
         _log(client, run["run_id"], {f"eval/{name}": metrics.get(name) for name in TEXT})
         _log(client, run["run_id"], {f"copy/{name}": value for name, value in (metrics.get("copy") or {}).items()})
@@ -80,14 +83,17 @@ def _record_points(client: Any, run: dict[str, Any], metrics: dict[str, Any]) ->
     timesteps, best, parent = metrics["timesteps"], metrics["best"], run.get("parent_run_id")
     for point in metrics["points"]:
         steps = point["sampling_steps"]
-        _log(client, run["run_id"], {f"eval/{name}": point.get(name) for name in POINT}, steps)
+        _log(client, run["run_id"], {f"eval/{name}": point.get(name) for name in (*POINT, *FURTHER)}, steps)
         if parent:
             _log(client, parent, {f"{name}/T{timesteps}": point.get(name) for name in POINT}, steps)
     floor = (metrics.get("floor") or {}).get("frechet")
     figures = {name: best.get(name) for name in (*POINT, "sampling_steps")}
     figures["frechet_over_floor"] = best["frechet"] / floor if floor else None
+    bits = (metrics.get("likelihood") or {}).get("bits_per_dim")
+    _log(client, run["run_id"], {"eval/bits_per_dim": bits}, timesteps)
     _log(client, run["run_id"], {f"best_{name}": value for name, value in figures.items()})
     if parent:
+        figures["bits_per_dim"] = bits
         _log(client, parent, {f"best/{name}": value for name, value in figures.items()}, timesteps)
 
 

@@ -15,6 +15,7 @@ IMAGES, TEXT = Path("data/images"), Path("data/text")
 MODELS, REPORTS = Path("models"), Path("reports")
 FEATURE_NET, TRANSFORMER = MODELS / "feature-net", MODELS / "transformer"
 BASELINES = ("vae", "gan")
+SAMPLER = "default: the model's; `stepladder params` lists them"
 
 
 def prepare(args: argparse.Namespace) -> int:
@@ -123,7 +124,6 @@ def sync(args: argparse.Namespace) -> int:
 
 
 def sample(args: argparse.Namespace) -> int:
-    from stepladder.data.grid import grid
     from stepladder.tracking.fetch import fetch
 
     folder, usual = fetch(args.model)
@@ -138,7 +138,53 @@ def sample(args: argparse.Namespace) -> int:
     asked = requests.rows(config, args.label, args.text, args.count)
     condition = requests.condition(config, requests.tokenizer(folder, config), *asked)
     pictures = draw(_placed(model), config, condition, steps, sampling, seed=args.seed)
-    return _drawn(args, grid(pictures, columns=10), len(pictures), config, steps, sampling)
+    return _drawn(args, pictures, config, steps, sampling)
+
+
+def inpaint(args: argparse.Namespace) -> int:
+    import torch
+
+    from stepladder.data import picture_files
+    from stepladder.data.grid import scaled
+    from stepladder.diffusion import inpainting, requests
+    from stepladder.diffusion.drawing import load
+    from stepladder.tracking.fetch import fetch
+
+    folder, usual = fetch(args.model)
+    model, config = load(folder)
+    requests.from_nothing(config)
+    sampling, steps = _sampling(args, config, usual)
+    shape = config["model"]["shape"]
+    known = scaled(picture_files.picture(args.picture, *shape)[None])[0]
+    mask = torch.from_numpy(picture_files.mask(args.mask, *shape[1:]))
+    condition = requests.alike(config, requests.tokenizer(folder, config), args.label, args.text, args.count)
+    pictures = inpainting.inpaint(
+        _placed(model), config, condition, known, mask, steps, sampling,
+        seed=args.seed, jump=args.jump, resamples=args.resamples,
+    )  # fmt: skip
+    return _drawn(args, pictures, config, steps, sampling)
+
+
+def upscale(args: argparse.Namespace) -> int:
+    import numpy as np
+
+    from stepladder.data import picture_files
+    from stepladder.data.grid import scaled
+    from stepladder.diffusion import requests, super_resolution
+    from stepladder.diffusion.drawing import draw, load
+    from stepladder.tracking.fetch import fetch
+
+    folder, usual = fetch(args.model)
+    model, config = load(folder)
+    small = (config["model"]["shape"][0], *super_resolution.sides(config))
+    sampling, steps = _sampling(args, config, usual)
+    files = picture_files.files(args.pictures)
+    low = scaled(np.stack([picture_files.picture(file, *small) for file in files]))
+    condition = requests.alike(config, requests.tokenizer(folder, config), args.label, args.text, len(files))
+    condition |= super_resolution.condition(low, args.noise, seed=args.seed)
+    return _drawn(
+        args, draw(_placed(model), config, condition, steps, sampling, seed=args.seed), config, steps, sampling
+    )
 
 
 def _sample_baseline(args: argparse.Namespace, folder: Path) -> int:
@@ -228,7 +274,7 @@ def _sampling(args: argparse.Namespace, config: dict[str, Any], usual: dict[str,
     """How a diffusion model is to draw, and in how many steps S."""
     from stepladder.diffusion import requests
 
-    options = {"sampler": args.sampler, "spacing": args.spacing, "guidance_scale": args.scale}
+    options = {"sampler": getattr(args, "sampler", None), "spacing": args.spacing, "guidance_scale": args.scale}
     return (
         requests.sampling(config, usual.get("sampling", {}), options, args.set),
         requests.steps(config, usual.get("steps"), args.steps),
@@ -241,17 +287,19 @@ def _placed(model: Any) -> Any:
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _drawn(args: argparse.Namespace, image: Any, count: int, config: dict[str, Any], steps: int, sampling: Any) -> int:
-    """Save ``image`` and say how it came to be."""
+def _drawn(args: argparse.Namespace, pictures: Any, config: dict[str, Any], steps: int, sampling: Any) -> int:
+    """Save ``pictures``, a single one as it is and several as a sheet, and say how they came to be."""
     import json
 
+    from stepladder.data.grid import grid, single
+
+    image = single(pictures[0]) if args.verb != "sample" and len(pictures) == 1 else grid(pictures, columns=10)
     try:
         image.save(args.out)
     except (OSError, ValueError) as error:
         raise UserError(f"{args.out} cannot be written ({error}); name a file such as samples.png.") from None
-    print(
-        f"{args.out}: {count} pictures in S={steps} of T={config['timesteps']} steps, {json.dumps(sampling.model_dump())}"
-    )
+    how = f"in S={steps} of T={config['timesteps']} steps, {json.dumps(sampling.model_dump())}"
+    print(f"{args.out}: {len(pictures)} pictures {how}")
     return 0
 
 
@@ -317,11 +365,32 @@ def parser() -> argparse.ArgumentParser:
     added.add_argument("paths", nargs="*", type=Path, help="folders with journals; default: all of the project's")
     added = verb("sample", sample, "draw pictures")
     _drawing_options(added, Path("samples.png"))
+    added.add_argument("--sampler", help=SAMPLER)
     added.add_argument(
         "--label", "--style", action="append", help="class to draw; may be repeated; default: all in turn"
     )
     added.add_argument("--text", action="append", help="what to draw, where the model reads texts; may be repeated")
     added.add_argument("--count", type=int, default=10, help="pictures of each class and text, or in all")
+    added = verb("inpaint", inpaint, "draw a part of a picture anew (RePaint)")
+    _drawing_options(added, Path("inpainted.png"))
+    added.add_argument("--picture", type=Path, required=True, help="what is there already")
+    added.add_argument(
+        "--mask", type=Path, required=True, help="picture that is white where to draw, black where to keep"
+    )
+    added.add_argument("--label", "--style", help="class of what to draw; default: none")
+    added.add_argument("--text", help="text of what to draw, where the model reads texts; default: none")
+    added.add_argument("--count", type=int, default=1, help="pictures; several are saved as one sheet")
+    added.add_argument("--jump", type=int, default=10, help="levels gone back at once")
+    added.add_argument("--resamples", type=int, default=10, help="times that each level is gone over")
+    added = verb("upscale", upscale, "enlarge small pictures (super-resolution)")
+    _drawing_options(added, Path("upscaled.png"))
+    added.add_argument("--sampler", help=SAMPLER)
+    added.add_argument(
+        "--pictures", type=Path, required=True, help="a picture, or a folder of pictures, saved as one sheet"
+    )
+    added.add_argument("--label", "--style", help="class of the pictures; default: none")
+    added.add_argument("--text", help="text of the pictures, where the model reads texts; default: none")
+    added.add_argument("--noise", type=float, default=0.0, help="added to the small pictures first, and told, 0 to 1")
     added = verb("translate", translate, "translate lines of standard input or of a file")
     added.add_argument("--model", default=str(TRANSFORMER), help="folder of a model, or models:/NAME@ALIAS")
     added.add_argument("--file", type=Path)
@@ -350,7 +419,6 @@ def _drawing_options(added: argparse.ArgumentParser, out: Path) -> None:
     added.add_argument("--model", required=True, help="folder of a model, or models:/NAME@ALIAS")
     added.add_argument("--out", type=Path, default=out)
     added.add_argument("--steps", type=int, help="sampling steps S; default: the model's")
-    added.add_argument("--sampler", help="default: the model's; `stepladder params` lists them")
     added.add_argument("--spacing", help="which of the T steps are visited; default: the model's")
     added.add_argument("--scale", type=float, help="guidance scale; default: the model's")
     added.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="such as sampling.eta=0.5")

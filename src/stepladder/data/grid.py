@@ -18,6 +18,12 @@ def scaled(images: npt.NDArray[np.uint8]) -> Tensor:
     return from_numpy(np.array(images)).float() / 127.5 - 1
 
 
+def single(picture: Tensor) -> Image.Image:
+    """Picture ``(C, H, W)`` in [-1, 1] as it is."""
+    array = to_uint8(picture).transpose(1, 2, 0)
+    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+
+
 def grid(pictures: Tensor, columns: int, scale: int | None = None) -> Image.Image:
     """Pictures ``(N, C, H, W)`` in [-1, 1] side by side, ``columns`` a row, enlarged ``scale`` times without smoothing."""
     n, c, h, w = pictures.shape

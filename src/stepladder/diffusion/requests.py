@@ -47,10 +47,9 @@ def condition(
         UserError: the model does not know a class, knows no text, or was never trained to do without what is missing.
     """
     known = len(config["classes"])
-    named = [i for i, label in enumerate(labels) if label]
-    asked: Condition = {"labels": torch.full((len(labels),), known)}
-    if named:
-        asked["labels"][named] = class_numbers(config, [labels[i] for i in named], 1)
+    names = list(dict.fromkeys(label for label in labels if label))
+    numbers = dict(zip(names, class_numbers(config, names, 1).tolist(), strict=True)) if names else {}
+    asked: Condition = {"labels": torch.tensor([numbers.get(label, known) for label in labels])}
     if any(texts) and tokenizer is None:
         raise UserError("The model knows no text: it was trained without diffusion.text; ask for a class only.")
     if known and tokenizer is not None and any(bool(a) != bool(b) for a, b in zip(labels, texts, strict=True)):
@@ -58,7 +57,7 @@ def condition(
             "The model was trained on a class and a text together, or on neither; give both. Its classes are: "
             f"{', '.join(map(str, config['classes']))}."
         )
-    without = not all(texts) if tokenizer is not None else bool(known) and len(named) < len(labels)
+    without = not all(texts) if tokenizer is not None else bool(known) and not all(labels)
     if without and not config["label_dropout"] > 0:
         what = "text" if tokenizer is not None else f"class; it knows: {', '.join(map(str, config['classes']))}"
         raise UserError(f"The model was always told what to draw (diffusion.label_dropout=0); name a {what}.")
@@ -66,6 +65,13 @@ def condition(
         length = config["model"]["text_length"]
         asked["text"] = torch.from_numpy(encode(tokenizer, [_cleaned(text) for text in texts], length))
     return asked
+
+
+def alike(
+    config: dict[str, Any], tokenizer: Tokenizer | None, label: str | None, text: str | None, count: int
+) -> Condition:
+    """The condition of ``count`` pictures of one class and text, ``None`` for none; ``UserError`` as ``condition``."""
+    return condition(config, tokenizer, [label or ""] * count, [text or ""] * count)
 
 
 def tokenizer(folder: Path, config: dict[str, Any]) -> Tokenizer | None:

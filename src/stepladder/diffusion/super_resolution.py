@@ -19,7 +19,12 @@ def condition(low: Tensor, noise: float = 0.0, *, seed: int = 0) -> Condition:
     With ``noise`` above 0 they get so much noise (its standard deviation), and the network is told: it then trusts them less,
     which mends what small pictures of another origin have that those of its training have not. The noise of picture i depends
     on (seed, i).
+
+    Raises:
+        UserError: ``noise`` is not in [0, 1].
     """
+    if not 0 <= noise <= 1:
+        raise UserError(f"Noise of {noise:g} given for the small pictures; it is from 0 to 1.")
     levels = torch.full((len(low),), noise)
     if noise:
         random = [torch.randn(low.shape[1:], generator=generator(seed, i, 1)) for i in range(len(low))]

@@ -1,0 +1,57 @@
+"""A part of a picture drawn anew by any trained model: RePaint with its denoiser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stepladder.diffusion.conditions import Condition
+from stepladder.diffusion.drawing import _check as check
+from stepladder.diffusion.drawing import _noise as noise_of
+from stepladder.diffusion.drawing import denoiser
+from stepladder.diffusion.levels import levels
+from stepladder.diffusion.repaint import repaint
+from stepladder.errors import UserError
+from stepladder.params import Sampling
+
+JUMP, RESAMPLES = 10, 10  # as published
+
+
+@torch.inference_mode()
+def inpaint(
+    model: nn.Module,
+    config: dict[str, Any],
+    condition: Condition,
+    known: Tensor,
+    mask: Tensor,
+    steps: int,
+    sampling: Sampling,
+    *,
+    seed: int = 0,
+    jump: int = JUMP,
+    resamples: int = RESAMPLES,
+) -> Tensor:
+    """The picture ``known`` ``(C, H, W)`` in [-1, 1], redrawn where ``mask`` ``(H, W)`` is false, as often as ``condition`` has rows.
+
+    Picture i depends on (seed, i) and its row only. Steps are ancestral ones with the posterior's variance: of ``sampling``
+    counts what it says of spacing, guidance and clipping.
+
+    Returns:
+        ``(N, C, H, W)`` in [-1, 1], on the CPU; where ``mask`` is true exactly ``known``.
+
+    Raises:
+        UserError: S is not in 1, ..., T, the model cannot draw as ``sampling`` asks, or there is no such path.
+    """
+    if jump < 1 or resamples < 1:
+        raise UserError(f"A jump of {jump} levels and {resamples} resamples given; both must be at least 1.")
+    check(config, sampling, None)
+    visited, device = levels(config, steps, sampling.spacing), next(model.parameters()).device
+    count = len(condition["labels"])
+    noise = noise_of(seed, 0, count, config["model"]["shape"], device)
+    start = float(visited.sigmas[0]) * noise()
+    there = known.to(device).expand(count, *known.shape)
+    denoise = denoiser(model, config, condition, visited, sampling)
+    x = repaint(denoise, start, there, mask.to(device), visited, noise, jump=jump, resamples=resamples)
+    return x.clamp(-1, 1).float().cpu()

@@ -12,8 +12,10 @@ from stepladder.params import Sampling
 from tests.digits import params, prepared, save
 
 SAMPLINGS = [
-    Sampling(), Sampling(eta=1.0), Sampling(sampler="ancestral"), Sampling(sampler="ancestral", variance="fixed_large"),
-    Sampling(guidance_scale=2.0), Sampling(spacing="quadratic", clip=False),
+    Sampling(), Sampling(eta=1.0, sampler="ddim"), Sampling(sampler="ddim"), Sampling(variance="fixed_large"),
+    Sampling(guidance_scale=2.0, guidance_interval=(0.2, 0.8), guidance_rescale=0.7),
+    Sampling(spacing="quadratic", clip=False), Sampling(sampler="dpmpp_2m", dynamic_threshold=0.99),
+    Sampling(sampler="heun", churn=2.0), Sampling(sampler="unipc", spacing="karras"), Sampling(sampler="euler"),
 ]  # fmt: skip
 
 
@@ -121,3 +123,60 @@ def test_grid(channels, mode):
     assert (array[1:9, 1:9] == 0).all()
     assert (array[10:18, 10:18] == 255).all()
     assert grid(pictures, columns=3).size == (5 * 28, 5 * 19)
+
+
+class Brighter:
+    """A classifier that takes bright pictures for class 1."""
+
+    def __call__(self, x, time):
+        light = x.mean((1, 2, 3))
+        return torch.stack([-light, light, *[light * 0 - 9] * 8], dim=1)
+
+
+def test_a_classifier_guides_towards_its_class(folder):
+    model, config = load(folder)
+    condition = {"labels": torch.ones(8, dtype=torch.long)}
+    plain = draw(model, config, condition, 10, Sampling())
+    guided = draw(model, config, condition, 10, Sampling(classifier_scale=20.0), classifier=Brighter())
+    assert guided.mean() > plain.mean() + 0.01
+    with pytest.raises(UserError, match="classifier_scale=20 needs a noisy classifier"):
+        draw(model, config, condition, 10, Sampling(classifier_scale=20.0))
+
+
+def test_guidance_outside_its_interval_is_none(folder):
+    model, config = load(folder)
+    condition = {"labels": torch.arange(4)}
+    never = Sampling(guidance_scale=5.0, guidance_interval=(0.0, 0.01))
+    assert torch.equal(draw(model, config, condition, 5, never), draw(model, config, condition, 5, Sampling()))
+
+
+def test_a_variance_that_was_not_learned_is_refused(folder):
+    model, config = load(folder)
+    with pytest.raises(UserError, match="variance=learned needs a model that learned it"):
+        draw(model, config, {"labels": torch.tensor([1])}, 5, Sampling(variance="learned"))
+
+
+@pytest.mark.parametrize("process", ["continuous", "edm", "flow"])
+@pytest.mark.parametrize("sampler", ["ancestral", "ddim", "dpmpp_2m", "heun", "unipc", "euler"])
+def test_every_sampler_draws_from_every_process(process, sampler):
+    made = experiment(
+        params(diffusion={"process": process}, sweep={"timesteps": [50], "sampling_steps": [5]}),
+        prepared(),
+        timesteps=50,
+    )
+    config = made.task.config
+    seen = []
+    pictures = draw(
+        made.task.model, config, {"labels": torch.arange(3)}, 6, Sampling(sampler=sampler, churn=1.0),
+        callback=lambda i, x, x_0: seen.append(i),
+    )  # fmt: skip
+    assert pictures.shape == (3, 1, 8, 8)
+    assert pictures.isfinite().all()
+    assert seen == list(range(6))
+
+
+def test_a_learned_variance_is_drawn_with():
+    learned = {"variance": "learned_range", "loss": "hybrid"}
+    made = experiment(params(diffusion=learned), prepared(), timesteps=50)
+    sampling = Sampling(variance="learned")
+    assert draw(made.task.model, made.task.config, {"labels": torch.arange(3)}, 6, sampling).isfinite().all()

@@ -15,11 +15,24 @@ from torch import Tensor, nn
 from stepladder.data.grid import grid, to_uint8
 from stepladder.diffusion.backbones import build
 from stepladder.diffusion.conditions import Condition, rows
-from stepladder.diffusion.guidance import guided
-from stepladder.diffusion.parameterisation import to_x0
-from stepladder.diffusion.samplers import ancestral, ddim
-from stepladder.diffusion.schedules import schedule
-from stepladder.diffusion.spacing import spaced
+from stepladder.diffusion.guidance import Classifier, classifier_guided, guided
+from stepladder.diffusion.levels import Levels, levels, raised
+from stepladder.diffusion.parameterisation import network_input, split, to_x0
+from stepladder.diffusion.samplers import (
+    LARGEST_CHURN,
+    Callback,
+    Denoise,
+    Denoised,
+    Noise,
+    ancestral,
+    ddim,
+    dpmpp_2m,
+    euler,
+    heun,
+    unipc,
+)
+from stepladder.diffusion.settings import settings
+from stepladder.diffusion.thresholding import clipped, dynamic
 from stepladder.errors import UserError
 from stepladder.params import Sampling
 from stepladder.training.randomness import generator
@@ -57,63 +70,128 @@ def draw(
     *,
     seed: int = 0,
     batch_size: int = BATCH,
+    classifier: Classifier | None = None,
+    callback: Callback | None = None,
 ) -> Tensor:
     """One picture for each of the N rows of ``condition``, in S = ``steps`` steps: ``(N, C, H, W)`` in [-1, 1], on the CPU.
 
     Picture i depends on (seed, i) and its row only, not on ``batch_size``: its noise has a generator of its own.
 
+    Args:
+        classifier: ``classifier(x, time) -> logits`` for ``sampling.classifier_scale``.
+        callback: called after each step of each batch with its number, x and x_0.
+
     Raises:
-        UserError: S is not in 1, ..., T, or the model cannot be guided as ``sampling`` asks.
+        UserError: S is not in 1, ..., T, or the model cannot draw as ``sampling`` asks.
     """
-    classes, scale = len(config["classes"]), sampling.guidance_scale
-    if scale != 1 and not (classes and config["label_dropout"] > 0):
-        raise UserError(
-            f"guidance_scale={scale:g} needs a model trained with classes, some of them hidden; this one was not: use 1."
-        )
-    visited = spaced(config["timesteps"], steps, sampling.spacing)
+    _check(config, sampling, classifier)
+    visited = levels(config, steps, sampling.spacing)
     count = len(condition["labels"])
     if not count:
         return torch.empty(0, *config["model"]["shape"])
-    return torch.cat(
-        [
-            _draw_batch(model, config, rows(condition, start, start + batch_size), visited, sampling, seed, start)
-            for start in range(0, count, batch_size)
-        ]
-    )
+    pictures = []
+    for first in range(0, count, batch_size):
+        part = rows(condition, first, first + batch_size)
+        noise = _noise(seed, first, len(part["labels"]), config["model"]["shape"], next(model.parameters()).device)
+        x = _run(model, config, part, visited, sampling, noise, classifier, callback)
+        pictures.append(x.clamp(-1, 1).float().cpu())
+    return torch.cat(pictures)
 
 
-def _draw_batch(
+def denoiser(
     model: nn.Module,
     config: dict[str, Any],
     condition: Condition,
-    visited: Any,
+    visited: Levels,
     sampling: Sampling,
-    seed: int,
-    first: int,
-) -> Tensor:
+    classifier: Classifier | None = None,
+) -> Denoise:
+    """What ``model`` takes a noisy picture at the i-th of the ``visited`` levels for, guided and limited as ``sampling`` says."""
+    process, prediction = settings(config)["process"], config["prediction"]
+    channels, classes = config["model"]["shape"][0], len(config["classes"])
+    alphas, sigmas, times = (table.tolist() for table in (visited.alphas, visited.sigmas, visited.times))
     device = next(model.parameters()).device
-    generators = [generator(seed, first + i) for i in range(len(condition["labels"]))]
-    shape = tuple(config["model"]["shape"])
-    noise_schedule = schedule(config["schedule"], config["timesteps"])
-    signals = noise_schedule.alphas_cumprod
     condition = {key: value.to(device) for key, value in condition.items()}
+    low, high = sampling.guidance_interval
+
+    def denoise(x: Tensor, i: int) -> Denoised:
+        alpha, sigma = alphas[i], sigmas[i]
+        time = torch.full((len(x),), times[i], device=device)
+        scale = sampling.guidance_scale if low <= times[i] <= high else 1.0
+        seen = network_input(process, x, sigma)
+        output = guided(model, seen, time, condition, classes, scale, rescale=sampling.guidance_rescale)
+        output, fraction = split(output, channels)
+        x_0 = to_x0(process, prediction, output, x, alpha, sigma)
+        if classifier is not None and sampling.classifier_scale:
+            labels = condition["labels"]
+            x_0 = classifier_guided(classifier, x_0, x, time, labels, alpha, sigma, sampling.classifier_scale)
+        if sampling.dynamic_threshold:
+            x_0 = dynamic(x_0, sampling.dynamic_threshold)
+        elif sampling.clip:
+            x_0 = clipped(x_0)
+        return Denoised(x_0, fraction)
+
+    return denoise
+
+
+def _run(
+    model: nn.Module,
+    config: dict[str, Any],
+    condition: Condition,
+    visited: Levels,
+    sampling: Sampling,
+    noise: Noise,
+    classifier: Classifier | None,
+    callback: Callback | None,
+) -> Tensor:
+    gamma = min(sampling.churn / len(visited), LARGEST_CHURN) if sampling.sampler == "heun" else 0.0
+    churned = raised(config, visited, gamma) if gamma else None
+    known = visited if churned is None else visited.joined(churned)
+    denoise = denoiser(model, config, condition, known, sampling, classifier)
+    x = float(visited.sigmas[0]) * noise() if settings(config)["process"] == "edm" else noise()
+    if sampling.sampler == "ancestral":
+        return ancestral(denoise, x, visited, noise, variance=sampling.variance, callback=callback)
+    if sampling.sampler == "ddim":
+        return ddim(denoise, x, visited, noise, eta=sampling.eta, callback=callback)
+    if sampling.sampler == "heun":
+        return heun(denoise, x, visited, noise, churned=churned, callback=callback)
+    return {"euler": euler, "dpmpp_2m": dpmpp_2m, "unipc": unipc}[sampling.sampler](
+        denoise, x, visited, callback=callback
+    )
+
+
+def _noise(seed: int, first: int, count: int, shape: Sequence[int], device: torch.device) -> Noise:
+    """Fresh noise for pictures ``first`` and after, each by its own generator."""
+    generators = [generator(seed, first + i) for i in range(count)]
 
     def noise() -> Tensor:
-        return torch.stack([torch.randn(shape, generator=g) for g in generators]).to(device)
+        fresh = torch.empty(count, *shape)
+        for row, random in zip(fresh, generators, strict=True):
+            torch.randn(tuple(shape), generator=random, out=row)
+        return fresh.to(device)
 
-    def denoise(x: Tensor, t: int) -> Tensor:
-        time = torch.full((len(x),), (t + 1) / config["timesteps"], device=device)
-        output = guided(model, x, time, condition, len(config["classes"]), sampling.guidance_scale)
-        signal = float(signals[t])
-        return to_x0("discrete", config["prediction"], output, x, signal**0.5, (1 - signal) ** 0.5)
+    return noise
 
-    if sampling.sampler == "ancestral":
-        x = ancestral(
-            denoise, noise(), noise_schedule, visited, noise, variance=sampling.variance, clip=sampling.clip
-        )  # fmt: skip
-    else:
-        x = ddim(denoise, noise(), noise_schedule, visited, noise, eta=sampling.eta, clip=sampling.clip)
-    return x.clamp(-1, 1).cpu()
+
+def _check(config: dict[str, Any], sampling: Sampling, classifier: Classifier | None) -> None:
+    known = len(config["classes"]) or config["model"].get("vocabulary", 0)
+    scale = sampling.guidance_scale
+    if scale != 1 and not (known and config["label_dropout"] > 0):
+        raise UserError(
+            f"guidance_scale={scale:g} needs a model trained with classes or texts, some of them hidden; this one was not: "
+            "use 1."
+        )
+    if sampling.variance == "learned" and settings(config)["variance"] != "learned_range":
+        raise UserError(
+            "variance=learned needs a model that learned it; this one did not: use fixed_small or fixed_large."
+        )
+    if sampling.classifier_scale and classifier is None:
+        raise UserError(
+            f"classifier_scale={sampling.classifier_scale:g} needs a noisy classifier; train one with "
+            "`stepladder train noisy-classifier`, or use 0."
+        )
+    if sampling.classifier_scale and not config["classes"]:
+        raise UserError("classifier_scale needs a model whose data has classes; this one's has none: use 0.")
 
 
 def class_numbers(config: dict[str, Any], names: Sequence[str] | None, count: int) -> Tensor:

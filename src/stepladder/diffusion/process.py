@@ -87,7 +87,7 @@ def level_at(config: dict[str, Any]) -> Callable[[Array], tuple[Array, Array]]:
 def time_at(config: dict[str, Any]) -> Callable[[Array], Array]:
     """The u at which ln(sigma / alpha) has a value; beyond the process's values the nearest end.
 
-    Of ``continuous`` by interpolation between ten thousand levels of the curve.
+    Of ``continuous`` by bisection of the curve.
     """
     process = settings(config)["process"]
     if process == "edm":
@@ -95,9 +95,17 @@ def time_at(config: dict[str, Any]) -> Callable[[Array], Array]:
         return lambda log_sigma: np.clip((log_sigma - least) / (most - least), 0, 1)
     if process == "flow":
         return lambda log_sigma: 1 / (1 + np.exp(-log_sigma))
-    grid = np.linspace(0, 1, 10_001)
-    rising = -curve(config)(grid) / 2
-    return lambda log_sigma: np.interp(log_sigma, rising, grid)
+    log_snr = curve(config)
+
+    def bisected(log_sigma: Array) -> Array:
+        low, high = np.zeros_like(log_sigma), np.ones_like(log_sigma)
+        for _ in range(60):
+            middle = (low + high) / 2
+            below = -log_snr(middle) / 2 < log_sigma
+            low, high = np.where(below, middle, low), np.where(below, high, middle)
+        return high
+
+    return bisected
 
 
 def _root_share(log_snr: Array) -> Array:

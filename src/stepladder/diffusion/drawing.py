@@ -84,7 +84,7 @@ def draw(
     Raises:
         UserError: S is not in 1, ..., T, or the model cannot draw as ``sampling`` asks.
     """
-    _check(config, sampling, classifier)
+    check(config, sampling, classifier)
     visited = levels(config, steps, sampling.spacing)
     count = len(condition["labels"])
     if not count:
@@ -92,7 +92,7 @@ def draw(
     pictures = []
     for first in range(0, count, batch_size):
         part = rows(condition, first, first + batch_size)
-        noise = _noise(seed, first, len(part["labels"]), config["model"]["shape"], next(model.parameters()).device)
+        noise = noise_of(seed, first, len(part["labels"]), config["model"]["shape"], next(model.parameters()).device)
         x = _run(model, config, part, visited, sampling, noise, classifier, callback)
         pictures.append(x.clamp(-1, 1).float().cpu())
     return torch.cat(pictures)
@@ -160,7 +160,7 @@ def _run(
     )
 
 
-def _noise(seed: int, first: int, count: int, shape: Sequence[int], device: torch.device) -> Noise:
+def noise_of(seed: int, first: int, count: int, shape: Sequence[int], device: torch.device) -> Noise:
     """Fresh noise for pictures ``first`` and after, each by its own generator."""
     generators = [generator(seed, first + i) for i in range(count)]
 
@@ -173,7 +173,8 @@ def _noise(seed: int, first: int, count: int, shape: Sequence[int], device: torc
     return noise
 
 
-def _check(config: dict[str, Any], sampling: Sampling, classifier: Classifier | None) -> None:
+def check(config: dict[str, Any], sampling: Sampling, classifier: Classifier | None) -> None:
+    """Raise ``UserError`` where the model cannot draw as ``sampling`` asks."""
     known = len(config["classes"]) or config["model"].get("vocabulary", 0)
     scale = sampling.guidance_scale
     if scale != 1 and not (known and config["label_dropout"] > 0):

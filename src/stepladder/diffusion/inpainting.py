@@ -8,9 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from stepladder.diffusion.conditions import Condition
-from stepladder.diffusion.drawing import _check as check
-from stepladder.diffusion.drawing import _noise as noise_of
-from stepladder.diffusion.drawing import denoiser
+from stepladder.diffusion.drawing import check, denoiser, noise_of
 from stepladder.diffusion.levels import levels
 from stepladder.diffusion.repaint import repaint
 from stepladder.errors import UserError

@@ -7,7 +7,7 @@ from stepladder.evaluation.neighbours import distances, radii
 
 
 def by_loops(drawn, real, k):
-    """Naeem et al. (2020), equations 5 and 6."""
+    """Naeem et al. (2020), section 3."""
     inside, covered = 0, 0
     for i, r in enumerate(real):
         reach = sorted(np.linalg.norm(r - q) for j, q in enumerate(real) if j != i)[k - 1]

@@ -1,6 +1,6 @@
 """Density and coverage: precision and recall that one outlier does not decide.
 
-Naeem et al. (2020), equations 5 and 6, with balls around real pictures only, that reach to their ``k``-th nearest other real one. Density
+Naeem et al. (2020), section 3: balls around real pictures only, which reach to their ``k``-th nearest other real one. Density
 counts in how many of them a drawn picture lies (1 in expectation for equal distributions, more where pictures crowd in the
 middle); coverage is the share of real pictures whose ball holds a drawn one.
 """

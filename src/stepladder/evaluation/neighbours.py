@@ -11,8 +11,12 @@ BLOCK = 2048
 
 def distances(a: Array, b: Array) -> Array:
     """Euclidean distances ``(N, M)`` of features ``a`` ``(N, D)`` to ``b`` ``(M, D)``."""
-    squares = (a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * (a @ b.T)
-    return np.sqrt(squares.clip(min=0))
+    found: Array = a @ b.T  # in place from here: of ten thousand pictures each it takes 800 MB
+    found *= -2
+    found += (a * a).sum(1)[:, None]
+    found += (b * b).sum(1)
+    np.maximum(found, 0, out=found)
+    return np.sqrt(found, out=found)
 
 
 def radii(features: Array, k: int) -> Array:

@@ -5,9 +5,12 @@ import torch
 from PIL import Image
 
 from stepladder.diffusion import task as diffusion
+from stepladder.diffusion.drawing import load
+from stepladder.diffusion.samplers import evaluations
 from stepladder.errors import UserError
 from stepladder.evaluation import feature_net
-from stepladder.evaluation.images import evaluate
+from stepladder.evaluation.images import evaluate, points
+from stepladder.evaluation.judging import Judge
 from stepladder.params import Sampling
 from tests.digits import params, prepared, save, trained, without_classes
 
@@ -96,6 +99,16 @@ def test_several_samplings(judged):
     assert [p["network_evaluations"] for p in found] == [2, 5, 4, 10]
     assert [p["frechet"] for p in found[:2]] == [p["frechet"] for p in metrics["points"]]
     assert {"samples-S5.png", "samples-1-S5.png"} <= {file.name for file in out.iterdir()}
+
+
+@pytest.mark.parametrize("sampler", ["ancestral", "ddim", "dpmpp_2m", "heun", "unipc", "euler"])
+def test_network_evaluations_are_those_that_the_sampler_says(judged, sampler):
+    folder, _, _ = judged
+    judge = Judge(settings(), prepared(), folder / "feature-net")
+    found = points(*load(folder / "T5"), judge, Sampling(sampler=sampler), [2, 5, 10])
+    assert [(p["sampling_steps"], p["network_evaluations"]) for p, _ in found] == [
+        (steps, evaluations(sampler, steps)) for steps in (2, 5)
+    ]
 
 
 def test_the_same_again_and_what_was_there_goes(judged):

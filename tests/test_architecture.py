@@ -6,7 +6,7 @@ from pathlib import Path
 SOURCE = Path("src/stepladder")
 BELOW = {
     "data": set(),
-    "diffusion": {"data"},
+    "diffusion": {"data", "transformer"},
     "transformer": {"data"},
     "baselines": {"data"},
     "training": {"data", "tracking"},

@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from stepladder.diffusion.blocks import SpatialAttention, sinusoidal
 from stepladder.diffusion.conditions import Condition, rows
-from stepladder.diffusion.unet import SpatialAttention, UNet, sinusoidal
+from stepladder.diffusion.unet import UNet
 from stepladder.errors import UserError
 
 

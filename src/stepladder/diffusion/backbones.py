@@ -6,10 +6,21 @@ from typing import Any
 
 from torch import nn
 
+from stepladder.diffusion.dit import DiT
 from stepladder.diffusion.unet import UNet
+from stepladder.errors import UserError
+
+BACKBONES: dict[str, type[nn.Module]] = {"unet": UNet, "dit": DiT}
 
 
 def build(model: dict[str, Any]) -> nn.Module:
-    """The network of ``config["model"]``: its ``backbone`` and that one's arguments."""
-    known = ("shape", "channels", "channel_mult", "blocks", "attention_resolutions", "heads", "dropout", "classes")
-    return UNet(**{key: model[key] for key in known})
+    """The network of ``config["model"]``: its ``backbone`` (absent: a UNet) and that one's arguments.
+
+    Raises:
+        UserError: there is no such backbone, or it cannot be built for such pictures.
+    """
+    arguments = dict(model)
+    name = arguments.pop("backbone", "unet")
+    if name not in BACKBONES:
+        raise UserError(f"There is no backbone {name!r}; there are: {', '.join(BACKBONES)}.")
+    return BACKBONES[name](**arguments)

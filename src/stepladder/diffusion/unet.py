@@ -1,65 +1,26 @@
-"""A compact UNet: Ho et al. (2020) with the scale-shift norm of Nichol and Dhariwal (2021)."""
+"""The UNet of Ho et al. (2020), with the choices of Nichol and Dhariwal (2021) and others, from tiny to published size."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from stepladder.diffusion.blocks import ResidualBlock, SpatialAttention, TextAttention, halved, norm, twice
+from stepladder.diffusion.conditioning import Conditioning, beside
 from stepladder.diffusion.conditions import Condition
+from stepladder.diffusion.convolutions import zeroed
 from stepladder.errors import UserError
 
 
-def sinusoidal(time: Tensor, width: int) -> Tensor:
-    """Embedding ``(N, width)`` of ``time`` ``(N,)`` in [0, 1], which is stretched to 0..1000 as published."""
-    half = -(-width // 2)
-    frequency = torch.exp(-math.log(10_000) * torch.arange(half, device=time.device) / half)
-    angle = 1000 * time[:, None] * frequency
-    return torch.cat([angle.cos(), angle.sin()], dim=1)[:, :width]
-
-
-class ResidualBlock(nn.Module):
-    """norm, SiLU, 3x3; norm scaled and shifted by the embedding, SiLU, dropout, 3x3 from zero; plus the input."""
-
-    def __init__(self, channels: int, out: int, dropout: float) -> None:
-        super().__init__()
-        self.norm_in, self.conv_in = _norm(channels), nn.Conv2d(channels, out, 3, padding=1)
-        self.norm_out, self.conv_out = _norm(out), _zeroed(nn.Conv2d(out, out, 3, padding=1))
-        self.dropout = nn.Dropout(dropout)
-        self.skip = nn.Conv2d(channels, out, 1) if channels != out else nn.Identity()
-        self.modulation = 2 * out
-
-    def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
-        """x: ``(N, channels, H, W)``; modulation: ``(N, 2 out)``; gives ``(N, out, H, W)``."""
-        scale, shift = modulation[:, :, None, None].chunk(2, dim=1)
-        h = self.conv_in(F.silu(self.norm_in(x)))
-        h = torch.addcmul(shift, self.norm_out(h), 1 + scale)
-        return self.skip(x) + self.conv_out(self.dropout(F.silu(h)))
-
-
-class SpatialAttention(nn.Module):
-    """Multi-head self-attention over the positions of a picture; the output projection starts from zero."""
-
-    def __init__(self, channels: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm = _norm(channels)
-        self.qkv, self.out = nn.Conv2d(channels, 3 * channels, 1), _zeroed(nn.Conv2d(channels, channels, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(N, C, H, W)`` to the same."""
-        n, c, h, w = x.shape
-        q, k, v = (
-            self.qkv(self.norm(x)).flatten(2).view(n, 3, self.heads, c // self.heads, h * w).transpose(3, 4).unbind(1)
-        )
-        return x + self.out(F.scaled_dot_product_attention(q, k, v).transpose(2, 3).reshape(n, c, h, w))
-
-
-class UNet(nn.Module):
+class UNet(Conditioning):
     """Predicts what the process asks for, at noisy pictures.
+
+    It runs on smaller sides than ``shape`` as well, as long as they can be halved as often.
 
     Args:
         shape: (C, H, W) of a picture.
@@ -70,6 +31,15 @@ class UNet(nn.Module):
         heads: attention heads.
         dropout: in residual blocks.
         classes: number of classes; label ``classes`` itself stands for none. 0: unconditional.
+        outputs: channels given; None: C.
+        middle_attention: attention between the two blocks in the middle.
+        norm_groups: groups of the group normalisation, at most.
+        scale_shift, conv: see ``ResidualBlock`` and ``convolution``.
+        resample: what changes the side, "conv" or "residual" blocks.
+        progressive: "input": halved pictures are added to every level; "output": every level gives a picture, and they are
+            summed (Karras et al. 2020; Song et al. 2021b); "both"; "none".
+        activation_checkpointing: forget what blocks compute, and compute it again for the gradients.
+        vocabulary, text_length, text_encoder, low_resolution: see ``Conditioning``.
 
     Raises:
         UserError: the sides cannot be halved as often as there are levels, less one.
@@ -85,8 +55,20 @@ class UNet(nn.Module):
         heads: int,
         dropout: float,
         classes: int,
+        *,
+        outputs: int | None = None,
+        middle_attention: bool = True,
+        norm_groups: int = 8,
+        scale_shift: bool = True,
+        resample: str = "conv",
+        conv: str = "full",
+        progressive: str = "none",
+        activation_checkpointing: bool = False,
+        vocabulary: int = 0,
+        text_length: int = 0,
+        text_encoder: Mapping[str, Any] | None = None,
+        low_resolution: int = 0,
     ) -> None:
-        super().__init__()
         picture_channels, height, width = shape
         halvings = len(channel_mult) - 1
         if height % 2**halvings or width % 2**halvings:
@@ -94,76 +76,114 @@ class UNet(nn.Module):
                 f"Pictures of {height}x{width} cannot be halved {halvings} times; set images.size to a multiple of "
                 f"{2**halvings}, or shorten diffusion.unet.channel_mult={list(channel_mult)}."
             )
-        self.channels = channels
         embedded = 4 * channels
-        self.time = nn.Sequential(nn.Linear(channels, embedded), nn.SiLU(), nn.Linear(embedded, embedded))
-        self.label = nn.Embedding(classes + 1, embedded) if classes else None
-        self.stem = nn.Conv2d(picture_channels, channels, 3, padding=1)
+        super().__init__(channels, embedded, classes, vocabulary, text_length, text_encoder, low_resolution)
+        self.checkpointing = activation_checkpointing
+        seen, given = picture_channels * (2 if low_resolution else 1), outputs or picture_channels
+        self.stem = nn.Conv2d(seen, channels, 3, padding=1)
 
-        def block(from_: int, to: int) -> ResidualBlock:
-            return ResidualBlock(from_, to, dropout)
+        def block(from_: int, to: int, resample: str = "") -> ResidualBlock:
+            return ResidualBlock(
+                from_, to, dropout, groups=norm_groups, scale_shift=scale_shift, conv=conv, resample=resample
+            )
 
-        def attention(channels: int, side: int) -> nn.Module:
-            return SpatialAttention(channels, heads) if side in attention_resolutions else nn.Identity()
+        def attention(channels: int, wanted: bool) -> list[nn.Module]:
+            if not wanted:
+                return [nn.Identity()]
+            over_text = [TextAttention(channels, heads, self.context, norm_groups)] if self.context else []
+            return [SpatialAttention(channels, heads, norm_groups), *over_text]
 
-        self.down, skips, now, side = nn.ModuleList(), [channels], channels, height
+        def resampler(channels: int, direction: str) -> nn.Module:
+            if resample == "residual":
+                return block(channels, channels, direction)
+            return nn.Conv2d(channels, channels, 3, stride=2 if direction == "down" else 1, padding=1)
+
+        sides = [height >> level for level in range(halvings + 1)]
+        self.down, skips, now = nn.ModuleList(), [channels], channels
         for level, mult in enumerate(channel_mult):
             for _ in range(blocks):
-                self.down.append(nn.ModuleList([block(now, mult * channels), attention(mult * channels, side)]))
-                now = mult * channels
+                to = mult * channels
+                self.down.append(nn.ModuleList([block(now, to), *attention(to, sides[level] in attention_resolutions)]))
+                now = to
                 skips.append(now)
             if level < halvings:
-                self.down.append(nn.Conv2d(now, now, 3, stride=2, padding=1))
+                self.down.append(resampler(now, "down"))
                 skips.append(now)
-                side //= 2
-        self.middle = nn.ModuleList([block(now, now), SpatialAttention(now, heads), block(now, now)])
+        self.middle = nn.ModuleList([block(now, now), *attention(now, middle_attention), block(now, now)])
         self.up = nn.ModuleList()
         for level, mult in reversed(list(enumerate(channel_mult))):
             for _ in range(blocks + 1):
-                self.up.append(
-                    nn.ModuleList([block(now + skips.pop(), mult * channels), attention(mult * channels, side)])
-                )
-                now = mult * channels
+                to = mult * channels
+                seen_there = attention(to, sides[level] in attention_resolutions)
+                self.up.append(nn.ModuleList([block(now + skips.pop(), to), *seen_there]))
+                now = to
             if level:
-                self.up.append(nn.Conv2d(now, now, 3, padding=1))
-                side *= 2
-        self.head_norm, self.head = _norm(now), _zeroed(nn.Conv2d(now, picture_channels, 3, padding=1))
+                self.up.append(resampler(now, "up"))
+        self.head_norm, self.head = norm(now, norm_groups), zeroed(nn.Conv2d(now, given, 3, padding=1))
+        widths = [mult * channels for mult in channel_mult]
+        self.inputs = self.outputs = None
+        if progressive in ("input", "both"):
+            self.inputs = nn.ModuleList(nn.Conv2d(seen, width, 1) for width in widths[:-1])
+        if progressive in ("output", "both"):
+            self.outputs = nn.ModuleList(
+                nn.Sequential(norm(width, norm_groups), nn.SiLU(), zeroed(nn.Conv2d(width, given, 3, padding=1)))
+                for width in reversed(widths[1:])
+            )
         self.widths = [m.modulation for m in self.modules() if isinstance(m, ResidualBlock)]
         self.modulation = nn.Linear(embedded, sum(self.widths))  # of all blocks in one product
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
-        """x: ``(N, C, H, W)``; time: ``(N,)``, (t + 1) / T; see ``conditions``. Like ``x``."""
-        embedding = self.time(sinusoidal(time, self.channels).to(x.dtype))
-        if self.label is not None:
-            embedding = embedding + self.label(condition["labels"])
-        modulation = iter(self.modulation(F.silu(embedding)).split(self.widths, dim=1))
-        x = self.stem(x.contiguous(memory_format=torch.channels_last))
-        skips = [x]
+        """x: ``(N, C, H, W)``; time: ``(N,)``; see ``conditions``. Gives ``(N, outputs, H, W)``."""
+        told, context, mask = self.told(time, condition, x.dtype)
+        modulation = iter(self.modulation(F.silu(told)).split(self.widths, dim=1))
+        if self.noise is not None:
+            x = beside(x, condition)
+        picture = x.contiguous(memory_format=torch.channels_last)
+
+        def stage(layers: nn.ModuleList, x: Tensor) -> Tensor:
+            modulations = [next(modulation) for layer in layers if isinstance(layer, ResidualBlock)]
+            if self.checkpointing and torch.is_grad_enabled():
+                return checkpoint(_stage, layers, x, modulations, context, mask, use_reentrant=False)
+            return _stage(layers, x, modulations, context, mask)
+
+        x = self.stem(picture)
+        skips, level = [x], 0
         for layer in self.down:
             if isinstance(layer, nn.ModuleList):
-                residual, attention = layer
-                x = attention(residual(x, next(modulation)))
+                x = stage(layer, x)
             else:
-                x = layer(x)
+                x = layer(x, next(modulation)) if isinstance(layer, ResidualBlock) else layer(x)
+                if self.inputs is not None:
+                    picture = halved(picture)
+                    x = x + self.inputs[level](picture)
+                level += 1
             skips.append(x)
-        first, attention, second = self.middle
-        x = second(attention(first(x, next(modulation))), next(modulation))
+        x = stage(self.middle, x)
+        summed, level = None, 0
         for layer in self.up:
             if isinstance(layer, nn.ModuleList):
-                residual, attention = layer
-                x = attention(residual(torch.cat([x, skips.pop()], dim=1), next(modulation)))
-            else:
-                x = layer(F.interpolate(x, scale_factor=2, mode="nearest"))
-        return self.head(F.silu(self.head_norm(x)))
+                x = stage(layer, torch.cat([x, skips.pop()], dim=1))
+                continue
+            if self.outputs is not None:
+                given = self.outputs[level](x)
+                summed = twice(given if summed is None else summed + given)
+            level += 1
+            x = layer(x, next(modulation)) if isinstance(layer, ResidualBlock) else layer(twice(x))
+        output = self.head(F.silu(self.head_norm(x)))
+        return output if summed is None else output + summed
 
 
-def _norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(math.gcd(channels, 8), channels)
-
-
-def _zeroed(conv: nn.Conv2d) -> nn.Conv2d:
-    nn.init.zeros_(conv.weight)
-    assert conv.bias is not None
-    nn.init.zeros_(conv.bias)
-    return conv
+def _stage(
+    layers: nn.ModuleList, x: Tensor, modulations: Sequence[Tensor], context: Tensor, mask: Tensor | None
+) -> Tensor:
+    waiting = iter(modulations)
+    for layer in layers:
+        if isinstance(layer, ResidualBlock):
+            x = layer(x, next(waiting))
+        elif isinstance(layer, TextAttention):
+            assert mask is not None
+            x = layer(x, context, mask)
+        else:
+            x = layer(x)
+    return x

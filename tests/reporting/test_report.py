@@ -13,6 +13,7 @@ from stepladder.params import flatten
 from stepladder.reporting import report
 from stepladder.reporting.markup import VOID, Markup, element, join
 from stepladder.reporting.numbers import decimals, duration, fixed, percent
+from stepladder.reporting.sweep_sections import varied
 from stepladder.reporting.translation_sections import choose
 from tests.reporting import synthetic
 
@@ -110,6 +111,14 @@ def test_what_it_says(project: Path) -> None:
         "Protocol: 720 pictures a point", "rounded to uint8", "34 test rows of the source come from JPEG copies", "bits/dim", "memorised",
     ):  # fmt: skip
         assert part in said, part
+
+
+def test_a_recommended_point_that_lacks_variety_is_said_to() -> None:
+    point = synthetic.point(10, 5, 0.5, recall=0.7, recall_low=0.6, recall_high=0.8)
+    assert "recall 0.70 [0.60, 0.80] where real pictures have 0.90" in str(varied(point, {"recall": 0.9}))
+    assert varied(point, {"recall": 0.75}) is None
+    assert varied(point, {}) is None
+    assert varied({"frechet": 1.0}, {"recall": 0.9}) is None
 
 
 def test_the_grid_has_a_strip_for_each_t_and_s(project: Path) -> None:

@@ -158,23 +158,23 @@ def times(likelihood: Sequence[dict[str, Any]], style: dict[int, Style]) -> Figu
     for row in likelihood:
         look = _line(style[row["timesteps"]]) | {"markersize": 3.5}
         by_time = row["by_time"]
-        left.plot(by_time["times"], by_time["error"], label=f"T={row['timesteps']}", **look)
+        left.plot(by_time["times"], by_time["error"], label=f"T={row['timesteps']}", markevery=3, **look)
         few = max(1, len(row["times"]) // 10)
         middle.plot(row["times"], np.cumsum(row["terms"]), markevery=few, **look)
         if right and by_time.get("fraction"):
-            right[0].plot(by_time["times"], by_time["fraction"], **look)
+            right[0].plot(by_time["times"], by_time["fraction"], markevery=3, **look)
     if min(value for row in likelihood for value in row["by_time"]["error"]) > 0:
         left.set_yscale("log")
         left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         left.yaxis.set_major_formatter(FuncFormatter(_plain))
         left.yaxis.set_minor_locator(NullLocator())
-    left.set_title("squared error of what the network predicts", loc="left")
-    middle.set_title("bits/dim, summed from the data on", loc="left")
+    left.set_title("squared error of the prediction", loc="left")
+    middle.set_title("bits/dim, summed from t = 0", loc="left")
     middle.set_xscale("log")
     middle.xaxis.set_major_formatter(FuncFormatter(_plain))
     middle.set_ylim(bottom=0)
     for axes in right:
-        axes.set_title("learned variance: 0 smallest, 1 largest", loc="left")
+        axes.set_title("learned variance, 0 least, 1 most", loc="left")
     for axes in panels[0]:
         axes.set_xlabel("time t / T")
     _legend(figure, left)

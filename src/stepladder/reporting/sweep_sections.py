@@ -64,9 +64,10 @@ def verdict(comparison: Comparison) -> Markup:
         )
         parts.append(
             element(
-                "div", element("p", point["why"]), element("p", rule, class_="note"), class_="verdict", id="verdict"
+                "div", element("p", point["why"]), varied(point, comparison["floor"]), element("p", rule, class_="note"),
+                class_="verdict", id="verdict",
             )
-        )
+        )  # fmt: skip
     elif not comparison["missing"]:
         parts.append(element("p", "No point of the sweep has a finite distance, so none is recommended."))
     if comparison["missing"]:
@@ -74,6 +75,18 @@ def verdict(comparison: Comparison) -> Markup:
         told = f"{names}. What follows is without; `dvc repro` goes on where it stopped."
         parts.append(element("div", element("p", told), class_="verdict warning"))
     return join(parts)
+
+
+def varied(point: Point, floor: Mapping[str, float]) -> Markup | None:
+    """A warning where the recommended point's pictures are less varied than real ones, which a distance may not show."""
+    real = floor.get("recall")
+    if real is None or point.get("recall_high") is None or point["recall_high"] >= real:
+        return None
+    told = (
+        f"Its pictures are less varied than real ones: recall {point['recall']:.2f} [{point['recall_low']:.2f}, "
+        f"{point['recall_high']:.2f}] where real pictures have {real:.2f}."
+    )
+    return element("p", told)
 
 
 def quality(comparison: Comparison, reports: Path) -> Markup:

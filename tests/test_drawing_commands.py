@@ -1,6 +1,7 @@
 """`stepladder sample`, `inpaint` and `upscale`, as they are typed."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -8,17 +9,22 @@ import torch
 from PIL import Image
 
 from stepladder.cli import main
+from stepladder.data import texts
 from stepladder.diffusion.task import experiment
 from tests.digits import params, prepared, save
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    made = experiment(params(), prepared(), timesteps=20)
+    return made(tmp_path_factory.mktemp("models") / "T20")
+
+
+def made(folder, **diffusion):
+    task = experiment(params(diffusion=diffusion), prepared(), timesteps=20)
     torch.manual_seed(2)
-    for parameter in made.task.parameters():
+    for parameter in task.task.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    return save(made, tmp_path_factory.mktemp("models") / "T20")
+    return save(task, folder)
 
 
 @pytest.fixture(autouse=True)
@@ -72,20 +78,68 @@ def test_inpaint_keeps_what_is_black_in_the_mask(model, capsys):
     path = ["--jump", "2", "--resamples", "2", "--label", "5"]
     assert main([*command, *path]) == 0
     assert capsys.readouterr().out.startswith("inpainted.png: 1 pictures in S=4 of T=20 steps")
-    made = pixels("inpainted.png")
-    assert made.shape == (8, 8)
-    assert (made[:4] == digit[:4]).all()
-    assert (made[4:] != digit[4:]).any()
+    whole = pixels("inpainted.png")
+    assert whole.shape == (8, 8)
+    assert (whole[:4] == digit[:4]).all()
+    assert (whole[4:] != digit[4:]).any()
     assert main([*command, *path, "--count", "3", "--out", "three.png"]) == 0
     assert pixels("three.png").shape[1] > 8
     assert "black everywhere" in refused(capsys, *command[:-4], "--mask", black("black.png"))
 
 
-def black(name):
-    Image.new("L", (8, 8)).save(name)
+def black(name, side=8):
+    Image.new("L", (side, side)).save(name)
     return name
 
 
 def test_upscale_needs_a_model_that_learned_it(model, capsys):
     black("small.png")
     assert "enlarges no pictures" in refused(capsys, "upscale", "--model", model, "--pictures", "small.png")
+
+
+def test_upscale_enlarges_a_picture_or_a_folder_of_them(tmp_path, capsys):
+    model = made(tmp_path / "model", low_resolution=4)
+    (tmp_path / "small").mkdir()
+    digits = np.load(prepared() / "test_images.npy")[:3, 0]
+    for i, digit in enumerate(digits):
+        Image.fromarray(digit[::2, ::2]).save(f"small/{i}.png")
+    command = ["upscale", "--model", str(model), "--steps", "2"]
+    assert main([*command, "--pictures", "small/0.png"]) == 0
+    assert capsys.readouterr().out.startswith("upscaled.png: 1 pictures in S=2")
+    one = pixels("upscaled.png")
+    assert one.shape == (8, 8)
+    assert main([*command, "--pictures", "small", "--noise", "0.3", "--label", "3", "--out", "all.png"]) == 0
+    assert capsys.readouterr().out.startswith("all.png: 3 pictures")
+    assert main([*command, "--pictures", "small/1.png", "--out", "another.png"]) == 0
+    assert (pixels("another.png") != one).any(), "the small picture counts"
+    Image.fromarray(digits[0]).save("large.png")
+    assert main([*command, "--pictures", "large.png"]) == 0
+    black("tiny.png", 2)
+    assert "tiny.png is 2x2 pixels, smaller than the 4x4" in refused(capsys, *command, "--pictures", "tiny.png")
+    assert "Noise of 2 given" in refused(capsys, *command, "--pictures", "large.png", "--noise", "2")
+    assert "use `stepladder upscale`" in refused(capsys, "sample", "--model", model)
+
+
+def test_a_text_is_drawn_in_a_style(tmp_path, capsys):
+    folder = shutil.copytree(prepared(), tmp_path / "images")
+    words = ["a round one", "a straight one"]
+    card = json.loads((folder / "card.json").read_text())
+    labels = {split: np.load(folder / f"{split}_labels.npy") for split in ("train", "test")}
+    rows = {split: [words[label % 2] for label in numbers] for split, numbers in labels.items()}
+    card["text"] = texts.write(folder, rows, "name", 64, 8)
+    (folder / "card.json").write_text(json.dumps(card))
+    spec = {"text": True, "text_encoder": {"d_model": 16, "depth": 1, "heads": 2}}
+    trained = experiment(params(images={"text_column": "name"}, diffusion=spec), folder, timesteps=20)
+    torch.manual_seed(2)
+    for parameter in trained.task.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    model = save(trained, tmp_path / "model")
+    for name, file in trained.files.items():
+        shutil.copy(file, model / name)
+    command = ["sample", "--model", str(model), "--steps", "2", "--scale", "3", "--style", "1", "--count", "2"]
+    for text in words:
+        assert main([*command, "--text", text, "--out", f"{text}.png"]) == 0
+    assert (pixels(f"{words[0]}.png") != pixels(f"{words[1]}.png")).any()
+    assert "give both" in refused(capsys, *command)
+    (model / "tokenizer.json").unlink()
+    assert "tokenizer.json cannot be read" in refused(capsys, *command, "--text", "a cat")

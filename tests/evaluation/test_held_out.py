@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -27,3 +29,11 @@ def test_without_classes_all_in_turn(tmp_path):
     test = ImageArrays.open(without_classes(tmp_path / "images"), "test")
     assert rows(test, 400).tolist() == [*range(359), *range(41)]
     assert condition(test, rows(test, 5), {"classes": [], "model": {}})["labels"].tolist() == [0] * 5
+
+
+def test_texts_are_those_of_the_pictures_asked_for():
+    test = ImageArrays.open(prepared(), "test")
+    told = replace(test, texts=np.arange(2 * len(test.labels)).reshape(-1, 2))
+    asked = condition(told, np.array([4, 9]), {"classes": [], "model": {"vocabulary": 1000}})
+    assert asked["text"].tolist() == [[8, 9], [18, 19]]
+    assert "text" not in condition(told, np.array([4, 9]), {"classes": [], "model": {}})

@@ -1,4 +1,6 @@
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -109,6 +111,18 @@ def test_network_evaluations_are_those_that_the_sampler_says(judged, sampler):
     assert [(p["sampling_steps"], p["network_evaluations"]) for p, _ in found] == [
         (steps, evaluations(sampler, steps)) for steps in (2, 5)
     ]
+
+
+def test_the_example_on_the_page_runs(judged, capsys):
+    folder, _, metrics = judged
+    (code,) = re.findall(r"```python\n(.*?)```", Path("docs/evaluation.md").read_text(encoding="utf-8"), re.DOTALL)
+    for written, here in (("data/images", prepared()), ("models/feature-net", folder / "feature-net")):
+        code = code.replace(written, str(here))
+    code = code.replace("models/diffusion/T200", str(folder / "T5")).replace("load_params()", "settings()")
+    exec(code, {"settings": settings})
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.split()[:3] == ["ancestral", "5", str(metrics["points"][1]["frechet"])]
+    assert second.startswith("ddim 5 ")
 
 
 def test_the_same_again_and_what_was_there_goes(judged):

@@ -114,8 +114,8 @@ class UNet(Conditioning):
         for level, mult in reversed(list(enumerate(channel_mult))):
             for _ in range(blocks + 1):
                 to = mult * channels
-                seen_there = attention(to, sides[level] in attention_resolutions)
-                self.up.append(nn.ModuleList([block(now + skips.pop(), to), *seen_there]))
+                here = block(now + skips.pop(), to)
+                self.up.append(nn.ModuleList([here, *attention(to, sides[level] in attention_resolutions)]))
                 now = to
             if level:
                 self.up.append(resampler(now, "up"))

@@ -43,5 +43,6 @@ class GAN(Section):
     discriminator_learning_rate: float = Field(3e-3, gt=0, le=1, description="its peak; the generator's is training's")
     conditional: bool = Field(True, description="conditioned on the class, where the data has classes")
     training: Training = Training(
-        steps=950, batch_size=64, learning_rate=2e-4, warmup_steps=0, beta2=0.99, gradient_clip=0.0, validate_every=475
-    )
+        steps=950, batch_size=64, learning_rate=3e-4, schedule="linear", warmup_steps=0, gradient_clip=0.0,
+        ema_half_life=0.1, validate_every=475,
+    )  # fmt: skip

@@ -77,7 +77,7 @@ def speed(args: argparse.Namespace) -> None:
         network = (our_network if name == "ours" else peer_network)(params, shape, classes)
         network = network.to(DEVICE, memory_format=torch.channels_last)  # type: ignore[call-overload]
         counts[name] = sum(p.numel() for p in network.parameters())
-        for compiled in (False, True):
+        for compiled in (False, True) if args.compile else (False,):
             steps[f"{name}, compiled" if compiled else name] = _step(network, name, shape, classes, batch, compiled)
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for round_ in range(args.rounds + 1):
@@ -274,6 +274,7 @@ def main() -> None:
             verb.add_argument("--data", type=Path, required=True, help="prepared pictures")
     verbs.choices["speed"].add_argument("--shape", default="[3, 32, 32]")
     verbs.choices["speed"].add_argument("--rounds", type=int, default=8)
+    verbs.choices["speed"].add_argument("--compile", action="store_true", help="compiled networks as well: minutes more")
     verbs.choices["train"].add_argument("--side", choices=["ours", "peer"], required=True)
     verbs.choices["train"].add_argument("--steps", type=int, required=True)
     verbs.choices["train"].add_argument("--timesteps", type=int, default=TIMESTEPS)

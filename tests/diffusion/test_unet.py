@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from diffusers import UNet2DModel
 from torch import nn
 
 from stepladder.diffusion.blocks import SpatialAttention, sinusoidal
@@ -127,3 +128,89 @@ def test_embedding_of_time_is_the_published_one():
     angles = 500 / 10_000 ** (torch.arange(3) / 3)
     torch.testing.assert_close(embedding[0], torch.tensor([1.0, 1, 1, 0, 0, 0]))
     torch.testing.assert_close(embedding[1], torch.cat([angles.cos(), angles.sin()]), rtol=1e-4, atol=1e-4)
+
+
+TEXT = {"vocabulary": 20, "text_length": 5, "text_encoder": {"d_model": 16, "depth": 1, "heads": 2, "dropout": 0.0}}
+OPTIONS: list[dict] = [
+    {"scale_shift": False}, {"resample": "residual"}, {"conv": "depthwise_separable"}, {"conv": "fft"},
+    {"progressive": "input"}, {"progressive": "output"}, {"progressive": "both", "resample": "residual"},
+    {"middle_attention": False}, {"norm_groups": 2}, {"outputs": 2}, TEXT, {"low_resolution": 4},
+    {"conv": "fft", "resample": "residual", "progressive": "both", "scale_shift": False, **TEXT, "low_resolution": 2},
+]  # fmt: skip
+
+
+def everything(n: int = 3) -> tuple[torch.Tensor, torch.Tensor, Condition]:
+    x, time, condition = inputs((1, 8, 8), n)
+    told = {"text": torch.randint(0, 20, (n, 5)), "low_resolution": torch.randn(n, 1, 4, 4)}
+    return x, time, condition | told | {"low_resolution_noise": torch.rand(n)}
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_every_option_starts_from_nothing_learns_and_runs_on_a_smaller_side(options):
+    fresh = unet(channel_mult=(1, 2), **options)
+    x, time, condition = everything()
+    assert fresh(x, time, condition).abs().max() == 0
+    model = awake(unet(channel_mult=(1, 2), **options))
+    output = model(x, time, condition)
+    assert output.shape == (3, options.get("outputs", 1), 8, 8)
+    output.square().sum().backward()
+    idle = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum()]
+    assert [name for name in idle if "null" not in name] == []
+    assert model(x[..., :4, :4], time, condition).shape[2:] == (4, 4)
+
+
+@pytest.mark.parametrize("options", [{}, {"conv": "fft", **TEXT, "resample": "residual"}], ids=str)
+def test_checkpointing_changes_nothing(options):
+    plain = awake(unet(channel_mult=(1, 2), **options))
+    saving = unet(channel_mult=(1, 2), activation_checkpointing=True, **options)
+    saving.load_state_dict(plain.state_dict())
+    given = everything()
+    for model in (plain, saving):
+        model(*given).square().sum().backward()
+    for a, b in zip(plain.parameters(), saving.parameters(), strict=True):
+        if a.grad is not None:
+            torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_a_low_resolution_and_its_noise_matter():
+    model = awake(unet(channel_mult=(1, 2), low_resolution=4)).eval()
+    x, time, condition = everything()
+    output = model(x, time, condition)
+    for key in ("low_resolution", "low_resolution_noise"):
+        assert (model(x, time, condition | {key: condition[key] + 0.5}) - output).abs().max() > 1e-4
+
+
+def test_a_text_is_read_and_padding_is_not():
+    model = awake(unet(channel_mult=(1, 2), **TEXT)).eval()
+    x, time, condition = everything()
+    text = torch.tensor([[1, 2, 3, 0, 0], [4, 5, 0, 0, 0], [0, 0, 0, 0, 0]])
+    output = model(x, time, condition | {"text": text})
+    other = model(x, time, condition | {"text": text.where(text != 2, 7)})
+    assert (other - output)[0].abs().max() > 1e-4
+    torch.testing.assert_close(other[1:], output[1:])
+    torch.testing.assert_close(model(x, time, condition | {"text": text[:, :3]}), output, rtol=1e-4, atol=1e-5)
+
+
+CIFAR = {
+    "shape": [3, 32, 32],
+    "channels": 128,
+    "channel_mult": [1, 2, 2, 2],
+    "dropout": 0.1,
+    "classes": 0,
+    "norm_groups": 32,
+}
+
+
+def test_published_sizes():
+    """DDPM's CIFAR-10 model has 35.7M parameters, exactly those of its port in diffusers; Improved DDPM's 52.5M."""
+    with torch.device("meta"):
+        ddpm = UNet(**CIFAR, blocks=2, attention_resolutions=[16], heads=1, scale_shift=False)
+        improved = UNet(**CIFAR, blocks=3, attention_resolutions=[16, 8], heads=4, outputs=6)
+        oracle = UNet2DModel(
+            sample_size=32, block_out_channels=(128, 256, 256, 256), layers_per_block=2, norm_num_groups=32,
+            down_block_types=("DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+        )  # fmt: skip
+    counts = [sum(p.numel() for p in model.parameters()) for model in (ddpm, improved, oracle)]
+    assert counts[0] == counts[2] == 35_746_307
+    assert counts[1] == pytest.approx(52.5e6, rel=0.002)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ EIGHT_BITS = {"1": "L", "L": "L", "LA": "RGBA", "PA": "RGBA", "P": "RGB", "RGB":
     mode: "RGB" for mode in ("YCbCr", "CMYK", "LAB", "HSV")
 }
 FEWEST_HELD_OUT = 10
+FEWEST_OWN_HELD_OUT = 6  # one more than the neighbours that density and coverage look at
 
 Kind = tuple[str, int, int]  # mode, width, height
 
@@ -58,27 +60,64 @@ class ImageArrays:
 
 
 def prepare(params: Params, folder: Path) -> dict[str, Any]:
-    """Prepare the pictures that ``params.images`` names, in ``folder``; returns the card.
+    """Prepare the pictures that ``params.images`` names, in ``folder``, as ``prepared_from`` does; returns the card."""
+    batch = max(params.diffusion.training.batch_size, params.feature_net.batch_size)
+    why = "give more pictures, or a smaller diffusion.training.batch_size and feature_net.batch_size"
+    fewest = {"train": (batch, "a batch"), "test": (FEWEST_HELD_OUT, "to judge by")}
+    return prepared_from(params.images, params.seed, folder, fewest, why)
+
+
+def prepare_own(params: Params, shape: Sequence[int], folder: Path) -> dict[str, Any]:
+    """Prepare the pictures that ``params.adaptation.pictures`` names, in ``folder``, for a model of ``shape`` (C, H, W).
+
+    Raises:
+        UserError: there is no such folder, or as ``prepared_from``.
+    """
+    section = params.adaptation
+    if not Path(section.pictures).is_dir():
+        raise UserError(
+            f"adaptation.pictures={section.pictures} is no folder; name one with pictures of your own, or with one subfolder a "
+            "class."
+        )
+    images = ImageData(source=section.pictures, held_out=section.held_out, on_bad_row=params.images.on_bad_row)
+    fewest = {"train": (FEWEST_HELD_OUT, "to learn from"), "test": (FEWEST_OWN_HELD_OUT, "to judge by")}
+    channels, height, width = shape
+    form = MODES[channels], width, height
+    return prepared_from(
+        images, params.seed, folder, fewest, "give more pictures, or another adaptation.held_out", form
+    )
+
+
+def prepared_from(
+    images: ImageData,
+    seed: int,
+    folder: Path,
+    fewest: dict[str, tuple[int, str]],
+    remedy: str,
+    form: Kind | None = None,
+) -> dict[str, Any]:
+    """Prepare the pictures that ``images`` names, in ``folder``; returns the card.
 
     Files: ``SPLIT_images.npy`` uint8 ``(N, C, H, W)``, ``SPLIT_labels.npy`` int64 ``(N,)`` for train and test, what
     ``texts.write`` adds where there are texts, and ``card.json``. Pictures are read one at a time, so memory does not grow
     with their number. The same source gives the same bytes.
 
+    Args:
+        fewest: rows that each split must have, and what for; remedy: what to do where it has fewer.
+        form: to which all pictures are brought; None: as ``images`` says.
+
     Raises:
         UserError: the source cannot be read, has a bad row that is refused, or too few rows.
     """
-    images = params.images
     bad = BadRows(images.on_bad_row, "images.on_bad_row")
     source = pictures.read(images)
-    kind, good = _inspect(source, images, bad)
+    kind, good = _inspect(source, images, bad, form)
     bad.settle()
-    rows = _split(source.splits, good, images, params.seed)
-    batch = max(params.diffusion.training.batch_size, params.feature_net.batch_size)
-    for name, least, why in (("train", batch, "a batch"), ("test", FEWEST_HELD_OUT, "to judge by")):
+    rows = _split(source.splits, good, images, seed)
+    for name, (least, why) in fewest.items():
         if len(rows[name][1]) < least:
             raise UserError(
-                f"The {name} split has {len(rows[name][1])} pictures{bad.aside()} and needs at least {least} ({why}); give "
-                "more pictures, or a smaller diffusion.training.batch_size and feature_net.batch_size."
+                f"The {name} split has {len(rows[name][1])} pictures{bad.aside()} and needs at least {least} ({why}); {remedy}."
             )
     mode, width, height = kind
     shape = (next(channels for channels, known in MODES.items() if known == mode), height, width)
@@ -114,7 +153,9 @@ def prepare(params: Params, folder: Path) -> dict[str, Any]:
     return card
 
 
-def _inspect(source: PictureSource, images: ImageData, bad: BadRows) -> tuple[Kind, dict[str, list[int]]]:
+def _inspect(
+    source: PictureSource, images: ImageData, bad: BadRows, form: Kind | None
+) -> tuple[Kind, dict[str, list[int]]]:
     """The form that most pictures have or are brought to, and the rows of each split that have it; others are bad."""
     kinds: dict[str, list[Kind | None]] = {}
     for name, split in source.splits.items():
@@ -130,7 +171,8 @@ def _inspect(source: PictureSource, images: ImageData, bad: BadRows) -> tuple[Ki
                     bad.add(name, row, str(error))
                     continue
             try:
-                kinds[name][row] = _kind(_decoded(split, row), images)
+                own = _kind(_decoded(split, row), images)
+                kinds[name][row] = form or own
             except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
                 bad.add(name, row, f"undecodable picture ({split.where(row) or _reason(error)})")
     counted = Counter(kind for rows in kinds.values() for kind in rows if kind)

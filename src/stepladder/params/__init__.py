@@ -4,7 +4,9 @@
 presets.
 """
 
+from stepladder.params.adaptation import Adaptation
 from stepladder.params.baselines import GAN, VAE
+from stepladder.params.classifier import NoisyClassifier
 from stepladder.params.data import ImageData, OnBadRow, TextData
 from stepladder.params.diffusion import Diffusion, DiT, TextEncoder, UNet
 from stepladder.params.evaluation import Evaluation, FeatureNet, Sweep
@@ -18,12 +20,14 @@ __all__ = [
     "GAN",
     "PARAMS_FILE",
     "VAE",
+    "Adaptation",
     "Decoding",
     "DiT",
     "Diffusion",
     "Evaluation",
     "FeatureNet",
     "ImageData",
+    "NoisyClassifier",
     "OnBadRow",
     "Params",
     "Sampling",

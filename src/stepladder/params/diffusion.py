@@ -112,6 +112,11 @@ class Diffusion(Section):
         (), description="growing sides in pixels trained on first, in turn, before the full side"
     )
     curriculum_share: float = Field(0.5, gt=0, lt=1, description="share of the steps spent on the curriculum")
+    unfreeze: tuple[str, ...] = Field(
+        (),
+        description="parts of the network, such as [middle, down], frozen at first and unfrozen in turn at equal parts of "
+        "the first half of the steps",
+    )
     unet: UNet = UNet()
     dit: DiT = DiT()
     text_encoder: TextEncoder = TextEncoder()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
+from stepladder.params.adaptation import Adaptation
 from stepladder.params.baselines import GAN, VAE
+from stepladder.params.classifier import NoisyClassifier
 from stepladder.params.data import ImageData, TextData
 from stepladder.params.diffusion import Diffusion
 from stepladder.params.evaluation import Evaluation, FeatureNet, Sweep
@@ -25,6 +27,8 @@ class Params(Section):
     sampling: Sampling = Sampling()
     vae: VAE = VAE()
     gan: GAN = GAN()
+    noisy_classifier: NoisyClassifier = NoisyClassifier()
+    adaptation: Adaptation = Adaptation()
     transformer: Transformer = Transformer()
     decoding: Decoding = Decoding()
     evaluation: Evaluation = Evaluation()

@@ -18,7 +18,8 @@ class Experiment:
     """A task, its data and what belongs to the finished model.
 
     Attributes:
-        task: has ``model`` (the plain network that is averaged and exported) and ``config`` (JSON; rebuilds ``model``).
+        task: has ``model`` (the plain network that is averaged and exported) and ``config`` (JSON; rebuilds ``model``); where it
+            has ``finish(folder)``, that is called with the averaged weights in place, before ``model`` is exported to ``folder``.
         draw: the k-th micro-batch of this rank, a pure function of k = 0, 1, 2, ...; resuming needs only k.
         validation: this rank's fixed validation batches.
         files: further files that belong to the model, by the name they get beside it.

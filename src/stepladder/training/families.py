@@ -17,17 +17,32 @@ class Family:
         sections: of the spec that its result depends on.
         code: packages or modules of ``stepladder`` that its result depends on, beside ``data`` and ``training``.
         training: the section that says how it is trained.
+        unfreeze: parts of the network that are frozen at first, see ``unfreezing``.
+        base: folder of the model that its training starts from; empty: from scratch.
     """
 
     module: str
     sections: tuple[str, ...]
     code: tuple[str, ...]
     training: Callable[[Params], Training]
+    unfreeze: Callable[[Params], tuple[str, ...]] = lambda p: ()
+    base: Callable[[Params], str] = lambda p: ""
 
 
 FAMILIES = {
     "diffusion": Family(
-        "stepladder.diffusion.task", ("seed", "diffusion"), ("diffusion", "transformer"), lambda p: p.diffusion.training
+        "stepladder.diffusion.task", ("seed", "diffusion"), ("diffusion", "transformer"), lambda p: p.diffusion.training,
+        unfreeze=lambda p: p.diffusion.unfreeze,
+    ),
+    "adapted": Family(
+        "stepladder.diffusion.adaptation", ("seed", "adaptation"), ("diffusion", "transformer"),
+        lambda p: p.adaptation.method_training,
+        unfreeze=lambda p: p.adaptation.unfreeze if p.adaptation.method == "full" else (),
+        base=lambda p: p.adaptation.model,
+    ),
+    "noisy-classifier": Family(
+        "stepladder.diffusion.classifier_task", ("seed", "noisy_classifier", "diffusion"), ("diffusion", "transformer"),
+        lambda p: p.noisy_classifier.training,
     ),
     "feature-net": Family(
         "stepladder.evaluation.feature_net", ("seed", "feature_net"), ("evaluation/feature_net",),

@@ -32,6 +32,7 @@ from stepladder.tracking.follow import Follower
 from stepladder.training.families import FAMILIES
 
 FREE_BYTES = 300_000_000
+WEIGHTS = "model.safetensors"
 
 
 def train(
@@ -101,6 +102,10 @@ def _header(
     leaves = flatten(params)
     relevant = {k: v for k, v in leaves.items() if k.split(".")[0] in FAMILIES[family].sections}
     content = [family, relevant, card["content_hash"], project.code_hash("data", "training", *FAMILIES[family].code)]
+    if base := FAMILIES[family].base(params):  # what counts is which weights it starts from, not where they are
+        content[1] = {k: v for k, v in relevant.items() if v != base} | {
+            "base": project.file_hash(Path(base) / WEIGHTS)
+        }
     return {
         "family": family,
         "experiment": f"study-{study[0]}-{card['name']}" if study else f"{family}-{card['name']}",

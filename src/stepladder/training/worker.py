@@ -35,6 +35,7 @@ from stepladder.training.families import FAMILIES
 from stepladder.training.journal import Journal, JournalLogger
 from stepladder.training.progress import Clock, progress
 from stepladder.training.randomness import mix
+from stepladder.training.unfreezing import Unfreezing
 
 
 def train(folder: Path) -> None:
@@ -51,6 +52,7 @@ def train(folder: Path) -> None:
         params, Path(spec["data"]), rank=rank, world_size=world_size, timesteps=spec["timesteps"]
     )
     journal = Journal(folder / "journal.jsonl", spec["header"]) if rank == 0 else None
+    trained = sum(p.numel() for p in experiment.task.parameters() if p.requires_grad)  # a discriminator's too
     average, clock = WeightAverage(training.ema_half_life, training.steps), Clock()
     trainer = pl.Trainer(
         accelerator="auto",
@@ -69,7 +71,7 @@ def train(folder: Path) -> None:
         logger=JournalLogger(journal),
         callbacks=[
             TimedCheckpoint(last), _Seeding(params.seed, rank), average, clock, _Previews(folder, journal),
-            progress(spec["name"]),
+            Unfreezing(FAMILIES[family].unfreeze(params), training.steps), progress(spec["name"]),
         ],
         deterministic=_deterministic(),
         enable_progress_bar=sys.stdout.isatty(),
@@ -94,7 +96,10 @@ def train(folder: Path) -> None:
         raise KeyboardInterrupt
     if trainer.is_global_zero:
         average.swap(experiment.task)
-        _export(experiment, folder / "model", _figures(experiment, trainer, clock))
+        (folder / "model").mkdir(exist_ok=True)
+        if finish := getattr(experiment.task, "finish", None):
+            finish(folder / "model")
+        _export(experiment, folder / "model", _figures(experiment, trainer, clock) | {"trained_parameters": trained})
 
 
 class _Stream:
@@ -153,13 +158,10 @@ def _precision(training: Training) -> Any:
 def _figures(experiment: Experiment, trainer: pl.Trainer, clock: Clock) -> dict[str, float]:
     figures = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
     parameters = sum(p.numel() for p in network(experiment.task).parameters())
-    trained = sum(p.numel() for p in experiment.task.parameters())  # with what is not exported, such as a discriminator
-    counts = {"parameters": parameters, "trained_parameters": trained}
-    return figures | {"seconds": clock.seconds, "steps": trainer.global_step} | counts
+    return figures | {"seconds": clock.seconds, "steps": trainer.global_step, "parameters": parameters}
 
 
 def _export(experiment: Experiment, folder: Path, figures: dict[str, float]) -> None:
-    folder.mkdir(exist_ok=True)
     weights = dict(network(experiment.task).state_dict())
     shared: dict[int, str] = {}
     for name in list(weights):  # a tied weight is stored once

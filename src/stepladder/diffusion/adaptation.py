@@ -1,0 +1,175 @@
+"""Adapting a trained diffusion model to a few pictures of one's own.
+
+The adapted model knows every class of the model that it comes from, and the new ones: the subfolders of the folder of
+pictures, or the folder itself; a class of the same name as an old one goes on from it. It learns what that model learned to
+predict, at the same noise levels, and by the usual objective for it. Texts, where the model reads them, are hidden.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from stepladder.data.images import ImageArrays
+from stepladder.data.shuffle import Shuffle
+from stepladder.diffusion import lora
+from stepladder.diffusion.conditions import Condition
+from stepladder.diffusion.drawing import load
+from stepladder.diffusion.settings import settings
+from stepladder.diffusion.task import PREVIEWED, DiffusionTask, low_resolution
+from stepladder.errors import UserError
+from stepladder.params import Adaptation, Diffusion, Params, Training
+from stepladder.training.experiment import Batch, Experiment
+
+ADAPTER = "adapter.safetensors"
+MOST_VALIDATED = 2048
+
+
+class AdaptedTask(DiffusionTask):
+    """Goes on training a network, all of it or its low-rank changes and new classes; these are merged at the end.
+
+    ``weights``: of the network that ``config`` describes.
+    """
+
+    def __init__(
+        self,
+        config: dict[str, Any],
+        diffusion: Diffusion,
+        adaptation: Adaptation,
+        weights: dict[str, Tensor],
+        seed: int,
+        rank: int,
+        world_size: int,
+        previewed: Condition,
+    ) -> None:
+        super().__init__(config, diffusion, seed, rank, world_size, previewed)
+        self.model.load_state_dict(weights)
+        self.method = adaptation.method
+        if self.method == "lora":
+            lora.inject(self.model, adaptation.rank, adaptation.layers)
+            count = len(config["adapted"]["new_classes"])
+            if count:
+                lora.add_rows(self.model.label, len(config["classes"]) - count, count)  # type: ignore[arg-type]
+
+    def finish(self, folder: Path) -> None:
+        """Save the adapter by itself, and merge it into the network."""
+        if self.method == "lora":
+            changes = {name: value.contiguous().cpu() for name, value in lora.adapters(self.model).items()}
+            save_file(changes, folder / ADAPTER)
+            lora.merge(self.model)
+
+
+def experiment(
+    params: Params, data: Path, *, rank: int = 0, world_size: int = 1, timesteps: int | None = None
+) -> Experiment:
+    """The adaptation that ``params.adaptation`` describes, to pictures prepared in ``data``; ``timesteps`` is the model's own.
+
+    Raises:
+        UserError: there is no such model, the pictures are of another shape, or the batch does not divide.
+    """
+    section = params.adaptation
+    base, before = load(Path(section.model))
+    training = section.method_training
+    train, test = ImageArrays.open(data, "train"), ImageArrays.open(data, "test")
+    shape, wanted = train.card["shape"], before["model"]["shape"]
+    if list(shape) != list(wanted):
+        raise UserError(
+            f"The pictures in {data} are prepared as {' x '.join(map(str, shape))} and the model {section.model} draws "
+            f"{' x '.join(map(str, wanted))}; prepare them anew with `stepladder prepare own`."
+        )
+    size = training.batch_size // training.accumulate
+    if size * training.accumulate != training.batch_size or size % world_size:
+        raise UserError(
+            f"adaptation.training.batch_size={training.batch_size} cannot be divided into accumulate={training.accumulate} "
+            f"micro-batches for {world_size} devices; make it a multiple."
+        )
+    config = configuration(before, section, train.card)
+    weights = grown(base.state_dict(), before, config)
+    numbers = torch.tensor(class_numbers(config, train.card))
+    length = config["model"].get("text_length", 0) if config["model"].get("vocabulary") else 0
+    shuffle = Shuffle(len(train.labels), size, params.seed)
+
+    def batch(arrays: ImageArrays, rows: Any, size: int) -> Batch:
+        told: Batch = {"labels": numbers[torch.from_numpy(arrays.labels[rows]).clamp(min=0)]}
+        if length:
+            told["text"] = torch.zeros(len(rows), length, dtype=torch.int64)
+        return told | {"images": torch.from_numpy(arrays.images[rows]), "size": size}
+
+    def micro_batch(k: int) -> Batch:
+        return batch(train, shuffle.rows(k)[rank::world_size], size) | {"position": k}
+
+    order = shuffle.all(len(test.labels))[:MOST_VALIDATED]
+    validation = [
+        batch(test, order[s : s + size][rank::world_size], min(size, len(order) - s))
+        for s in range(0, len(order), size)
+    ]
+    shown = batch(test, [i % len(test.labels) for i in range(PREVIEWED)], PREVIEWED)
+    previewed: Condition = {key: shown[key] for key in ("labels", "text") if key in shown}
+    if side := config["model"].get("low_resolution", 0):
+        low = low_resolution(shown["images"].float() / 127.5 - 1, side)
+        previewed |= {"low_resolution": low, "low_resolution_noise": torch.zeros(len(low))}
+    task = AdaptedTask(config, objective(config, training), section, weights, params.seed, rank, world_size, previewed)
+    files = {"tokenizer.json": Path(section.model) / "tokenizer.json"} if length else {}
+    return Experiment(task, micro_batch, [b for b in validation if len(b["labels"])], files)
+
+
+def configuration(before: dict[str, Any], section: Adaptation, card: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of the adapted model: that of the model ``before``, with the classes that are new."""
+    known = [str(name) for name in before["classes"]]
+    added = [name for name in own_classes(card) if name not in known] if known else []
+    changed = {"rank": section.rank, "layers": section.layers} if section.method == "lora" else {}
+    origin = {"method": section.method, **changed, "new_classes": added, "data": before["data"]}
+    return before | {
+        "model": before["model"] | {"classes": len(known) + len(added)},
+        "classes": known + added,
+        "data": {key: card[key] for key in ("name", "source", "content_hash")},
+        "adapted": origin,
+    }
+
+
+def own_classes(card: dict[str, Any]) -> list[str]:
+    """Classes of one's own pictures: their subfolders, or the folder itself."""
+    return [str(name) for name in card["classes"]] or [str(card["name"])]
+
+
+def class_numbers(config: dict[str, Any], card: dict[str, Any]) -> list[int]:
+    """The adapted model's number of each of ``own_classes``; zeros where it knows no classes."""
+    return [config["classes"].index(name) if config["classes"] else 0 for name in own_classes(card)]
+
+
+def grown(weights: dict[str, Tensor], before: dict[str, Any], config: dict[str, Any]) -> dict[str, Tensor]:
+    """``weights`` with a row for each new class, which starts as that of no class, the last, or as the classes' mean
+    where the model was always told one."""  # fmt: skip
+    added = len(config["classes"]) - len(before["classes"])
+    if not added:
+        return weights
+    table = weights["label.weight"]
+    start = table[-1:] if before["label_dropout"] > 0 else table[:-1].mean(0, keepdim=True)
+    return weights | {"label.weight": torch.cat([table[:-1], start.expand(added, -1), table[-1:]])}
+
+
+def objective(config: dict[str, Any], training: Training) -> Diffusion:
+    """What a model of ``config`` goes on learning: its own target, by the usual loss at the usual noise levels of its process."""
+    known, model = settings(config), config["model"]
+    learned = known["variance"] == "learned_range"
+    edm = {"time_sampling": "log_normal", "time_mean": -1.2, "time_std": 1.2} if known["process"] == "edm" else {}
+    same = ("process", "schedule", "log_snr", "betas", "zero_terminal_snr", "prediction", "variance", "label_dropout")
+    return Diffusion.model_validate(
+        {key: known[key] for key in same}
+        | edm
+        | {
+            "loss": "hybrid" if learned else "simple",
+            "text": bool(model.get("vocabulary", 0)),
+            "low_resolution": model.get("low_resolution", 0),
+            "training": training,
+        }
+    )
+
+
+def base_and_adapter(model: nn.Module, config: dict[str, Any], adapter: dict[str, Tensor]) -> nn.Module:
+    """The network ``model`` of ``config``, grown by its classes, with an adapter's file worked in."""
+    return lora.apply(model, adapter, first=len(config["classes"]) - len(config["adapted"]["new_classes"]))

@@ -1,0 +1,59 @@
+"""Layer-wise unfreezing: parts of a network that are trained only after a while (Howard and Ruder 2018, section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+
+from stepladder.errors import UserError
+from stepladder.training.experiment import network
+
+SHARE = 0.5  # of the steps, in which the parts are unfrozen
+
+
+def frozen(parts: Sequence[str], step: int, steps: int) -> tuple[str, ...]:
+    """Those of ``parts`` that optimiser step ``step`` (0-based) of ``steps`` leaves as they are.
+
+    The i-th of n parts, i = 1, ..., n, is trained from i/n of the first half of the steps on.
+    """
+    return tuple(part for i, part in enumerate(parts, 1) if step * len(parts) < i * SHARE * steps)
+
+
+class Unfreezing(pl.Callback):
+    """Takes the gradients of frozen parts away right before the optimiser's step, and before gradients are clipped.
+
+    A parameter without a gradient is left alone by the optimiser: no weight decay, and its moments start when it is
+    unfrozen. What is frozen is a function of the step's number alone, so that resuming needs no state. All gradients are
+    still computed, which costs their time; ``requires_grad`` would save it, but DDP settles at the start which parameters
+    it waits for, and all ranks would have to rebuild it at every change.
+
+    Args:
+        parts: names of modules or parameters of the network, each with all that is below it.
+        steps: of the whole training.
+    """
+
+    def __init__(self, parts: Sequence[str], steps: int) -> None:
+        self.parts, self.steps = parts, steps
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Raise ``UserError`` where the network has no such part."""
+        names = [name for name, _ in network(pl_module).named_parameters()]
+        for part in self.parts:
+            if not any(_below(name, [part]) for name in names):
+                known = ", ".join(dict.fromkeys(name.split(".")[0] for name in names))
+                raise UserError(
+                    f"unfreeze names {part!r}, and the network has no such part; it has {known}, and what is below them."
+                )
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        held = frozen(self.parts, trainer.global_step, self.steps)
+        if held:
+            for name, parameter in network(pl_module).named_parameters():
+                if _below(name, held):
+                    parameter.grad = None
+
+
+def _below(name: str, parts: Iterable[str]) -> bool:
+    return any(name == part or name.startswith(f"{part}.") for part in parts)

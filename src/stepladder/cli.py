@@ -11,10 +11,12 @@ from typing import Any
 
 from stepladder.errors import UserError
 
-IMAGES, TEXT = Path("data/images"), Path("data/text")
+IMAGES, TEXT, OWN = Path("data/images"), Path("data/text"), Path("data/own")
 MODELS, REPORTS = Path("models"), Path("reports")
 FEATURE_NET, TRANSFORMER = MODELS / "feature-net", MODELS / "transformer"
+NOISY_CLASSIFIER, ADAPTED = MODELS / "noisy-classifier", MODELS / "adapted"
 BASELINES = ("vae", "gan")
+METHODS = ("lora", "full")
 SAMPLER = "default: the model's; `stepladder params` lists them"
 
 
@@ -25,6 +27,11 @@ def prepare(args: argparse.Namespace) -> int:
         from stepladder.data.images import prepare
 
         card = prepare(load(), IMAGES)
+    elif args.kind == "own":
+        from stepladder.data.images import prepare_own
+
+        params, base = _adaptation(args)
+        card = prepare_own(params, _config(base)["model"]["shape"], OWN)
     else:
         from stepladder.data.text import prepare
 
@@ -42,11 +49,21 @@ def train(args: argparse.Namespace) -> int:
     if args.family == "diffusion":
         timesteps = _timesteps(args)
         return train("diffusion", params, IMAGES, _diffusion(timesteps), timesteps=timesteps)
-    if args.family == "feature-net":
-        return train("feature-net", params, IMAGES, FEATURE_NET)
+    if args.family in ("feature-net", "noisy-classifier"):
+        return train(args.family, params, IMAGES, MODELS / args.family)
     if args.family in BASELINES:
         return train(args.family, params, IMAGES, MODELS / args.family)
     return train("transformer", params, TEXT, TRANSFORMER)
+
+
+def adapt(args: argparse.Namespace) -> int:
+    from stepladder.data.images import prepare_own
+    from stepladder.training.launch import train
+
+    params, base = _adaptation(args)
+    if args.pictures or not (OWN / "card.json").exists():
+        prepare_own(params, _config(base)["model"]["shape"], OWN)
+    return train("adapted", params, OWN, args.out or ADAPTED / params.adaptation.method)
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -60,7 +77,16 @@ def evaluate(args: argparse.Namespace) -> int:
 
         timesteps = _timesteps(args)
         model, out = _diffusion(timesteps), REPORTS / "diffusion" / f"T{timesteps}"
-        evaluate_images(params, timesteps, IMAGES, FEATURE_NET, model, out)
+        evaluate_images(params, timesteps, IMAGES, FEATURE_NET, model, out, classifier=NOISY_CLASSIFIER)
+    elif args.family == "adapted":
+        from stepladder.evaluation.adaptation import evaluate as evaluate_adapted
+
+        params, base = _adaptation(args)
+        model = base if args.before else ADAPTED / params.adaptation.method
+        out = REPORTS / "adapted" / ("before" if args.before else params.adaptation.method)
+        evaluate_adapted(params, IMAGES, OWN, FEATURE_NET, model, out)
+        if args.before:
+            return 0
     elif args.family in BASELINES:
         from stepladder.evaluation.baselines import evaluate as evaluate_baseline
 
@@ -135,9 +161,11 @@ def sample(args: argparse.Namespace) -> int:
     model, config = load(folder)
     requests.from_nothing(config)
     sampling, steps = _sampling(args, config, usual)
-    asked = requests.rows(config, args.label, args.text, args.count)
-    condition = requests.condition(config, requests.tokenizer(folder, config), *asked)
-    pictures = draw(_placed(model), config, condition, steps, sampling, seed=args.seed)
+    classifier, classes = _classifier(args, config, sampling)
+    known = config | {"classes": classes}
+    asked = requests.rows(known, args.label, args.text, args.count)
+    condition = requests.condition(known, requests.tokenizer(folder, config), *asked)
+    pictures = draw(_placed(model), config, condition, steps, sampling, seed=args.seed, classifier=classifier)
     return _drawn(args, pictures, config, steps, sampling)
 
 
@@ -193,7 +221,8 @@ def _sample_baseline(args: argparse.Namespace, folder: Path) -> int:
     from stepladder.diffusion.drawing import class_numbers
 
     model, config = load(folder)
-    if given := [name for name in ("text", "steps", "sampler", "spacing", "scale", "set") if getattr(args, name)]:
+    options = ("text", "steps", "sampler", "spacing", "scale", "set", "classifier")
+    if given := [name for name in options if getattr(args, name)]:
         raise UserError(
             f"--{given[0]} is of diffusion models; {folder} holds a {config['family']}, which draws in one pass."
         )
@@ -250,6 +279,39 @@ def study(args: argparse.Namespace) -> int:
     return running.run(args.name, args.jobs, REPORTS)
 
 
+def cost(args: argparse.Namespace) -> int:
+    from stepladder.data.card import read_card
+    from stepladder.diffusion.cost import costs
+    from stepladder.params import load
+
+    params = load(preset=args.preset, overrides=args.set)
+    if args.shape:
+        shape, classes = _shape(args.shape), 10
+    else:
+        card = read_card(IMAGES)
+        shape, classes = card["shape"], len(card["classes"])
+    batch = args.batch or params.diffusion.training.batch_size
+    print(
+        f"{'pictures of ' + 'x'.join(map(str, shape)):44s}{'parameters':>12s}{'MFLOP':>10s}{'ms a step':>11s}{'kept, KB':>10s}"
+    )
+    for row in costs(params.diffusion, shape, classes, batch):
+        print(
+            f"{row.name:44s}{row.parameters:>12,d}{row.flops / 1e6:>10.2f}{1000 * row.step_seconds:>11.1f}"
+            f"{row.activation_bytes / 1e3:>10.0f}",
+            flush=True,
+        )
+    print(f"MFLOP: of a forward for one picture. A step: forward, backward and AdamW at batch {batch}. Kept: for the "
+          "backward of one picture.")  # fmt: skip
+    return 0
+
+
+def _shape(text: str) -> list[int]:
+    parts = text.split(",")
+    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise UserError(f"--shape {text} is not C,H,W; give three numbers above 0, such as 3,32,32.")
+    return [int(part) for part in parts]
+
+
 def doctor(args: argparse.Namespace) -> int:
     from stepladder.doctor import run
 
@@ -279,6 +341,42 @@ def _sampling(args: argparse.Namespace, config: dict[str, Any], usual: dict[str,
         requests.sampling(config, usual.get("sampling", {}), options, args.set),
         requests.steps(config, usual.get("steps"), args.steps),
     )
+
+
+def _classifier(args: argparse.Namespace, config: dict[str, Any], sampling: Any) -> tuple[Any, list[Any]]:
+    """The noisy classifier, where one is to guide, and the classes that can be asked for, which then are its own.
+
+    Raises:
+        UserError: it is named and does not guide, or it is missing or of another kind.
+    """
+    from stepladder.diffusion.classifier import load
+
+    if sampling.classifier_scale:
+        classifier, own = load(args.classifier or NOISY_CLASSIFIER, config)
+        return _placed(classifier), own["classes"]
+    if args.classifier:
+        raise UserError(
+            "--classifier guides by sampling.classifier_scale, which is 0; add -S sampling.classifier_scale=1."
+        )
+    return None, config["classes"]
+
+
+def _adaptation(args: argparse.Namespace) -> tuple[Any, Path]:
+    """The spec with what the command line says of the adaptation, and the folder of the model that is adapted."""
+    from stepladder.params import build, load, merge
+    from stepladder.tracking.fetch import fetch
+
+    spec = load().model_dump(mode="json")
+    given = {key: getattr(args, key, None) for key in ("model", "method", "pictures")}
+    changed = {"adaptation": {key: str(value) for key, value in given.items() if value}}
+    base, _ = fetch(merge(spec, changed)["adaptation"]["model"])
+    return build(merge(merge(spec, changed), {"adaptation": {"model": str(base)}})), base
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    from stepladder.diffusion.drawing import load
+
+    return load(folder)[1]
 
 
 def _placed(model: Any) -> Any:
@@ -345,14 +443,25 @@ def parser() -> argparse.ArgumentParser:
         added.set_defaults(function=function)
         return added
 
-    verb("prepare", prepare, "make the prepared form of a data set").add_argument("kind", choices=["images", "text"])
+    added = verb("prepare", prepare, "make the prepared form of a data set")
+    added.add_argument("kind", choices=["images", "text", "own"])
     for name, function, families in (
-        ("train", train, ["feature-net", "diffusion", "transformer", *BASELINES]),
-        ("evaluate", evaluate, ["diffusion", *BASELINES, "transformer"]),
+        ("train", train, ["feature-net", "noisy-classifier", "diffusion", "transformer", *BASELINES]),
+        ("evaluate", evaluate, ["diffusion", "adapted", *BASELINES, "transformer"]),
     ):
         added = verb(name, function, f"{name} a model of the prepared data")
         added.add_argument("family", choices=families)
         added.add_argument("--timesteps", type=int, metavar="T", help="timesteps T of the diffusion model")
+        if name == "evaluate":
+            added.add_argument("--method", choices=METHODS, help="of the adapted model; default: adaptation.method")
+            added.add_argument("--before", action="store_true", help="judge the model before it was adapted")
+    added = verb("adapt", adapt, "adapt a trained diffusion model to a folder of your own pictures")
+    added.add_argument("--model", help="folder of a model, or models:/NAME@ALIAS; default: adaptation.model")
+    added.add_argument(
+        "--pictures", help="folder of pictures, prepared anew; default: what is prepared, or adaptation.pictures"
+    )
+    added.add_argument("--method", choices=METHODS, help="default: adaptation.method")
+    added.add_argument("--out", type=Path, help="folder of the adapted model; default: models/adapted/METHOD")
     verb("compare", compare, "bring all evaluations together")
     verb("register", register, "put the best models in the registry")
     verb("report", report, "write reports/index.html")
@@ -371,6 +480,11 @@ def parser() -> argparse.ArgumentParser:
     )
     added.add_argument("--text", action="append", help="what to draw, where the model reads texts; may be repeated")
     added.add_argument("--count", type=int, default=10, help="pictures of each class and text, or in all")
+    added.add_argument(
+        "--classifier",
+        type=Path,
+        help="noisy classifier for sampling.classifier_scale; default: models/noisy-classifier",
+    )
     added = verb("inpaint", inpaint, "draw a part of a picture anew (RePaint)")
     _drawing_options(added, Path("inpainted.png"))
     added.add_argument("--picture", type=Path, required=True, help="what is there already")
@@ -410,6 +524,11 @@ def parser() -> argparse.ArgumentParser:
     added.add_argument("arm")
     added.add_argument("seed", type=int)
     actions.add_parser("page", help="write the page of what is finished").add_argument("name")
+    added = verb("cost", cost, "what the denoising network and its variants cost")
+    added.add_argument("--preset", default="", help="of presets/PRESET.yaml instead of params.yaml")
+    added.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="change one parameter")
+    added.add_argument("--shape", default="", metavar="C,H,W", help="of the pictures; default: the prepared ones'")
+    added.add_argument("--batch", type=int, default=0, help="pictures a step; default: the training's")
     verb("doctor", doctor, "check this machine and say how to mend what is wrong")
     verb("where", where, "say where the results are")
     return top

@@ -1,0 +1,159 @@
+"""What a denoising network costs: parameters, arithmetic, time and memory."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from stepladder.diffusion.backbones import build
+from stepladder.diffusion.conditions import Condition
+from stepladder.diffusion.convolutions import Spectral
+from stepladder.params import Diffusion
+
+REPEATS = 5
+CONVOLUTIONS = ("full", "depthwise_separable", "fft")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network costs.
+
+    Attributes:
+        name: what it is.
+        parameters: their number.
+        flops: of a forward for one picture, a multiplication and an addition counted as two.
+        step_seconds: of a training step (forward, backward, AdamW) at the batch, the median of five.
+        activation_bytes: kept for the backward of one picture.
+    """
+
+    name: str
+    parameters: int
+    flops: int
+    step_seconds: float
+    activation_bytes: int
+
+
+def costs(section: Diffusion, shape: Sequence[int], classes: int, batch: int) -> list[Cost]:
+    """The network of ``section`` first, then the same with other convolutions, and the other backbone.
+
+    Raises:
+        UserError: the network chosen cannot be built for pictures of ``shape`` (C, H, W).
+    """
+    chosen = _model(section, shape, classes)
+    found = [cost(_named(chosen) + " (chosen)", chosen, batch)]
+    others = [section.model_copy(update={"backbone": other}) for other in ("unet", "dit") if other != section.backbone]
+    unet = _model(section.model_copy(update={"backbone": "unet"}), shape, classes)
+    variants = [unet | {"conv": kind} for kind in CONVOLUTIONS] + [_model(other, shape, classes) for other in others]
+    for variant in variants:
+        if variant != chosen and _named(variant) not in {c.name for c in found}:
+            found.append(cost(_named(variant), variant, batch))
+    return found
+
+
+def cost(name: str, model: dict[str, Any], batch: int) -> Cost:
+    """What the network of ``config["model"]`` costs on the device at hand: CUDA where there is one."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = build(model).to(device)
+    return Cost(
+        name,
+        sum(p.numel() for p in network.parameters()),
+        flops(network, model),
+        _step_seconds(network, model, batch),
+        _activation_bytes(network, model),
+    )
+
+
+def flops(network: nn.Module, model: dict[str, Any]) -> int:
+    """Of a forward for one picture: matrix products, convolutions and attention as torch counts them, and FFTs.
+
+    A real FFT of n points is counted as 2.5 n log2 n (half of Frigo and Johnson's 5 n log2 n for a complex one), and its
+    product as 3 n. Norms and activations are not counted.
+    """
+    extra = 0
+
+    def spectral(module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
+        nonlocal extra
+        points = arguments[0][0].numel()
+        area = arguments[0].shape[2] * arguments[0].shape[3]
+        extra += int(2 * 2.5 * points * max(area, 2).bit_length() + 3 * points)
+
+    hooks = [m.register_forward_hook(spectral) for m in network.modules() if isinstance(m, Spectral)]
+    # attention written out as matrix products: the fused kernel of a CPU is not counted
+    with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        network(*_inputs(network, model, 1))
+    for hook in hooks:
+        hook.remove()
+    return counter.get_total_flops() + extra
+
+
+def _step_seconds(network: nn.Module, model: dict[str, Any], batch: int) -> float:
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-6)
+    given = _inputs(network, model, batch)
+    seconds = []
+    for _ in range(REPEATS + 1):
+        start = time.perf_counter()
+        F.mse_loss(network(*given), torch.zeros(1, device=given[0].device).expand(batch, *_outputs(model))).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if given[0].is_cuda:
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:])  # the first warms up
+
+
+def _activation_bytes(network: nn.Module, model: dict[str, Any]) -> int:
+    kept: dict[int, int] = {}
+    weights = {p.untyped_storage().data_ptr() for p in network.parameters()}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss = network(*_inputs(network, model, 1)).square().sum()
+    del loss
+    return sum(kept.values())
+
+
+def _inputs(network: nn.Module, model: dict[str, Any], batch: int) -> tuple[Tensor, Tensor, Condition]:
+    device = next(network.parameters()).device
+    condition: Condition = {"labels": torch.zeros(batch, dtype=torch.long, device=device)}
+    if model["vocabulary"]:
+        condition["text"] = torch.ones(batch, model["text_length"], dtype=torch.long, device=device)
+    if side := model["low_resolution"]:
+        condition["low_resolution"] = torch.zeros(batch, model["shape"][0], side, side, device=device)
+        condition["low_resolution_noise"] = torch.zeros(batch, device=device)
+    return torch.randn(batch, *model["shape"], device=device), torch.rand(batch, device=device), condition
+
+
+def _model(section: Diffusion, shape: Sequence[int], classes: int) -> dict[str, Any]:
+    backbone = getattr(section, section.backbone).model_dump()
+    return {
+        "backbone": section.backbone,
+        "shape": list(shape),
+        "classes": classes if section.conditional else 0,
+        "outputs": shape[0] * (2 if section.variance == "learned_range" else 1),
+        "vocabulary": 1000 if section.text else 0,
+        "text_length": 32,
+        "text_encoder": section.text_encoder.model_dump(),
+        "low_resolution": section.low_resolution,
+    } | backbone
+
+
+def _outputs(model: dict[str, Any]) -> tuple[int, ...]:
+    return (model["outputs"], *model["shape"][1:])
+
+
+def _named(model: dict[str, Any]) -> str:
+    return f"unet, {model['conv'].replace('_', ' ')} convolutions" if model["backbone"] == "unet" else "dit"

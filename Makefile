@@ -4,7 +4,7 @@ BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help repro study test lint ui doctor constraints clean
+.PHONY: help repro study adaptation guidance test lint ui doctor constraints clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -18,6 +18,16 @@ repro: .venv/for-repro ## set up, run the main job (dvc repro) and say where the
 study: .venv/for-repro ## run a study of studies/: make study NAME=baselines (JOBS=2: two cells at once)
 	stepladder study run $(or $(NAME),$(error NAME=... is missing; there are: $(notdir $(patsubst %/,%,$(dir $(wildcard studies/*/study.yaml)))))) --jobs $(or $(JOBS),1)
 	@echo "Page:     $(CURDIR)/reports/studies/$(NAME)/index.html"
+
+adaptation: .venv/for-repro ## adapt a trained model to a folder of your own pictures, as params.yaml says under adaptation
+	@stepladder params --check
+	cp adaptation/stages.yaml adaptation/dvc.yaml
+	dvc repro adaptation/dvc.yaml
+
+guidance: .venv/for-repro ## train the noisy classifier that sampling.classifier_scale asks for
+	@stepladder params --check
+	cp guidance/stages.yaml guidance/dvc.yaml
+	dvc repro guidance/dvc.yaml
 
 test: .venv/for-test lint ## set up, check style and types, run the tests
 	python -m pytest

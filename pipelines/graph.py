@@ -7,6 +7,8 @@ from pathlib import Path
 
 from stepladder.errors import UserError
 
+APART = ("studies", "adaptation", "guidance")
+
 Graph = dict[str, tuple[str, ...]]
 """The stages each stage needs, by name; a stage comes after all that it needs."""
 
@@ -14,7 +16,7 @@ Graph = dict[str, tuple[str, ...]]
 def read(root: Path) -> Graph:
     """The graph of the DVC project in ``root``; raises ``UserError`` with DVC's words where it cannot be read.
 
-    The studies' own stages (``studies/NAME/dvc.yaml``) are not part of it: each is run by itself.
+    The stages in the folders ``APART`` are not part of it: each of their ``dvc.yaml`` is run by itself.
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
@@ -27,7 +29,7 @@ def read(root: Path) -> Graph:
             names = {
                 stage: _name(Path(stage.path), stage.name, Path(repo.root_dir))
                 for stage in repo.index.stages
-                if isinstance(stage, PipelineStage) and stage.cmd and not _of_a_study(stage.path, repo.root_dir)
+                if isinstance(stage, PipelineStage) and stage.cmd and not _apart(stage.path, repo.root_dir)
             }
             declared = {stage: place for place, stage in enumerate(repo.index.stages)}
             order = lexicographical_topological_sort(stages.reverse(), key=lambda stage: declared[stage])
@@ -68,8 +70,8 @@ def family(stage: str) -> str:
     return stage.partition("@")[0]
 
 
-def _of_a_study(file: str, root: str) -> bool:
-    return Path(file).relative_to(root).parts[0] == "studies"
+def _apart(file: str, root: str) -> bool:
+    return Path(file).relative_to(root).parts[0] in APART
 
 
 def _name(file: Path, name: str, root: Path) -> str:

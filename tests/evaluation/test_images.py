@@ -19,7 +19,7 @@ from tests.digits import params, prepared, save, trained, without_classes
 SWEEP = {"timesteps": [5, 20], "sampling_steps": [2, 5, 10]}
 EVALUATION = {"samples": 60, "bootstrap": 20}
 JUDGED = ("frechet", "kid", "precision", "recall", "density", "coverage", "memorised", "nearest_ratio")
-SAMPLING = {"sampler", "spacing", "variance", "guidance_scale"}
+SAMPLING = {"sampler", "spacing", "variance", "guidance_scale", "classifier_scale"}
 POINT = {"timesteps", "sampling_steps", "milliseconds_per_image", "network_evaluations", "images"} | SAMPLING
 POINT |= {f"{name}{end}" for name in JUDGED for end in ("", "_low", "_high")}
 ACCURACY = {"accuracy", "accuracy_low", "accuracy_high"}

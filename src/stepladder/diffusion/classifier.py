@@ -144,7 +144,7 @@ def load(folder: Path, config: dict[str, Any] | None = None) -> tuple[NoisyClass
 
 def _fits(folder: Path, own: dict[str, Any], config: dict[str, Any]) -> None:
     """Raise ``UserError`` where the classifier of ``own`` configuration does not know what the model of ``config`` draws."""
-    pairs = {"classes": (own["classes"], config["classes"])}
+    pairs = {"classes": (own["classes"], config["classes"] or own["classes"])}  # a model without classes can be guided
     pairs["shape"] = (own["model"]["shape"], config["model"]["shape"])
     pairs |= {key: (own[key], settings(config)[key]) for key in PROCESS}
     for key, (mine, theirs) in pairs.items():

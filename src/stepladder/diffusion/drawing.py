@@ -191,8 +191,6 @@ def check(config: dict[str, Any], sampling: Sampling, classifier: Classifier | N
             f"classifier_scale={sampling.classifier_scale:g} needs a noisy classifier; train one with "
             "`stepladder train noisy-classifier`, or use 0."
         )
-    if sampling.classifier_scale and not config["classes"]:
-        raise UserError("classifier_scale needs a model whose data has classes; this one's has none: use 0.")
 
 
 def class_numbers(config: dict[str, Any], names: Sequence[str] | None, count: int) -> Tensor:

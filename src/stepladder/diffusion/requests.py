@@ -52,12 +52,14 @@ def condition(
     asked: Condition = {"labels": torch.tensor([numbers.get(label, known) for label in labels])}
     if any(texts) and tokenizer is None:
         raise UserError("The model knows no text: it was trained without diffusion.text; ask for a class only.")
-    if known and tokenizer is not None and any(bool(a) != bool(b) for a, b in zip(labels, texts, strict=True)):
+    textless = config.get("adapted", {}).get("new_classes", [])  # learned from pictures without texts
+    pairs = [(label, text) for label, text in zip(labels, texts, strict=True) if label not in textless]
+    if known and tokenizer is not None and any(bool(label) != bool(text) for label, text in pairs):
         raise UserError(
             "The model was trained on a class and a text together, or on neither; give both. Its classes are: "
             f"{', '.join(map(str, config['classes']))}."
         )
-    without = not all(texts) if tokenizer is not None else bool(known) and not all(labels)
+    without = not all(text for _, text in pairs) if tokenizer is not None else bool(known) and not all(labels)
     if without and not config["label_dropout"] > 0:
         what = "text" if tokenizer is not None else f"class; it knows: {', '.join(map(str, config['classes']))}"
         raise UserError(f"The model was always told what to draw (diffusion.label_dropout=0); name a {what}.")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from stepladder.data.grid import grid, scaled
+from stepladder.diffusion.classifier import load as load_classifier
 from stepladder.diffusion.drawing import draw, load
 from stepladder.errors import UserError
 from stepladder.evaluation.held_out import STRIP_COLUMNS, STRIP_ROWS, condition, rows
@@ -26,7 +27,7 @@ from stepladder.evaluation.super_resolution import fidelity
 from stepladder.params import Params, Sampling
 
 Point = dict[str, Any]
-SHOWN = ("sampler", "spacing", "variance", "guidance_scale")
+SHOWN = ("sampler", "spacing", "variance", "guidance_scale", "classifier_scale")
 
 
 def evaluate(
@@ -37,6 +38,7 @@ def evaluate(
     model_folder: Path,
     out: Path,
     samplings: Sequence[Sampling] = (),
+    classifier: Path | None = None,
 ) -> dict[str, Any]:
     """Judge the model of T = ``timesteps`` in ``model_folder`` at every S <= T of the sweep.
 
@@ -45,21 +47,27 @@ def evaluate(
     Args:
         samplings: ways to draw, each at every S; none: ``params.sampling``. Of the second and further ones the strips are
             ``samples-{i}-S{S}.png``, i = 1, 2, ...
+        classifier: folder of the noisy classifier, used where a sampling's ``classifier_scale`` is above 0.
 
     Raises:
-        UserError: the model is of another T, cannot be loaded, or draws pictures that are not numbers.
+        UserError: the model is of another T, cannot be loaded, or draws pictures that are not numbers; or there is no noisy
+            classifier to guide it.
     """
     model, config = load(model_folder)
     if config["timesteps"] != timesteps:
         raise UserError(f"{model_folder} holds a model of T={config['timesteps']}, not of T={timesteps}.")
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    judge = Judge(params, data, feature_net)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model.to(device)
     samplings = tuple(samplings) or (params.sampling,)
+    guide = None
+    if classifier is not None and any(sampling.classifier_scale for sampling in samplings):
+        guide = load_classifier(classifier, config)[0].to(device)
+    judge = Judge(params, data, feature_net)
     fresh(out)
     found = []
     for number, sampling in enumerate(samplings):
         mark = f"-{number}" if number else ""
-        for point, pictures in points(model, config, judge, sampling, params.sweep.sampling_steps):
+        for point, pictures in points(model, config, judge, sampling, params.sweep.sampling_steps, guide):
             strip(pictures).save(out / f"samples{mark}-S{point['sampling_steps']}.png")
             print(
                 said(judge, f"T={timesteps} S={point['sampling_steps']}{mark and f' {sampling.sampler}'}", point),
@@ -82,22 +90,30 @@ def evaluate(
 
 
 def points(
-    model: nn.Module, config: dict[str, Any], judge: Judge, sampling: Sampling, sampling_steps: Sequence[int]
+    model: nn.Module,
+    config: dict[str, Any],
+    judge: Judge,
+    sampling: Sampling,
+    sampling_steps: Sequence[int],
+    classifier: nn.Module | None = None,
 ) -> Iterator[tuple[Point, Tensor]]:
     """A point, and its pictures ``(N, C, H, W)``, for each S <= T of ``sampling_steps``.
 
-    A point has ``timesteps``, ``sampling_steps``, the sampling's ``sampler``, ``spacing``, ``variance`` and ``guidance_scale``, the
-    judge's figures, of a model that reads texts those of ``retrieval``, of one that enlarges pictures those of
-    ``super_resolution``, ``milliseconds_per_image`` and ``network_evaluations`` (of one picture).
+    A point has ``timesteps``, ``sampling_steps``, of the sampling what ``SHOWN`` names, the judge's figures, of a model that reads
+    texts those of ``retrieval``, of one that enlarges pictures those of ``super_resolution``, ``milliseconds_per_image`` and ``network_evaluations`` (of one picture).
 
     Raises:
         UserError: the model cannot be sampled so, or draws pictures that are not numbers.
     """
     numbers = rows(judge.test, judge.params.evaluation.samples)
-    asked = condition(judge.test, numbers, config)
+    classes = judge.test.card["classes"] if classifier is not None and sampling.classifier_scale else config["classes"]
+    asked = condition(judge.test, numbers, config | {"classes": classes})
     for steps in (s for s in sampling_steps if s <= config["timesteps"]):
         pictures, cost = timed(
-            model, lambda steps=steps: draw(model, config, asked, steps, sampling, seed=judge.params.seed)
+            model,
+            lambda steps=steps: draw(
+                model, config, asked, steps, sampling, seed=judge.params.seed, classifier=classifier
+            ),
         )
         if not pictures.isfinite().all():
             raise UserError(
@@ -106,7 +122,7 @@ def points(
             )
         where = {"timesteps": config["timesteps"], "sampling_steps": steps}
         how = {name: getattr(sampling, name) for name in SHOWN}
-        figures = judge.point(pictures, asked["labels"] if config["classes"] else None)
+        figures = judge.point(pictures, asked["labels"] if classes else None)
         if "text" in asked:
             figures |= retrieval(pictures, scaled(judge.test.images[numbers]), asked["labels"].numpy())
         if "low_resolution" in asked:

@@ -1,0 +1,124 @@
+"""One training step of the compact UNet against diffusers' UNet2DModel: forward, backward and Adam at 1x32x32, batch 64.
+
+    OMP_NUM_THREADS=1 python benchmarks/unet_step.py
+
+Both have the same channels (32, 64, 64), two blocks a level, attention with 4 heads at 16 and 8, about 1.8M parameters, the same
+inputs and the same fused Adam; diffusers' is measured as it comes and in channels_last. Rounds alternate between all in one
+process. Peak memory is that of a process of its own that takes five steps, less what it holds before the first.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+RESULT = Path(__file__).parent / "results" / "unet_step.json"
+SHAPE, BATCH, ROUNDS, STEPS = (1, 32, 32), 64, 12, 2
+SIDES = ("stepladder", "diffusers", "diffusers, channels_last")
+
+
+def network(side: str) -> nn.Module:
+    if side == "stepladder":
+        from stepladder.diffusion.unet import UNet
+
+        return UNet(
+            SHAPE, channels=32, channel_mult=(1, 2, 2), blocks=2, attention_resolutions=(16, 8), heads=4, dropout=0.0, classes=0
+        )  # fmt: skip
+    from diffusers import UNet2DModel
+
+    model = UNet2DModel(
+        sample_size=32, in_channels=1, out_channels=1, block_out_channels=(32, 64, 64), layers_per_block=2,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"), attention_head_dim=16, norm_num_groups=8,
+    )  # fmt: skip
+    return model.to(memory_format=torch.channels_last) if "channels_last" in side else model  # type: ignore[call-overload]
+
+
+def stepper(side: str) -> tuple[nn.Module, Callable[[], None]]:
+    torch.manual_seed(0)
+    model = network(side)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
+    x, eps, time_ = torch.randn(BATCH, *SHAPE), torch.randn(BATCH, *SHAPE), torch.randint(1000, (BATCH,))
+    if "channels_last" in side:
+        x = x.to(memory_format=torch.channels_last)
+
+    def forward() -> Tensor:
+        if side == "stepladder":
+            return model(x, time_ / 1000, {"labels": torch.zeros(BATCH, dtype=torch.long)})
+        return model(x, time_).sample
+
+    def step() -> None:
+        F.mse_loss(forward(), eps).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return model, step
+
+
+def peak(side: str) -> None:
+    """Print the megabytes that five steps take beside what the process holds before."""
+    _, step = stepper(side)
+    before = high_water()
+    for _ in range(5):
+        step()
+    print(high_water() - before)
+
+
+def high_water() -> float:
+    """Largest resident memory of this process so far, in megabytes (Linux; ``ru_maxrss`` would count the parent's)."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    if len(sys.argv) > 1:
+        return peak(sys.argv[1])
+    made = {side: stepper(side) for side in SIDES}
+    wall: dict[str, list[float]] = {side: [] for side in SIDES}
+    cpu: dict[str, list[float]] = {side: [] for side in SIDES}
+    for round_ in range(ROUNDS + 1):
+        for side, (_, step) in made.items():
+            start, start_cpu = time.perf_counter(), time.process_time()
+            for _ in range(STEPS):
+                step()
+            if round_:  # the first warms up
+                wall[side].append((time.perf_counter() - start) / STEPS)
+                cpu[side].append((time.process_time() - start_cpu) / STEPS)
+    rows = {}
+    for side, (model, _) in made.items():
+        memory = subprocess.run([sys.executable, __file__, side], capture_output=True, text=True, check=True)
+        rows[side] = {
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "seconds_minimum": min(wall[side]), "seconds_median": statistics.median(wall[side]),
+            "cpu_seconds_minimum": min(cpu[side]), "peak_megabytes": float(memory.stdout),
+        }  # fmt: skip
+    print(f"{'one step':28s}{'parameters':>12s}{'min ms':>9s}{'median':>9s}{'CPU ms':>9s}{'peak MB':>9s}{'ratio':>7s}")
+    for side, row in rows.items():
+        row["ratio"] = row["cpu_seconds_minimum"] / rows["diffusers"]["cpu_seconds_minimum"]
+        print(
+            f"{side:28s}{row['parameters']:>12,d}{1000 * row['seconds_minimum']:>9.0f}{1000 * row['seconds_median']:>9.0f}"
+            f"{1000 * row['cpu_seconds_minimum']:>9.0f}{row['peak_megabytes']:>9.0f}{row['ratio']:>7.2f}"
+        )
+    import diffusers
+
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps({
+        "device": f"{platform.machine()}, one thread", "command": "OMP_NUM_THREADS=1 python benchmarks/unet_step.py",
+        "torch": torch.__version__, "diffusers": diffusers.__version__, "shape": SHAPE, "batch": BATCH, "rounds": ROUNDS,
+        "ratio": "CPU seconds of a step over those of diffusers as it comes", "sides": rows,
+    }, indent=1) + "\n")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

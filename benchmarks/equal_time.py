@@ -274,7 +274,9 @@ def main() -> None:
             verb.add_argument("--data", type=Path, required=True, help="prepared pictures")
     verbs.choices["speed"].add_argument("--shape", default="[3, 32, 32]")
     verbs.choices["speed"].add_argument("--rounds", type=int, default=8)
-    verbs.choices["speed"].add_argument("--compile", action="store_true", help="compiled networks as well: minutes more")
+    verbs.choices["speed"].add_argument(
+        "--compile", action="store_true", help="compiled networks as well: minutes more"
+    )
     verbs.choices["train"].add_argument("--side", choices=["ours", "peer"], required=True)
     verbs.choices["train"].add_argument("--steps", type=int, required=True)
     verbs.choices["train"].add_argument("--timesteps", type=int, default=TIMESTEPS)

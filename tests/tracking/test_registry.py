@@ -75,7 +75,14 @@ def test_models_are_loaded_without_pickle_in_a_fresh_process(models):
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout.splitlines()[-1])
     code = Path(answer.pop("code"))
-    assert answer == {"shape": [2, 1, 8, 8], "type": "uint8", "differs": True, "alike": True, "columns": ["translation"], "texts": 2}
+    assert answer == {
+        "shape": [2, 1, 8, 8],
+        "type": "uint8",
+        "differs": True,
+        "alike": True,
+        "columns": ["translation"],
+        "texts": 2,
+    }
     assert models in code.parents, "the code it was registered with"
 
     stored = [file for file in (models / "mlruns" / "artifacts").rglob("*") if file.is_file()]

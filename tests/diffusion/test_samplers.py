@@ -339,6 +339,37 @@ def test_callback_and_evaluations(sampler, steps):
     assert torch.equal(start, kept), "the first noise is the caller's and stays as it is"
 
 
+@pytest.mark.parametrize("process", ["flow", "zero terminal"])
+def test_heun_asks_once_where_no_signal_is_left(process):
+    visited = levels(PROCESSES[process], 6)
+    asked: list[int] = []
+
+    def denoise(x: Tensor, i: int) -> Denoised:
+        asked.append(i)
+        return toy(visited)(x, i)
+
+    heun(denoise, noises(0)[0], visited, replay([]))
+    assert len(asked) == evaluations("heun", 6) - 1
+
+
+@pytest.mark.parametrize("sampler", ["ancestral", *DETERMINISTIC])
+def test_a_level_visited_twice_breaks_nothing(sampler):
+    """As at the curve's bound, where very many steps no longer differ."""
+    once = levels(PROCESSES["continuous"], 5)
+    again = [0, 1, 1, 2, 3, 4]
+    twice = Levels(once.alphas[again], once.sigmas[again], once.times[again])
+    start, _ = noises(0)
+    ends = []
+    for visited in (once, twice):
+        if sampler == "ancestral":
+            ends.append(ancestral(best(visited), start, visited, lambda: torch.zeros_like(start)))
+        else:
+            ends.append(deterministic(sampler, visited, start))
+    assert ends[1].isfinite().all()
+    if sampler in ("ancestral", "ddim", "euler", "heun"):  # the others go on with first order from there
+        torch.testing.assert_close(*ends)
+
+
 def test_the_chain_of_a_spacing_is_visited():
     visited = levels(PROCESSES["discrete"], 7, "quadratic")
     assert np.round(visited.times * 1000 - 1).astype(int)[::-1].tolist() == spaced(1000, 7, "quadratic").tolist()

@@ -40,7 +40,10 @@ LARGEST_CHURN = 2**0.5 - 1
 
 
 def evaluations(sampler: str, steps: int) -> int:
-    """Network evaluations that ``sampler`` needs for S = ``steps`` (without guidance, which doubles them)."""
+    """Network evaluations that ``sampler`` needs for S = ``steps`` (without guidance, which doubles them).
+
+    Heun's first step saves one more where the first level holds no signal.
+    """
     return 2 * steps - 1 if sampler == "heun" else steps
 
 
@@ -163,7 +166,7 @@ def dpmpp_2m(denoise: Denoise, x: Tensor, levels: Levels, *, callback: Callback 
         x_0 = denoise(x, i).x_0
         of_x = sigma_after / sigma
         of_x_0 = after - of_x * alpha  # alpha_s (1 - e^-h)
-        if before is None or not sigma_after or not math.isfinite(h_before):
+        if before is None or not sigma_after or not 0 < h_before < math.inf:
             moved = _combined(of_x, x, of_x_0, x_0)
         else:
             share = h / (2 * h_before)  # 1 / (2 r)
@@ -189,7 +192,7 @@ def unipc(denoise: Denoise, x: Tensor, levels: Levels, *, callback: Callback | N
         base = _combined(of_x, x, of_x_0, here)
         predicted = base
         h = _log_ratio(after, sigma_after) - _log_ratio(alpha, sigma)
-        second = before is not None and bool(sigma_after) and math.isfinite(h_before)
+        second = before is not None and 0 < h < math.inf and 0 < h_before < math.inf
         if second:
             predicted = base + (here - before).mul_(of_x_0 * h / (2 * h_before))  # type: ignore[operator]
         found = here

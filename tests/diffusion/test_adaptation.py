@@ -1,5 +1,8 @@
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -301,3 +304,22 @@ def test_the_commands(tmp_path, base, monkeypatch, capsys):
     assert main(sample) == 0
     assert main(["adapt", "--model", "nowhere"]) == 2
     assert "nowhere is not a folder" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_two_ranks_adapt_as_one_does(tmp_path, base, own, method):
+    """Real processes: low-rank changes, and parts that are frozen at first, under DDP."""
+    section = {"method": method, "unfreeze": ["middle", "down"]}
+    made = []
+    for ranks in ("1", "2"):
+        folder = spec(tmp_path / ranks, base, own, **section)
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+        done = subprocess.run(
+            [*command, "-m", "stepladder.training.worker", str(folder)],
+            capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-2000:]
+        made.append(load_file(folder / "model" / "model.safetensors"))
+    for name, value in made[0].items():
+        torch.testing.assert_close(made[1][name], value, atol=2e-3, rtol=1e-2)

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from stepladder.diffusion.convolutions import Spectral, convolution, zeroed
+from stepladder.diffusion.convolutions import DoublingConv2d, Spectral, convolution, zeroed
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 9), (16, 12), (33, 20)])
@@ -44,3 +44,18 @@ def test_weights_of_each_kind():
     assert weights("full") == 9 * 16 * 32
     assert weights("depthwise_separable") == 9 * 16 + 16 * 32
     assert weights("fft") == 49 * 16 + 16 * 32
+
+
+def test_doubling_convolution_is_each_pixel_four_times_and_then_the_convolution():
+    torch.manual_seed(0)
+    layer, x = DoublingConv2d(3, 5).double(), torch.randn(2, 3, 4, 6, dtype=torch.double)
+    doubled = F.interpolate(x, scale_factor=2, mode="nearest")
+    expected = F.conv2d(doubled, layer.weight, layer.bias, padding=1)
+    torch.testing.assert_close(layer(x), expected)
+    slope = torch.randn_like(expected)
+    for ours, theirs in zip(
+        torch.autograd.grad(layer(x), list(layer.parameters()), slope),
+        torch.autograd.grad(expected, list(layer.parameters()), slope),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)

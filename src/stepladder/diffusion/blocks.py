@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stepladder.diffusion.convolutions import convolution, zeroed
+from stepladder.diffusion.normalisation import normalised
 
 
 def sinusoidal(time: Tensor, width: int) -> Tensor:
@@ -69,16 +70,16 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
         """x: ``(N, channels, H, W)``; modulation: ``(N, 2 out)``, or ``(N, out)``; gives ``(N, out, H', W')``."""
-        h = F.silu(self.norm_in(x))
+        h = normalised(x, self.norm_in)
         if self.resample is not None:
             h, x = self.resample(h), self.resample(x)
         h = self.conv_in(h)
         if self.scale_shift:
-            scale, shift = modulation[:, :, None, None].chunk(2, dim=1)
-            h = torch.addcmul(shift, self.norm_out(h), 1 + scale)
+            scale, shift = modulation.chunk(2, dim=1)
+            h = normalised(h, self.norm_out, 1 + scale, shift)
         else:
-            h = self.norm_out(h + modulation[:, :, None, None])
-        return self.skip(x) + self.conv_out(self.dropout(F.silu(h)))
+            h = normalised(h + modulation[:, :, None, None], self.norm_out)
+        return self.skip(x) + self.conv_out(self.dropout(h))
 
 
 class SpatialAttention(nn.Module):
@@ -93,10 +94,10 @@ class SpatialAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(N, C, H, W)`` to the same."""
         n, c, h, w = x.shape
-        q, k, v = (
-            self.qkv(self.norm(x)).flatten(2).view(n, 3, self.heads, c // self.heads, h * w).transpose(3, 4).unbind(1)
-        )
-        return x + self.out(F.scaled_dot_product_attention(q, k, v).transpose(2, 3).reshape(n, c, h, w))
+        qkv = self.qkv(self.norm(x)).permute(0, 2, 3, 1).reshape(n, h * w, 3, self.heads, c // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).contiguous()
+        seen = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+        return x + self.out(seen.reshape(n, h, w, c).permute(0, 3, 1, 2))
 
 
 class TextAttention(nn.Module):
@@ -112,7 +113,7 @@ class TextAttention(nn.Module):
     def forward(self, x: Tensor, context: Tensor, mask: Tensor) -> Tensor:
         """x: ``(N, C, H, W)``; context: ``(N, L, context)``; mask: ``(N, L)``, true where attended. Like ``x``."""
         n, c, h, w = x.shape
-        q = self.q(self.norm(x)).view(n, self.heads, c // self.heads, h * w).transpose(2, 3)
+        q = self.q(self.norm(x)).permute(0, 2, 3, 1).reshape(n, h * w, self.heads, c // self.heads).transpose(1, 2)
         k, v = self.kv(context).view(n, -1, 2, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
-        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
-        return x + self.out(seen.transpose(2, 3).reshape(n, c, h, w))
+        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :]).transpose(1, 2)
+        return x + self.out(seen.reshape(n, h, w, c).permute(0, 3, 1, 2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 SPECTRAL_SIDE = 7
@@ -22,6 +23,22 @@ def convolution(kind: str, channels: int, out: int) -> nn.Module:
         return nn.Conv2d(channels, out, 3, padding=1)
     each = nn.Conv2d(channels, channels, 3, padding=1, groups=channels) if kind != "fft" else Spectral(channels)
     return nn.Sequential(each, nn.Conv2d(channels, out, 1))
+
+
+class DoublingConv2d(nn.Conv2d):
+    """Each pixel four times, then the 3x3 convolution that this is by its weights: ``(N, C, H, W)`` to ``(N, out, 2H, 2W)``.
+
+    Computed as one transposed convolution with a 4x4 kernel of stride 2, which is the same map for 16/36 of the products:
+    an output pixel lies in two rows and two columns of doubled pixels, whose weights add up.
+    """
+
+    def __init__(self, channels: int, out: int) -> None:
+        super().__init__(channels, out, 3, padding=1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``(N, channels, H, W)`` to ``(N, out, 2H, 2W)``."""
+        summed = 4 * F.avg_pool2d(F.pad(self.weight, (1, 1, 1, 1)), 2, stride=1)
+        return F.conv_transpose2d(input, summed.flip(2, 3).transpose(0, 1), self.bias, stride=2, padding=1)
 
 
 def zeroed(module: nn.Module) -> nn.Module:

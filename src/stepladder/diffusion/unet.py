@@ -13,7 +13,8 @@ from torch.utils.checkpoint import checkpoint
 from stepladder.diffusion.blocks import ResidualBlock, SpatialAttention, TextAttention, halved, norm, twice
 from stepladder.diffusion.conditioning import Conditioning, beside
 from stepladder.diffusion.conditions import Condition
-from stepladder.diffusion.convolutions import zeroed
+from stepladder.diffusion.convolutions import DoublingConv2d, zeroed
+from stepladder.diffusion.normalisation import normalised
 from stepladder.errors import UserError
 
 
@@ -96,7 +97,9 @@ class UNet(Conditioning):
         def resampler(channels: int, direction: str) -> nn.Module:
             if resample == "residual":
                 return block(channels, channels, direction)
-            return nn.Conv2d(channels, channels, 3, stride=2 if direction == "down" else 1, padding=1)
+            if direction == "up":
+                return DoublingConv2d(channels, channels)
+            return nn.Conv2d(channels, channels, 3, stride=2, padding=1)
 
         sides = [height >> level for level in range(halvings + 1)]
         self.down, skips, now = nn.ModuleList(), [channels], channels
@@ -169,8 +172,8 @@ class UNet(Conditioning):
                 given = self.outputs[level](x)
                 summed = twice(given if summed is None else summed + given)
             level += 1
-            x = layer(x, next(modulation)) if isinstance(layer, ResidualBlock) else layer(twice(x))
-        output = self.head(F.silu(self.head_norm(x)))
+            x = layer(x, next(modulation)) if isinstance(layer, ResidualBlock) else layer(x)
+        output = self.head(normalised(x, self.head_norm))
         return output if summed is None else output + summed
 
 

@@ -6,13 +6,15 @@ presets.
 
 from stepladder.params.adaptation import Adaptation
 from stepladder.params.baselines import GAN, VAE
+from stepladder.params.classification import Classification
 from stepladder.params.classifier import NoisyClassifier
-from stepladder.params.data import ImageData, OnBadRow, TextData
+from stepladder.params.data import ImageData, OnBadRow
 from stepladder.params.diffusion import Diffusion, DiT, TextEncoder, UNet
 from stepladder.params.evaluation import Evaluation, FeatureNet, Sweep
 from stepladder.params.reading import PARAMS_FILE, build, flatten, load, merge, override, presets, render, section
 from stepladder.params.sampling import Sampling
 from stepladder.params.section import Section, Training
+from stepladder.params.text import TextData
 from stepladder.params.transformer import Decoding, Transformer
 from stepladder.params.tree import Params
 
@@ -21,6 +23,7 @@ __all__ = [
     "PARAMS_FILE",
     "VAE",
     "Adaptation",
+    "Classification",
     "Decoding",
     "DiT",
     "Diffusion",

@@ -1,10 +1,10 @@
-"""Which data, and what becomes of it."""
+"""Which pictures, and what becomes of them."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from stepladder.params.section import Section
 
@@ -32,38 +32,3 @@ class ImageData(Section):
     held_out: float = Field(0.2, gt=0, lt=1, description="share held out where the source has no test split")
     limit: int = Field(0, ge=0, description="at most so many training pictures; 0: all")
     on_bad_row: OnBadRow = Field("refuse", description="a bad row stops the preparation, or is set aside and counted")
-
-
-class TextData(Section):
-    """Sentence pairs for translation."""
-
-    source: str = Field(
-        "names",
-        min_length=1,
-        description="names (ISO names, in a package), a Hugging Face data set name, or a file of pairs (.tsv, .jsonl)",
-    )
-    config: str = Field("", description="configuration of the hub data set; empty: its default")
-    source_language: str = Field("en", min_length=1, description="language, or column, translated from")
-    target_languages: tuple[str, ...] = Field(
-        ("uk",), min_length=1, description="languages, or columns, translated to; several: told apart by a tag"
-    )
-    limit: int = Field(15000, ge=0, description="at most so many pairs; 0: all")
-    tokenizer: Literal["bpe", "unigram", "char"] = Field("bpe", description="joint sub-word model of both sides")
-    vocab_size: int = Field(600, ge=64, le=64000, description="entries of the joint vocabulary")
-    max_length: int = Field(128, ge=8, le=4096, description="longest sentence in tokens; longer rows are bad rows")
-    held_out: float = Field(
-        0.1, gt=0, lt=0.5, description="share for test, and again for validation, where the source has none"
-    )
-    on_bad_row: OnBadRow = Field(
-        "set-aside", description="a bad row stops the preparation, or is set aside and counted"
-    )
-
-    @model_validator(mode="after")
-    def _languages_differ(self) -> TextData:
-        named = [self.source_language, *self.target_languages]
-        if len(set(named)) != len(named) or "" in named:
-            raise ValueError(
-                f"text.source_language={self.source_language} and text.target_languages={list(self.target_languages)} name "
-                "a language twice, or none; name different ones"
-            )
-        return self

@@ -6,12 +6,14 @@ from pydantic import Field, model_validator
 
 from stepladder.params.adaptation import Adaptation
 from stepladder.params.baselines import GAN, VAE
+from stepladder.params.classification import Classification
 from stepladder.params.classifier import NoisyClassifier
-from stepladder.params.data import ImageData, TextData
+from stepladder.params.data import ImageData
 from stepladder.params.diffusion import Diffusion
 from stepladder.params.evaluation import Evaluation, FeatureNet, Sweep
 from stepladder.params.sampling import Sampling
 from stepladder.params.section import Section
+from stepladder.params.text import TextData
 from stepladder.params.transformer import Decoding, Transformer
 
 
@@ -30,18 +32,27 @@ class Params(Section):
     noisy_classifier: NoisyClassifier = NoisyClassifier()
     adaptation: Adaptation = Adaptation()
     transformer: Transformer = Transformer()
+    classification: Classification = Classification()
     decoding: Decoding = Decoding()
     evaluation: Evaluation = Evaluation()
 
     @model_validator(mode="after")
     def _combinations(self) -> Params:
-        t = self.transformer
-        if t.d_model % t.num_heads:
+        architectures = {"pairs": ("encoder_decoder",), "lines": ("decoder", "encoder"), "labels": ("encoder",)}
+        if self.transformer.architecture not in architectures[self.text.task]:
             raise ValueError(
-                f"transformer.d_model={t.d_model} is not a multiple of transformer.num_heads={t.num_heads}"
+                f"transformer.architecture={self.transformer.architecture} with text.task={self.text.task}, which needs "
+                f"{' or '.join(architectures[self.text.task])}; change one of them"
             )
-        if t.d_model % 2:
-            raise ValueError(f"transformer.d_model={t.d_model} is odd; sinusoidal positions need an even width")
+        if self.transformer.training.stop_on == "bleu" and self.text.task != "pairs":
+            raise ValueError(
+                f"transformer.training.stop_on=bleu with text.task={self.text.task}; translations have a BLEU: set stop_on to loss"
+            )
+        if self.transformer.bpe_dropout and self.text.tokenizer != "bpe":
+            raise ValueError(
+                f"transformer.bpe_dropout={self.transformer.bpe_dropout:g} with text.tokenizer={self.text.tokenizer}, which has no "
+                "merges to leave out; set it to 0, or tokenizer to bpe"
+            )
         u = self.diffusion.unet
         if any(u.channels * m % u.heads for m in u.channel_mult):
             raise ValueError(

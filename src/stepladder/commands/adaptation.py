@@ -1,0 +1,51 @@
+"""Adapt a trained diffusion model to pictures of your own."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from stepladder.commands import Verb
+from stepladder.commands.places import ADAPTED, OWN
+
+METHODS = ("lora", "full")
+
+
+def add(verb: Verb) -> None:
+    added = verb("adapt", adapt, "adapt a trained diffusion model to a folder of your own pictures")
+    added.add_argument("--model", help="folder of a model, or models:/NAME@ALIAS; default: adaptation.model")
+    added.add_argument(
+        "--pictures", help="folder of pictures, prepared anew; default: what is prepared, or adaptation.pictures"
+    )
+    added.add_argument("--method", choices=METHODS, help="default: adaptation.method")
+    added.add_argument("--out", type=Path, help="folder of the adapted model; default: models/adapted/METHOD")
+
+
+def adapt(args: argparse.Namespace) -> int:
+    from stepladder.data.images import prepare_own
+    from stepladder.training.launch import train
+
+    params, base = adaptation(args)
+    if args.pictures or not (OWN / "card.json").exists():
+        prepare_own(params, shape(base), OWN)
+    return train("adapted", params, OWN, args.out or ADAPTED / params.adaptation.method)
+
+
+def adaptation(args: argparse.Namespace) -> tuple[Any, Path]:
+    """The spec with what the command line says of the adaptation, and the folder of the model that is adapted."""
+    from stepladder.params import build, load, merge
+    from stepladder.tracking.fetch import fetch
+
+    spec = load().model_dump(mode="json")
+    given = {key: getattr(args, key, None) for key in ("model", "method", "pictures")}
+    changed = {"adaptation": {key: str(value) for key, value in given.items() if value}}
+    base, _ = fetch(merge(spec, changed)["adaptation"]["model"])
+    return build(merge(merge(spec, changed), {"adaptation": {"model": str(base)}})), base
+
+
+def shape(folder: Path) -> list[int]:
+    """Of the pictures that the model in ``folder`` draws."""
+    from stepladder.diffusion.drawing import load
+
+    return load(folder)[1]["model"]["shape"]

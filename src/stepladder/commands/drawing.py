@@ -1,0 +1,203 @@
+"""Draw with a trained model: sample, inpaint, upscale."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from stepladder.commands import Verb
+from stepladder.commands.places import BASELINES, NOISY_CLASSIFIER
+from stepladder.errors import UserError
+
+SAMPLER = "default: the model's; `stepladder params` lists them"
+
+
+def add(verb: Verb) -> None:
+    added = verb("sample", sample, "draw pictures")
+    _drawing_options(added, Path("samples.png"))
+    added.add_argument("--sampler", help=SAMPLER)
+    added.add_argument(
+        "--label", "--style", action="append", help="class to draw; may be repeated; default: all in turn"
+    )
+    added.add_argument("--text", action="append", help="what to draw, where the model reads texts; may be repeated")
+    added.add_argument("--count", type=int, default=10, help="pictures of each class and text, or in all")
+    added.add_argument(
+        "--classifier",
+        type=Path,
+        help="noisy classifier for sampling.classifier_scale; default: models/noisy-classifier",
+    )
+    added = verb("inpaint", inpaint, "draw a part of a picture anew (RePaint)")
+    _drawing_options(added, Path("inpainted.png"))
+    added.add_argument("--picture", type=Path, required=True, help="what is there already")
+    added.add_argument(
+        "--mask", type=Path, required=True, help="picture that is white where to draw, black where to keep"
+    )
+    added.add_argument("--label", "--style", help="class of what to draw; default: none")
+    added.add_argument("--text", help="text of what to draw, where the model reads texts; default: none")
+    added.add_argument("--count", type=int, default=1, help="pictures; several are saved as one sheet")
+    added.add_argument("--jump", type=int, default=10, help="levels gone back at once")
+    added.add_argument("--resamples", type=int, default=10, help="times that each level is gone over")
+    added = verb("upscale", upscale, "enlarge small pictures (super-resolution)")
+    _drawing_options(added, Path("upscaled.png"))
+    added.add_argument("--sampler", help=SAMPLER)
+    added.add_argument(
+        "--pictures", type=Path, required=True, help="a picture, or a folder of pictures, saved as one sheet"
+    )
+    added.add_argument("--label", "--style", help="class of the pictures; default: none")
+    added.add_argument("--text", help="text of the pictures, where the model reads texts; default: none")
+    added.add_argument("--noise", type=float, default=0.0, help="added to the small pictures first, and told, 0 to 1")
+
+
+def sample(args: argparse.Namespace) -> int:
+    from stepladder.tracking.fetch import fetch
+
+    folder, usual = fetch(args.model)
+    if _family(folder) in BASELINES:
+        return _sample_baseline(args, folder)
+    from stepladder.diffusion import requests
+    from stepladder.diffusion.drawing import draw, load
+
+    model, config = load(folder)
+    requests.from_nothing(config)
+    sampling, steps = _sampling(args, config, usual)
+    classifier, classes = _classifier(args, config, sampling)
+    known = config | {"classes": classes}
+    asked = requests.rows(known, args.label, args.text, args.count)
+    condition = requests.condition(known, requests.tokenizer(folder, config), *asked)
+    pictures = draw(_placed(model), config, condition, steps, sampling, seed=args.seed, classifier=classifier)
+    return _drawn(args, pictures, config, steps, sampling)
+
+
+def inpaint(args: argparse.Namespace) -> int:
+    import torch
+
+    from stepladder.data import picture_files
+    from stepladder.data.grid import scaled
+    from stepladder.diffusion import inpainting, requests
+    from stepladder.diffusion.drawing import load
+    from stepladder.tracking.fetch import fetch
+
+    folder, usual = fetch(args.model)
+    model, config = load(folder)
+    requests.from_nothing(config)
+    sampling, steps = _sampling(args, config, usual)
+    shape = config["model"]["shape"]
+    known = scaled(picture_files.picture(args.picture, *shape)[None])[0]
+    mask = torch.from_numpy(picture_files.mask(args.mask, *shape[1:]))
+    condition = requests.alike(config, requests.tokenizer(folder, config), args.label, args.text, args.count)
+    pictures = inpainting.inpaint(
+        _placed(model), config, condition, known, mask, steps, sampling,
+        seed=args.seed, jump=args.jump, resamples=args.resamples,
+    )  # fmt: skip
+    return _drawn(args, pictures, config, steps, sampling)
+
+
+def upscale(args: argparse.Namespace) -> int:
+    import numpy as np
+
+    from stepladder.data import picture_files
+    from stepladder.data.grid import scaled
+    from stepladder.diffusion import requests, super_resolution
+    from stepladder.diffusion.drawing import draw, load
+    from stepladder.tracking.fetch import fetch
+
+    folder, usual = fetch(args.model)
+    model, config = load(folder)
+    small = (config["model"]["shape"][0], *super_resolution.sides(config))
+    sampling, steps = _sampling(args, config, usual)
+    files = picture_files.files(args.pictures)
+    low = scaled(np.stack([picture_files.picture(file, *small) for file in files]))
+    condition = requests.alike(config, requests.tokenizer(folder, config), args.label, args.text, len(files))
+    condition |= super_resolution.condition(low, args.noise, seed=args.seed)
+    return _drawn(
+        args, draw(_placed(model), config, condition, steps, sampling, seed=args.seed), config, steps, sampling
+    )
+
+
+def _sample_baseline(args: argparse.Namespace, folder: Path) -> int:
+    from stepladder.baselines.drawing import draw, load
+    from stepladder.data.grid import grid
+    from stepladder.diffusion.drawing import class_numbers
+
+    model, config = load(folder)
+    options = ("text", "steps", "sampler", "spacing", "scale", "set", "classifier")
+    if given := [name for name in options if getattr(args, name)]:
+        raise UserError(
+            f"--{given[0]} is of diffusion models; {folder} holds a {config['family']}, which draws in one pass."
+        )
+    labels = class_numbers(config, args.label, args.count)
+    grid(draw(model, config, {"labels": labels}, seed=args.seed), columns=10).save(args.out)
+    print(f"{args.out}: {len(labels)} pictures of a {config['family']} in one pass of its network")
+    return 0
+
+
+def _sampling(args: argparse.Namespace, config: dict[str, Any], usual: dict[str, Any]) -> tuple[Any, int]:
+    """How a diffusion model is to draw, and in how many steps S."""
+    from stepladder.diffusion import requests
+
+    options = {"sampler": getattr(args, "sampler", None), "spacing": args.spacing, "guidance_scale": args.scale}
+    return (
+        requests.sampling(config, usual.get("sampling", {}), options, args.set),
+        requests.steps(config, usual.get("steps"), args.steps),
+    )
+
+
+def _classifier(args: argparse.Namespace, config: dict[str, Any], sampling: Any) -> tuple[Any, list[Any]]:
+    """The noisy classifier, where one is to guide, and the classes that can be asked for, which then are its own.
+
+    Raises:
+        UserError: it is named and does not guide, or it is missing or of another kind.
+    """
+    from stepladder.diffusion.classifier import load
+
+    if sampling.classifier_scale:
+        classifier, own = load(args.classifier or NOISY_CLASSIFIER, config)
+        return _placed(classifier), own["classes"]
+    if args.classifier:
+        raise UserError(
+            "--classifier guides by sampling.classifier_scale, which is 0; add -S sampling.classifier_scale=1."
+        )
+    return None, config["classes"]
+
+
+def _placed(model: Any) -> Any:
+    import torch
+
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _drawn(args: argparse.Namespace, pictures: Any, config: dict[str, Any], steps: int, sampling: Any) -> int:
+    """Save ``pictures``, a single one as it is and several as a sheet, and say how they came to be."""
+    import json
+
+    from stepladder.data.grid import grid, single
+
+    image = single(pictures[0]) if args.verb != "sample" and len(pictures) == 1 else grid(pictures, columns=10)
+    try:
+        image.save(args.out)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{args.out} cannot be written ({error}); name a file such as samples.png.") from None
+    how = f"in S={steps} of T={config['timesteps']} steps, {json.dumps(sampling.model_dump())}"
+    print(f"{args.out}: {len(pictures)} pictures {how}")
+    return 0
+
+
+def _family(folder: Path) -> str:
+    """The family that the model's configuration names; empty where it names none, as a diffusion model's."""
+    import json
+
+    try:
+        return str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("family", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
+def _drawing_options(added: argparse.ArgumentParser, out: Path) -> None:
+    added.add_argument("--model", required=True, help="folder of a model, or models:/NAME@ALIAS")
+    added.add_argument("--out", type=Path, default=out)
+    added.add_argument("--steps", type=int, help="sampling steps S; default: the model's")
+    added.add_argument("--spacing", help="which of the T steps are visited; default: the model's")
+    added.add_argument("--scale", type=float, help="guidance scale; default: the model's")
+    added.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="such as sampling.eta=0.5")
+    added.add_argument("--seed", type=int, default=0)

@@ -1,0 +1,100 @@
+"""The project itself: parameters, what a network costs, the tracking store, this machine."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from stepladder.commands import Verb
+from stepladder.commands.places import IMAGES, MODELS, REPORTS
+from stepladder.errors import UserError
+
+
+def add(verb: Verb) -> None:
+    added = verb("params", params, "print the resolved parameters, or a preset's")
+    added.add_argument("--preset", default="", help="start from presets/PRESET.yaml instead of params.yaml")
+    added.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="change one parameter")
+    added.add_argument("--write", action="store_true", help="write them to params.yaml")
+    added.add_argument("--check", action="store_true", help="only check them")
+    added = verb("cost", cost, "what the denoising network and its variants cost")
+    added.add_argument("--preset", default="", help="of presets/PRESET.yaml instead of params.yaml")
+    added.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="change one parameter")
+    added.add_argument("--shape", default="", metavar="C,H,W", help="of the pictures; default: the prepared ones'")
+    added.add_argument("--batch", type=int, default=0, help="pictures a step; default: the training's")
+    added = verb("sync", sync, "send journals, figures and models that the tracking store lacks")
+    added.add_argument("paths", nargs="*", type=Path, help="folders with journals; default: all of the project's")
+    verb("doctor", doctor, "check this machine and say how to mend what is wrong")
+    verb("where", where, "say where the results are")
+
+
+def params(args: argparse.Namespace) -> int:
+    from stepladder.params import PARAMS_FILE, load, render
+
+    text = render(load(preset=args.preset, overrides=args.set))
+    if args.write:
+        PARAMS_FILE.write_text(text, encoding="utf-8")
+        print(f"{PARAMS_FILE} written; `dvc repro` runs it, `dvc params diff` shows what changed.")
+    elif not args.check:
+        print(text, end="")
+    return 0
+
+
+def sync(args: argparse.Namespace) -> int:
+    from stepladder.tracking import store, sync
+
+    store.check()
+    print(sync.sync(args.paths))
+    return 0
+
+
+def cost(args: argparse.Namespace) -> int:
+    from stepladder.data.card import read_card
+    from stepladder.diffusion.cost import costs
+    from stepladder.params import load
+
+    params = load(preset=args.preset, overrides=args.set)
+    if args.shape:
+        shape, classes = _shape(args.shape), 10
+    else:
+        card = read_card(IMAGES)
+        shape, classes = card["shape"], len(card["classes"])
+    batch = args.batch or params.diffusion.training.batch_size
+    print(
+        f"{'pictures of ' + 'x'.join(map(str, shape)):44s}{'parameters':>12s}{'MFLOP':>10s}{'ms a step':>11s}{'kept, KB':>10s}"
+    )
+    for row in costs(params.diffusion, shape, classes, batch):
+        print(
+            f"{row.name:44s}{row.parameters:>12,d}{row.flops / 1e6:>10.2f}{1000 * row.step_seconds:>11.1f}"
+            f"{row.activation_bytes / 1e3:>10.0f}",
+            flush=True,
+        )
+    print(f"MFLOP: of a forward for one picture. A step: forward, backward and AdamW at batch {batch}. Kept: for the "
+          "backward of one picture.")  # fmt: skip
+    return 0
+
+
+def _shape(text: str) -> list[int]:
+    parts = text.split(",")
+    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise UserError(f"--shape {text} is not C,H,W; give three numbers above 0, such as 3,32,32.")
+    return [int(part) for part in parts]
+
+
+def doctor(args: argparse.Namespace) -> int:
+    from stepladder.doctor import run
+
+    return run()
+
+
+def where(args: argparse.Namespace) -> int:
+    import json
+
+    print(f"\nReport:   {(REPORTS / 'index.html').resolve()}\nFigures:  {(REPORTS / 'figures').resolve()}")
+    registered = json.loads((REPORTS / "registered.json").read_text(encoding="utf-8"))
+    for model in registered["models"]:
+        aliases = ", ".join(f"models:/{model['name']}@{alias}" for alias in model["aliases"])
+        print(f"Model:    {model['name']} version {model['version']} ({aliases})")
+    if not registered["models"]:
+        print(f"Models:   {MODELS.resolve()} (none registered)")
+    print("UIs:      make ui   (Prefect and MLflow on this machine, with their addresses)")
+    return 0

@@ -4,17 +4,16 @@ from stepladder.transformer.cache import CHUNK, Cache
 from tests.transformer import tiny
 
 
-def _cache(batch: int, beams: int) -> Cache:
-    return Cache([(torch.randn(batch, 2, 3, 4), torch.randn(batch, 2, 3, 4))], None, beams)
-
-
 def test_grows_past_its_first_allocation_and_remembers_all() -> None:
-    cache, keys = _cache(2, 3), torch.randn(6, 2, 2 * CHUNK + 3, 4)
-    for t in range(keys.shape[2]):
-        key, value = cache.remember(0)(keys[:, :, t : t + 1], -keys[:, :, t : t + 1])
-        cache.advance()
-        assert torch.equal(key, keys[:, :, : t + 1])
-        assert torch.equal(value, -keys[:, :, : t + 1])
+    keys = torch.randn(6, 2, 3 * CHUNK + 3, 4)
+    cache = Cache(1, 6, 2, 4, keys)
+    t = 0
+    for n in (1, 1, CHUNK + 3, 1, CHUNK - 2, CHUNK - 1):
+        key, value = cache.put(0, keys[:, :, t : t + n], -keys[:, :, t : t + n])
+        cache.advance(n)
+        t += n
+        assert torch.equal(key, keys[:, :, :t])
+        assert torch.equal(value, -keys[:, :, :t])
 
 
 def test_reorder_and_keep_are_as_if_only_those_had_been_decoded() -> None:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from stepladder.transformer.attention import causal_mask, padding_mask
-from stepladder.transformer.layers import DecoderLayer, EncoderLayer
+from stepladder.transformer.layers import DecoderLayer, EncoderLayer, LayerOptions
 
 TOKENS = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
 
@@ -26,7 +26,7 @@ def _copy(theirs: nn.MultiheadAttention, weight: torch.Tensor, bias: torch.Tenso
 @pytest.mark.parametrize("norm", ["post", "pre"])
 def test_encoder_layer_equals_torch(norm: str) -> None:
     torch.manual_seed(0)
-    ours = EncoderLayer(16, 32, 4, 0.0, norm)
+    ours = EncoderLayer(LayerOptions(16, 32, 4, 0.0, norm))
     _randomise(ours)
     theirs = nn.TransformerEncoderLayer(16, 4, 32, 0.0, batch_first=True, norm_first=norm == "pre")
     qkv = ours.self_attention.query_key_value
@@ -43,7 +43,7 @@ def test_encoder_layer_equals_torch(norm: str) -> None:
 @pytest.mark.parametrize("norm", ["post", "pre"])
 def test_decoder_layer_equals_torch(norm: str) -> None:
     torch.manual_seed(0)
-    ours = DecoderLayer(16, 32, 4, 0.0, norm)
+    ours = DecoderLayer(LayerOptions(16, 32, 4, 0.0, norm))
     _randomise(ours)
     theirs = nn.TransformerDecoderLayer(16, 4, 32, 0.0, batch_first=True, norm_first=norm == "pre")
     qkv, cross = ours.self_attention.query_key_value, ours.cross_attention

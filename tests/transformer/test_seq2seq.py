@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,11 +11,11 @@ LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=4)
 close = torch.testing.assert_close
 
 
-@pytest.mark.parametrize("norm", ["pre", "post"])
-@settings(max_examples=15, deadline=None)
+@pytest.mark.parametrize("options", [{"norm": "post"}, *tiny.MECHANISMS.values()], ids=["post", *tiny.MECHANISMS])
+@settings(max_examples=8, deadline=None)
 @given(LENGTHS, st.integers(1, 40), st.integers(0, 5))
-def test_cached_equals_uncached(norm: str, lengths: list[int], steps: int, seed: int) -> None:
-    model, source = tiny.model(seed, norm), tiny.sentences(lengths, seed)
+def test_cached_equals_uncached(options: dict[str, Any], lengths: list[int], steps: int, seed: int) -> None:
+    model, source = tiny.model(seed, **options), tiny.sentences(lengths, seed)
     target = torch.randint(1, tiny.VOCABULARY, (len(lengths), steps))
     with torch.inference_mode():
         whole, cache = model(source, target), model.start(source)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from stepladder.params.section import Section, Training
+
+MECHANISMS = (
+    "norm", "norm_type", "activation", "positions", "attention_scale", "kv_heads", "drop_path", "activation_checkpointing",
+)  # fmt: skip
 
 
 class Transformer(Section):
@@ -58,6 +62,10 @@ class Transformer(Section):
         ema_half_life=0.03,
         validate_every=500,
     )
+
+    def mechanisms(self) -> dict[str, Any]:
+        """The keywords that every model of ``transformer/`` takes."""
+        return self.model_dump(include=set(MECHANISMS))
 
     @model_validator(mode="after")
     def _combinations(self) -> Transformer:

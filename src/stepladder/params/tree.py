@@ -53,6 +53,12 @@ class Params(Section):
                 f"transformer.bpe_dropout={self.transformer.bpe_dropout:g} with text.tokenizer={self.text.tokenizer}, which has no "
                 "merges to leave out; set it to 0, or tokenizer to bpe"
             )
+        t, longest = self.transformer, self.text.max_length + 2
+        if self.text.task == "pairs" and t.positions == "learned" and self.decoding.max_length > longest:
+            raise ValueError(
+                f"decoding.max_length={self.decoding.max_length} is more than transformer.positions=learned knows after a "
+                f"training with text.max_length={self.text.max_length}; set it to at most {longest}"
+            )
         u = self.diffusion.unet
         if any(u.channels * m % u.heads for m in u.channel_mult):
             raise ValueError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -11,43 +11,53 @@ CHUNK = 16
 
 
 class Cache:
-    """Keys and values of every decoder layer, for ``B`` sentences with ``K`` hypotheses each.
+    """Keys and values of every layer that decodes, a row a hypothesis; of encoder-decoder and of decoder-only models.
 
     Attributes:
-        cross: a layer's keys and values of the memory, ``(B, H, S, d_head)``; hypotheses of a sentence share them.
+        cross: a layer's keys and values of the memory, ``(B, G, S, d_head)``, which the hypotheses of a sentence share;
+            empty where there is no encoder.
         memory_mask: ``(B, 1, 1, S)``, or None where nothing is padding.
         length: positions decoded so far, ``t``.
+
+    Args:
+        layers, heads, d_head: of the keys and values.
+        rows: hypotheses of all sentences, ``B * K``, those of a sentence side by side.
+        like: a tensor of the wanted device and type.
     """
 
-    def __init__(self, cross: list[tuple[Tensor, Tensor]], memory_mask: Tensor | None, beams: int = 1) -> None:
-        self.cross, self.memory_mask, self.length = cross, memory_mask, 0
-        batch, heads, _, d_head = cross[0][0].shape
+    def __init__(
+        self,
+        layers: int,
+        rows: int,
+        heads: int,
+        d_head: int,
+        like: Tensor,
+        cross: Sequence[tuple[Tensor, Tensor]] = (),
+        memory_mask: Tensor | None = None,
+    ) -> None:
+        self.cross, self.memory_mask, self.length = list(cross), memory_mask, 0
         # positions first, and a hypothesis' keys and values of all layers side by side: reordering moves whole blocks
-        shape = (CHUNK, batch * beams, 2 * len(cross), heads, d_head)
-        self._own = cross[0][0].new_empty(shape)
+        self._own = like.new_empty(CHUNK, rows, 2 * layers, heads, d_head)
         self._spare = torch.empty_like(self._own)
 
-    def remember(self, layer: int) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """A function that takes ``layer``'s key and value of the present position, ``(B * K, H, 1, d_head)``.
+    def put(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Put in ``layer``'s keys and values of the next ``n`` positions, ``(R, G, n, d_head)``.
 
-        It returns those of all positions up to the present one, ``(B * K, H, t + 1, d_head)``.
+        Returns those of all positions so far, ``(R, G, t + n, d_head)``. ``advance`` follows when every layer has put in its own.
         """
-
-        def put(key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-            end = self.length + 1
-            self._own[self.length, :, 2 * layer] = key[:, :, 0]
-            self._own[self.length, :, 2 * layer + 1] = value[:, :, 0]
-            keys, values = self._own[:end, :, 2 * layer], self._own[:end, :, 2 * layer + 1]
-            return keys.permute(1, 2, 0, 3), values.permute(1, 2, 0, 3)
-
-        return put
-
-    def advance(self) -> None:
-        """Go on to the next position, once every layer has put in the present one."""
-        self.length += 1
-        if self.length == len(self._own):
-            self._own = torch.cat([self._own, torch.empty_like(self._own)])
+        end = self.length + key.shape[2]
+        if end > len(self._own):
+            more = -(-(end - len(self._own)) // CHUNK) * CHUNK
+            self._own = torch.cat([self._own, self._own.new_empty(max(more, len(self._own)), *self._own.shape[1:])])
             self._spare = torch.empty_like(self._own)
+        self._own[self.length : end, :, 2 * layer] = key.permute(2, 0, 1, 3)
+        self._own[self.length : end, :, 2 * layer + 1] = value.permute(2, 0, 1, 3)
+        keys, values = self._own[:end, :, 2 * layer], self._own[:end, :, 2 * layer + 1]
+        return keys.permute(1, 2, 0, 3), values.permute(1, 2, 0, 3)
+
+    def advance(self, positions: int = 1) -> None:
+        """Go on to the next position, once every layer has put in the present ones."""
+        self.length += positions
 
     def reorder(self, hypotheses: Tensor) -> None:
         """Row ``i`` becomes what row ``hypotheses[i]`` was; rows are ``sentence * K + beam``."""

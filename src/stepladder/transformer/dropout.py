@@ -1,4 +1,4 @@
-"""Dropout (Srivastava et al. 2014) that is cheap on a CPU."""
+"""Dropout (Srivastava et al. 2014) that is cheap on a CPU, and stochastic depth."""
 
 from __future__ import annotations
 
@@ -37,3 +37,24 @@ def keep_mask(x: Tensor, p: float) -> Tensor:
     words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     keep = words.view(torch.int16)[: x.numel()] >= dropped - _LEVELS // 2
     return keep.view(x.shape).to(x.dtype).mul_(_LEVELS / (_LEVELS - dropped))
+
+
+class DropPath(nn.Module):
+    """Stochastic depth (Huang et al. 2016): an example skips the sublayer with probability ``p``, in training only.
+
+    Those that do not are scaled by ``1 / (1 - p)``, so that nothing changes afterwards (the paper scales in testing).
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` ``(B, ...)``, a sublayer's output."""
+        if not self.training or not self.p:
+            return x
+        keep = torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device) >= self.p
+        return x * (keep / (1 - self.p)).to(x.dtype)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +10,8 @@ from torch.nn import functional as F
 
 from stepladder.transformer.attention import padding_mask
 from stepladder.transformer.cache import Cache
-from stepladder.transformer.dropout import Dropout
-from stepladder.transformer.layers import DecoderLayer, EncoderLayer
-from stepladder.transformer.positions import sinusoidal
+from stepladder.transformer.embedding import Embedding, table
+from stepladder.transformer.layers import DecoderLayer, EncoderLayer, LayerOptions, run, stack
 
 
 class Seq2Seq(nn.Module):
@@ -21,9 +20,12 @@ class Seq2Seq(nn.Module):
     Args:
         vocab_size: entries of the joint vocabulary, ``V``.
         pad: token that fills up sentences of a batch; nothing attends to it in the source.
-        max_length: positions for which encodings are kept; longer inputs extend them.
+        max_length: positions that are learned; of sinusoidal ones those kept, and longer inputs extend them.
         norm: "post" as published, or "pre", which adds a last normalisation to encoder and decoder.
         tie_embeddings: one matrix for source, target and output (section 3.4).
+        output_bias: a bias of the output, as Marian has.
+        activation_checkpointing: less memory for a second forward.
+        options: see ``LayerOptions``.
     """
 
     def __init__(
@@ -39,25 +41,24 @@ class Seq2Seq(nn.Module):
         tie_embeddings: bool,
         pad: int,
         max_length: int = 256,
+        *,
+        embedding_scale: bool = True,
+        output_bias: bool = False,
+        activation_checkpointing: bool = False,
+        **options: Any,
     ) -> None:
         super().__init__()
-        self.d_model, self.pad = d_model, pad
-        self.target_embedding = nn.Parameter(torch.randn(vocab_size, d_model) * d_model**-0.5)
+        self.pad, self.checkpointing = pad, activation_checkpointing
+        self.options = LayerOptions(d_model, d_ff, num_heads, dropout, norm, **options)
+        self.target_embedding = table(vocab_size, d_model)
         self.source_embedding, self.output = self.target_embedding, self.target_embedding
         if not tie_embeddings:
-            self.source_embedding = nn.Parameter(torch.randn(vocab_size, d_model) * d_model**-0.5)
-            self.output = nn.Parameter(torch.randn(vocab_size, d_model) * d_model**-0.5)
-        self.encoder = nn.ModuleList(
-            EncoderLayer(d_model, d_ff, num_heads, dropout, norm) for _ in range(encoder_layers)
-        )
-        self.decoder = nn.ModuleList(
-            DecoderLayer(d_model, d_ff, num_heads, dropout, norm) for _ in range(decoder_layers)
-        )
-        self.encoder_norm = nn.LayerNorm(d_model) if norm == "pre" else nn.Identity()
-        self.decoder_norm = nn.LayerNorm(d_model) if norm == "pre" else nn.Identity()
-        self.dropout = Dropout(dropout)
-        self.register_buffer("positions", sinusoidal(max_length, d_model), persistent=False)
-        self.positions: Tensor
+            self.source_embedding, self.output = table(vocab_size, d_model), table(vocab_size, d_model)
+        self.output_bias = nn.Parameter(torch.zeros(vocab_size)) if output_bias else None
+        self.encoder = stack(EncoderLayer, encoder_layers, self.options)
+        self.decoder = stack(DecoderLayer, decoder_layers, self.options)
+        self.encoder_norm, self.decoder_norm = (self.options.final_normalisation() for _ in range(2))
+        self.embed_source, self.embed_target = (Embedding(self.options, max_length, embedding_scale) for _ in range(2))
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         """Scores ``(B, T, V)`` of the token after each of ``target`` ``(B, T)``, given ``source`` ``(B, S)``."""
@@ -70,40 +71,34 @@ class Seq2Seq(nn.Module):
 
     def encode(self, source: Tensor, mask: Tensor | None) -> Tensor:
         """The memory ``(B, S, d_model)`` of ``source`` ``(B, S)``."""
-        x = self._embed(source, self.source_embedding, 0)
+        x = self.embed_source(source, self.source_embedding)
         for layer in self.encoder:
-            x = layer(x, mask)
+            x = run(layer, x, mask, checkpointing=self.checkpointing)
         return self.encoder_norm(x)
 
     def decode(self, target: Tensor, memory: Tensor, memory_mask: Tensor | None) -> Tensor:
         """``(B, T, d_model)``: what ``logits`` needs, for all positions of ``target`` ``(B, T)`` at once."""
-        x = self._embed(target, self.target_embedding, 0)
+        x = self.embed_target(target, self.target_embedding)
         for layer in self.decoder:
-            x = layer(x, memory, memory_mask)
+            x = run(layer, x, memory, memory_mask, checkpointing=self.checkpointing)
         return self.decoder_norm(x)
 
     def logits(self, decoded: Tensor) -> Tensor:
         """``(..., d_model)`` to scores ``(..., V)``."""
-        return F.linear(decoded, self.output)
+        return F.linear(decoded, self.output, self.output_bias)
 
     def start(self, source: Tensor, beams: int = 1) -> Cache:
         """Encode ``source`` ``(B, S)``; the cache from which ``step`` goes on, for ``beams`` hypotheses a sentence."""
         mask = self.source_mask(source)
         memory = self.encode(source, mask)
-        return Cache([layer.cross_attention.project(memory) for layer in self.decoder], mask, beams)  # type: ignore
+        cross = [layer.cross_attention.project(memory) for layer in self.decoder]  # type: ignore[union-attr, operator]
+        _, heads, _, d_head = cross[0][0].shape
+        return Cache(len(cross), len(source) * beams, heads, d_head, memory, cross, mask)
 
     def step(self, tokens: Tensor, cache: Cache) -> Tensor:
         """Scores ``(B, K, V)`` after the newest ``tokens`` ``(B, K)`` of each hypothesis; moves ``cache`` on by one."""
-        x = self._embed(tokens.flatten()[:, None], self.target_embedding, cache.length).view(*tokens.shape, -1)
+        x = self.embed_target(tokens.flatten()[:, None], self.target_embedding, cache.length).view(*tokens.shape, -1)
         for i, layer in enumerate(self.decoder):
-            x = layer.step(x, cache.remember(i), cache.cross[i], cache.memory_mask)  # type: ignore[operator]
+            x = layer.step(x, cache, i)  # type: ignore[operator]
         cache.advance()
         return self.logits(self.decoder_norm(x))
-
-    def _embed(self, tokens: Tensor, embedding: Tensor, start: int) -> Tensor:
-        """``(B, T, d_model)``: embeddings times ``sqrt(d_model)``, plus positions from ``start`` on (section 3.4)."""
-        end = start + tokens.shape[1]
-        if end > len(self.positions):
-            self.positions = sinusoidal(2 * end, self.d_model).to(self.positions)
-        embedded = F.embedding(tokens, embedding) * math.sqrt(self.d_model)
-        return self.dropout(embedded + self.positions[start:end])

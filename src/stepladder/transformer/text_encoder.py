@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from stepladder.errors import UserError
 from stepladder.transformer.dropout import Dropout
-from stepladder.transformer.layers import EncoderLayer
+from stepladder.transformer.layers import EncoderLayer, LayerOptions
 from stepladder.transformer.positions import sinusoidal
 
 PAD = 0
@@ -38,7 +38,8 @@ class TextEncoder(nn.Module):
         self.scale = math.sqrt(d_model)
         self.embedding = nn.Parameter(torch.randn(vocabulary, d_model) / self.scale)
         self.null = nn.Parameter(torch.randn(d_model))
-        self.layers = nn.ModuleList(EncoderLayer(d_model, 4 * d_model, heads, dropout, "pre") for _ in range(depth))
+        options = LayerOptions(d_model, 4 * d_model, heads, dropout)
+        self.layers = nn.ModuleList(EncoderLayer(options) for _ in range(depth))
         self.norm, self.dropout = nn.LayerNorm(d_model), Dropout(dropout)
         self.register_buffer("positions", sinusoidal(length, d_model), persistent=False)
         self.positions: Tensor

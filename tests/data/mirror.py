@@ -42,3 +42,14 @@ def pairs_repository(folder: Path, count: int = 200, splits: Sequence[str] = ("t
     for split in splits:
         pair_file(folder / f"{split}.jsonl", pair_lines(".jsonl", count))
     return folder
+
+
+def table_repository(folder: Path, splits: dict[str, dict[str, list[Any]]], features: Any = None) -> Path:
+    """A parquet file for each split, whatever it is called, of columns of anything."""
+    folder.mkdir(parents=True)
+    files = "".join(f"      - {{split: {split}, path: {split}.parquet}}\n" for split in splits)
+    head = f"---\nlicense: cc-by-4.0\nconfigs:\n  - config_name: default\n    data_files:\n{files}---\n"
+    (folder / "README.md").write_text(head + "# Made by a test\n")
+    for split, columns in splits.items():
+        datasets.Dataset.from_dict(columns, features=features).to_parquet(folder / f"{split}.parquet")
+    return folder

@@ -2,12 +2,14 @@ import json
 
 import datasets
 import pytest
+from tokenizers import Tokenizer
 
 from stepladder.data import names, pairs
 from stepladder.data.bad_rows import BadRows
+from stepladder.data.text import prepare
 from stepladder.errors import UserError
 from tests.data.made import pair_file, pair_lines, sentence, text_params
-from tests.data.mirror import pairs_repository
+from tests.data.mirror import pairs_repository, table_repository
 
 
 def _read(source, on_bad_row="set-aside", **text):
@@ -156,3 +158,33 @@ def test_names_of_an_unknown_language_are_refused():
         _read("names", target_languages=["xx"])
     with pytest.raises(UserError, match=r"source_language=de: the names are translated from en"):
         _read("names", source_language="de")
+
+
+def test_lists_of_sentences_and_several_references(tmp_path, monkeypatch):
+    splits = {
+        split: {
+            "source": [[f"Sentence {n}.", "And more."] for n in range(count)],
+            "target": [[f"Short {n}.", f"Or  so {n}."][: 1 + n % 2] for n in range(count)],
+        }
+        for split, count in (("train", 80), ("validation", 12), ("test", 12), ("test_hard", 9))
+    }
+    table_repository(tmp_path / "mirror" / "papers", splits)
+    monkeypatch.setenv("STEPLADDER_MIRROR", str(tmp_path / "mirror"))
+    params = text_params("papers", source_language="source", target_languages=["target"])
+    made = prepare(params, tmp_path / "text")
+    assert made["counts"] == {"train": 80, "validation": 12, "test": 12, "test_hard": 9}
+    assert set(made["seen_in_training"]) == {"validation", "test", "test_hard"}
+    lines = [json.loads(line) for line in (tmp_path / "text" / "test.jsonl").read_text().splitlines()]
+    assert lines[0] == {"source": "Sentence 0. And more.", "target": "Short 0.", "language": "target"}
+    assert lines[1]["references"] == ["Short 1.", "Or so 1."]
+    assert lines[1]["target"] == "Short 1."
+
+
+def test_chinese_is_cut_into_fewer_tokens_than_characters_and_comes_back(tmp_path):
+    prepare(text_params("names", target_languages=["zh_CN"], vocab_size=2000), tmp_path / "text")
+    read = Tokenizer.from_file(str(tmp_path / "text" / "tokenizer.json"))
+    lines = [json.loads(line) for line in (tmp_path / "text" / "test.jsonl").read_text(encoding="utf-8").splitlines()]
+    targets = [line["target"] for line in lines]
+    ids = [e.ids for e in read.encode_batch(targets, add_special_tokens=False)]
+    assert [read.decode(i) for i in ids] == targets
+    assert sum(map(len, ids)) < 0.95 * sum(map(len, targets))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,11 @@ from stepladder.errors import UserError
 POOL = 100  # batches that are sorted by length together
 
 Rows = npt.NDArray[np.int64]
+
+
+def token_type(vocab_size: int) -> type[np.unsignedinteger]:
+    """The smallest type that holds the ids of ``vocab_size`` tokens."""
+    return np.uint16 if vocab_size <= 2**16 else np.uint32
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,18 @@ class Sentences:
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    @classmethod
+    def open(cls, stem: Path | str) -> Sentences:
+        """Those that ``write`` left at ``stem``, memory-mapped."""
+        return cls(np.load(f"{stem}.npy", mmap_mode="r"), np.load(f"{stem}_offsets.npy"))
+
+    @staticmethod
+    def write(stem: Path | str, sentences: Sequence[Sequence[int]], vocab_size: int) -> None:
+        """Write ``stem.npy`` (ids of ``vocab_size`` tokens, flat) and ``stem_offsets.npy`` ``(N + 1,)``."""
+        ids = np.fromiter((token for s in sentences for token in s), dtype=token_type(vocab_size))
+        np.save(f"{stem}.npy", ids)
+        np.save(f"{stem}_offsets.npy", np.cumsum([0] + [len(s) for s in sentences], dtype=np.int64))
 
     @property
     def lengths(self) -> Rows:

@@ -22,6 +22,22 @@ def languages() -> list[str]:
     return sorted(p.name for p in LOCALES.iterdir() if any(p.glob("LC_MESSAGES/*.mo")))
 
 
+DOMAINS = {
+    "country": "iso3166-1", "currency": "iso4217", "language": "iso639-3", "script": "iso15924", "subdivision": "iso3166-2",
+}  # fmt: skip
+
+
+def english(domain: str = "") -> list[str]:
+    """English names, sorted, of one of ``DOMAINS``, or of all of them: what the catalogues translate into any language."""
+    found: set[str] = set()
+    for catalogue in [DOMAINS[domain]] if domain else DOMAINS.values():
+        for file in LOCALES.glob(f"*/LC_MESSAGES/{catalogue}.mo"):
+            with file.open("rb") as stream:
+                entries: dict[object, str] = gettext.GNUTranslations(stream)._catalog  # type: ignore[attr-defined]
+            found |= {name for name in entries if isinstance(name, str) and name}
+    return sorted(found)
+
+
 def pairs(language: str) -> list[tuple[str, str]]:
     """(English name, its translation into ``language``), sorted, one for each English name.
 

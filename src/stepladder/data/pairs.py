@@ -8,29 +8,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stepladder.data import hub, names
+from stepladder.data import hub, names, splits
 from stepladder.data.bad_rows import BadRows
 from stepladder.errors import UserError
 from stepladder.params import TextData
 
-SPLITS = {"train": "train", "test": "test", "validation": "validation", "valid": "validation"} | {
-    short: "validation" for short in ("val", "dev")
-}
-
 
 @dataclass(frozen=True)
 class Pair:
-    """One sentence pair, and the row (from 0) it was read from."""
+    """One sentence pair, and the row (from 0) it was read from; ``references``: all targets, where there are several."""
 
     source: str
     target: str
     language: str
     row: int
+    references: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class PairSource:
-    """Pairs by split ("train", and where the source has them "validation" and "test"), and where they come from."""
+    """Pairs by split ("train", and where the source has them "validation", "test" and further test splits), and where they come from."""
 
     name: str
     origin: str
@@ -62,25 +59,39 @@ def _names(text: TextData) -> PairSource:
 
 
 def _hub(text: TextData, bad: BadRows) -> PairSource:
-    """A column for each language, or one column ``translation`` of texts by language."""
+    """A column for each language, or one column ``translation`` of texts by language.
+
+    A cell may be a list of texts: of the source, sentences that follow one another; of the target, references alike.
+    """
     data = hub.load(text.source, text.config)
-    splits: dict[str, list[Pair]] = {}
+    found: dict[str, list[Pair]] = {}
     for split, rows in data.items():
-        name = SPLITS.get(split, "")
+        name = splits.known(split)
         if not name:
             continue
         sides = {language: _column(rows, language, text) for language in (text.source_language, *text.target_languages)}
-        splits[name] = []
+        found[name] = []
         for language in text.target_languages:
-            for row, pair in enumerate(zip(sides[text.source_language], sides[language], strict=True)):
-                if all(isinstance(side, str) for side in pair):
-                    splits[name].append(Pair(*pair, language, row))
-                else:
+            for row, (source, target) in enumerate(zip(sides[text.source_language], sides[language], strict=True)):
+                made = _pair(source, target, language, row)
+                if made is None:
                     bad.add(name, row, f"not a pair of texts (in {text.source_language} and {language})")
-    if "train" not in splits:
+                else:
+                    found[name].append(made)
+    if "train" not in found:
         raise UserError(f"text.source={text.source} has no split named train; it has {', '.join(data)}.")
     origin = f"Hugging Face data set {text.source}"
-    return PairSource(text.source.split("/")[-1], origin, hub.licence(text.source), splits)
+    name = "-".join(filter(None, [text.source.split("/")[-1], text.config]))
+    return PairSource(name, origin, hub.licence(text.source), found)
+
+
+def _pair(source: Any, target: Any, language: str, row: int) -> Pair | None:
+    """The pair of two cells; ``None`` where one is neither a text nor a list of texts."""
+    source = " ".join(source) if isinstance(source, list) and all(isinstance(s, str) for s in source) else source
+    references = tuple(target) if isinstance(target, list | tuple) else (target,)
+    if not isinstance(source, str) or not references or not all(isinstance(r, str) for r in references):
+        return None
+    return Pair(source, references[0], language, row, references if len(references) > 1 else ())
 
 
 def _column(rows: Any, language: str, text: TextData) -> list[Any]:
@@ -105,7 +116,7 @@ def _file(path: Path, text: TextData, bad: BadRows) -> PairSource:
     return PairSource(path.stem, f"file {path.name}", "the user's own", {"train": found})
 
 
-def _lines(path: Path, bad: BadRows) -> Iterator[tuple[int, str]]:
+def lines(path: Path, bad: BadRows) -> Iterator[tuple[int, str]]:
     """Row numbers and lines of text; a byte order mark at the beginning is no part of it."""
     with path.open("rb") as file:
         for row, line in enumerate(file):
@@ -123,7 +134,7 @@ def _lines(path: Path, bad: BadRows) -> Iterator[tuple[int, str]]:
 def _tsv(path: Path, text: TextData, bad: BadRows) -> Iterator[Pair]:
     """Tab-separated: a header naming the languages, or source and target in this order. Quotes are text."""
     columns = wanted = [text.source_language, *text.target_languages]
-    for row, line in _lines(path, bad):
+    for row, line in lines(path, bad):
         cells = line.split("\t")
         if row == 0 and set(wanted) <= {cell.strip() for cell in cells}:
             columns = [cell.strip() for cell in cells]
@@ -137,7 +148,7 @@ def _tsv(path: Path, text: TextData, bad: BadRows) -> Iterator[Pair]:
 
 def _jsonl(path: Path, text: TextData, bad: BadRows) -> Iterator[Pair]:
     """One JSON object a line, with a key for each language."""
-    for row, line in _lines(path, bad):
+    for row, line in lines(path, bad):
         try:
             content = json.loads(line)
         except (ValueError, RecursionError) as error:
@@ -145,8 +156,8 @@ def _jsonl(path: Path, text: TextData, bad: BadRows) -> Iterator[Pair]:
             continue
         sides = content if isinstance(content, dict) else {}
         for language in text.target_languages:
-            pair = sides.get(text.source_language), sides.get(language)
-            if isinstance(pair[0], str) and isinstance(pair[1], str):
-                yield Pair(pair[0], pair[1], language, row)
-            else:
+            pair = _pair(sides.get(text.source_language), sides.get(language), language, row)
+            if pair is None:
                 bad.add("train", row, f"mismatched columns (no texts {text.source_language} and {language})")
+            else:
+                yield pair

@@ -1,20 +1,18 @@
-"""Sentence pairs in prepared form: token ids in memory-mapped arrays, the tokenizer, and a card."""
+"""Text in prepared form: token ids in memory-mapped arrays, the tokenizer, and a card; sentence pairs, here."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
-import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tokenizers import Tokenizer
 
-from stepladder.data import pairs
+from stepladder.data import labels, lines, pairs, splits, texts
 from stepladder.data.bad_rows import BadRows
+from stepladder.data.buckets import Sentences
 from stepladder.data.card import prepared
 from stepladder.data.pairs import Pair
 from stepladder.data.tokenizer import tag, train
@@ -25,24 +23,32 @@ FEWEST_HELD_OUT = 8
 
 
 def prepare(params: Params, folder: Path) -> dict[str, Any]:
-    """Prepare the pairs that ``params.text`` names, in ``folder``; returns the card.
+    """Prepare the text that ``params.text`` names, in ``folder``, for its task; returns the card.
 
-    Files: ``tokenizer.json``; for each split and side ``SPLIT_SIDE.npy`` (token ids, flat) and
-    ``SPLIT_SIDE_offsets.npy`` ``(N + 1,)``; the raw pairs of validation and test as ``SPLIT.jsonl``; ``card.json``.
-    The same source gives the same bytes.
+    Files: ``tokenizer.json``, ``card.json`` and arrays, see ``prepare_pairs``, ``lines.prepare`` and ``labels.prepare``. The
+    same source gives the same bytes.
 
     Raises:
         UserError: the source cannot be read, has a bad row that is refused, or too few rows.
     """
+    return {"pairs": prepare_pairs, "lines": lines.prepare, "labels": labels.prepare}[params.text.task](params, folder)
+
+
+def prepare_pairs(params: Params, folder: Path) -> dict[str, Any]:
+    """Prepare sentence pairs in ``folder``; returns the card.
+
+    Files: for each split and side ``SPLIT_SIDE.npy`` (token ids, flat) and ``SPLIT_SIDE_offsets.npy`` ``(N + 1,)``; the raw
+    pairs of each split but train as ``SPLIT.jsonl``, with all ``references`` where a source has several targets.
+    """
     text = params.text
     bad = BadRows(text.on_bad_row, "text.on_bad_row")
     found = pairs.read(text, bad)
-    splits = _split({name: _clean(rows, name, bad) for name, rows in found.splits.items()}, text, params.seed)
+    split = _split({name: _clean(rows, name, bad) for name, rows in found.splits.items()}, text, params.seed)
     bad.settle()
     tags = [tag(language) for language in text.target_languages] if len(text.target_languages) > 1 else []
-    both_sides = (side for pair in splits["train"] for side in (pair.source, pair.target))
+    both_sides = (side for pair in split["train"] for side in (pair.source, pair.target))
     tokenizer = train(both_sides, text.tokenizer, text.vocab_size, tags)
-    encoded = {name: _encode(rows, name, tokenizer, text, bad) for name, rows in splits.items()}
+    encoded = {name: _encode(rows, name, tokenizer, text, bad) for name, rows in split.items()}
     bad.settle()
     _enough(encoded, params, bad)
 
@@ -50,6 +56,7 @@ def prepare(params: Params, folder: Path) -> dict[str, Any]:
     vocab_size = tokenizer.get_vocab_size()
     card: dict[str, Any] = {
         "kind": "text",
+        "task": "pairs",
         "name": found.name,
         "source": found.origin,
         "licence": found.licence,
@@ -64,21 +71,19 @@ def prepare(params: Params, folder: Path) -> dict[str, Any]:
         },
         # a published split may repeat training sentences; one made here never does
         "seen_in_training": {
-            name: sum(row.pair.source in trained_on for row in encoded[name]) for name in ("validation", "test")
+            name: sum(row.pair.source in trained_on for row in rows)
+            for name, rows in encoded.items()
+            if name != "train"
         },
         "set_aside": bad.card(),
     }
     with prepared(folder, card) as fresh:
         (fresh / "tokenizer.json").write_text(tokenizer.to_str(pretty=True) + "\n", encoding="utf-8")
         for name, rows in encoded.items():
-            _save(fresh / f"{name}_source", [row.source for row in rows], vocab_size)
-            _save(fresh / f"{name}_target", [row.target for row in rows], vocab_size)
+            Sentences.write(fresh / f"{name}_source", [row.source for row in rows], vocab_size)
+            Sentences.write(fresh / f"{name}_target", [row.target for row in rows], vocab_size)
             if name != "train":
-                lines = (
-                    {"source": row.pair.source, "target": row.pair.target, "language": row.pair.language}
-                    for row in rows
-                )
-                written = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+                written = "".join(json.dumps(_line(row.pair), ensure_ascii=False) + "\n" for row in rows)
                 (fresh / f"{name}.jsonl").write_text(written, encoding="utf-8")
     return card
 
@@ -92,37 +97,43 @@ class Encoded:
     target: list[int]
 
 
+def _line(pair: Pair) -> dict[str, Any]:
+    line: dict[str, Any] = {"source": pair.source, "target": pair.target, "language": pair.language}
+    return line | ({"references": list(pair.references)} if pair.references else {})
+
+
 def _clean(rows: list[Pair], split: str, bad: BadRows) -> list[Pair]:
     cleaned = []
     for pair in rows:
-        source, target = (" ".join(unicodedata.normalize("NFC", s).split()) for s in (pair.source, pair.target))
-        if any(unicodedata.category(character) == "Cs" for character in source + target):
+        source, target = texts.tidy(pair.source), texts.tidy(pair.target)
+        if texts.broken(source + target):
             bad.add(split, pair.row, "not text (half of a surrogate pair)")
         elif source and target:
-            cleaned.append(Pair(source, target, pair.language, pair.row))
+            references = tuple(r for r in map(texts.tidy, pair.references) if r)
+            cleaned.append(Pair(source, target, pair.language, pair.row, references))
         else:
             bad.add(split, pair.row, f"empty line (in the {'source' if not source else pair.language})")
     return cleaned
 
 
-def _split(splits: dict[str, list[Pair]], text: TextData, seed: int) -> dict[str, list[Pair]]:
+def _split(given: dict[str, list[Pair]], text: TextData, seed: int) -> dict[str, list[Pair]]:
     """Missing test and validation splits taken from the training pairs, by source: no source is in two of them."""
     by_source: dict[str, list[Pair]] = {}
-    for pair in splits["train"]:
+    for pair in given["train"]:
         by_source.setdefault(pair.source, []).append(pair)
     chosen = list(by_source)
-    missing = [name for name in ("test", "validation") if name not in splits]
+    missing = [name for name in ("test", "validation") if name not in given]
     if missing:
-        chosen.sort(key=lambda source: hashlib.sha256(f"{seed}\0{source}".encode()).digest())
+        chosen = splits.shuffled(chosen, seed)
     if text.limit:
         total = itertools.accumulate(len(by_source[source]) for source in chosen)
         chosen = [source for source, so_far in zip(chosen, total, strict=True) if so_far <= text.limit]
     held = int(len(chosen) * text.held_out)
-    split = dict(splits)
+    split = dict(given)
     for name in missing:
         split[name], chosen = [pair for source in chosen[:held] for pair in by_source[source]], chosen[held:]
     split["train"] = [pair for source in chosen for pair in by_source[source]]
-    return {name: split[name] for name in ("train", "validation", "test")}
+    return {name: split[name] for name in (*splits.WANTED, *splits.further(split))}
 
 
 def _encode(rows: list[Pair], split: str, tokenizer: Tokenizer, text: TextData, bad: BadRows) -> list[Encoded]:
@@ -145,22 +156,16 @@ def _encode(rows: list[Pair], split: str, tokenizer: Tokenizer, text: TextData, 
     return encoded
 
 
-def _enough(splits: dict[str, list[Encoded]], params: Params, bad: BadRows) -> None:
-    tokens, batch = sum(len(row.target) + 1 for row in splits["train"]), params.transformer.training.batch_size
+def _enough(encoded: dict[str, list[Encoded]], params: Params, bad: BadRows) -> None:
+    tokens, batch = sum(len(row.target) + 1 for row in encoded["train"]), params.transformer.training.batch_size
     if tokens < batch:
         raise UserError(
-            f"The train split has {len(splits['train'])} sentence pairs{bad.aside()} and needs at least a batch of {batch} "
+            f"The train split has {len(encoded['train'])} sentence pairs{bad.aside()} and needs at least a batch of {batch} "
             f"target tokens (it has {tokens}); give more data, or a smaller transformer.training.batch_size."
         )
     for name in ("validation", "test"):
-        if len(splits[name]) < FEWEST_HELD_OUT:
+        if len(encoded[name]) < FEWEST_HELD_OUT:
             raise UserError(
-                f"The {name} split has {len(splits[name])} sentence pairs{bad.aside()} and needs at least "
+                f"The {name} split has {len(encoded[name])} sentence pairs{bad.aside()} and needs at least "
                 f"{FEWEST_HELD_OUT}; give more data, or raise text.limit or text.held_out."
             )
-
-
-def _save(stem: Path, sentences: list[list[int]], vocab_size: int) -> None:
-    dtype = np.uint16 if vocab_size <= 2**16 else np.uint32
-    np.save(f"{stem}.npy", np.fromiter((token for s in sentences for token in s), dtype=dtype))
-    np.save(f"{stem}_offsets.npy", np.cumsum([0] + [len(s) for s in sentences], dtype=np.int64))

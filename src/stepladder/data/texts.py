@@ -1,4 +1,4 @@
-"""Texts beside pictures: cleaned, cut into sub-words, and of one length."""
+"""Texts: cleaned, and beside pictures cut into sub-words, and of one length."""
 
 from __future__ import annotations
 
@@ -20,13 +20,23 @@ PAD = 0
 Tokens = npt.NDArray[np.int64]
 
 
+def tidy(text: str) -> str:
+    """``text`` in NFC, on one line, with single spaces."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def broken(text: str) -> bool:
+    """Whether ``text`` holds half of a surrogate pair, which no encoding can write."""
+    return any(unicodedata.category(character) == "Cs" for character in text)
+
+
 def clean(text: str | None) -> str:
     """``text`` in NFC, on one line, with single spaces; raises ``ValueError``, saying why, where nothing is left of it."""
     if text is None:
         raise ValueError("no text")
-    if any(unicodedata.category(character) == "Cs" for character in text):
+    if broken(text):
         raise ValueError("not text (half of a surrogate pair)")
-    cleaned = " ".join(unicodedata.normalize("NFC", text).split())
+    cleaned = tidy(text)
     if not cleaned:
         raise ValueError("empty text")
     return cleaned

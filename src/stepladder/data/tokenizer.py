@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
@@ -21,7 +21,9 @@ def tag(language: str) -> str:
     return f"<2{language}>"
 
 
-def train(texts: Iterable[str], kind: str, vocab_size: int, tags: Iterable[str] = ()) -> Tokenizer:
+def train(
+    texts: Iterable[str], kind: str, vocab_size: int, tags: Iterable[str] = (), *, running: bool = False
+) -> Tokenizer:
     """A tokenizer of ``vocab_size`` entries learnt from ``texts`` (fewer where the texts hold no more).
 
     ``<pad>`` = 0, ``<s>`` = 1, ``</s>`` = 2, ``<unk>`` = 3, then ``tags``: never found in a text, which may spell their
@@ -30,6 +32,10 @@ def train(texts: Iterable[str], kind: str, vocab_size: int, tags: Iterable[str] 
     is part of the sub-words (Kudo and Richardson 2018). At most half of the vocabulary are single characters, the most
     frequent ones. ``kind`` is ``bpe`` (Sennrich et al. 2016), ``unigram`` (Kudo 2018) or ``char``. The same texts give
     the same bytes.
+
+    Args:
+        running: texts are pieces of running text: nothing is put before them, so that they are read and written to the
+            letter, and line breaks are tokens of their own.
     """
     special = [*SPECIAL, *tags]
     learnt = [unicodedata.normalize("NFC", text) for text in texts]
@@ -52,14 +58,15 @@ def train(texts: Iterable[str], kind: str, vocab_size: int, tags: Iterable[str] 
         )
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(SPACE, STAND_IN)])
     # "<" on its own, so that no text is taken for the name of a byte or of a special token
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Metaspace(SPACE), pre_tokenizers.Split("<", "isolated")]
-    )
+    scheme = "never" if running else "always"
+    marks: list[str | Regex] = ["<", Regex("\n+")] if running else ["<"]
+    alone = [pre_tokenizers.Split(mark, "isolated") for mark in marks]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(SPACE, scheme), *alone])
     tokenizer.train_from_iterator((text.translate(unusual) for text in learnt), trainer)
-    return _complete(json.loads(tokenizer.to_str()), special)
+    return _complete(json.loads(tokenizer.to_str()), special, scheme)
 
 
-def _complete(content: dict[str, Any], special: list[str]) -> Tokenizer:
+def _complete(content: dict[str, Any], special: list[str], scheme: str) -> Tokenizer:
     """The learnt tokenizer in a canonical order, with entries for bytes."""
     vocabulary = content["model"]["vocab"]
     if isinstance(vocabulary, dict):
@@ -73,7 +80,7 @@ def _complete(content: dict[str, Any], special: list[str]) -> Tokenizer:
         [
             *(decoders.Replace(token, "") for token in special),
             decoders.ByteFallback(),
-            decoders.Metaspace(SPACE),
+            decoders.Metaspace(SPACE, scheme),
             decoders.Replace(STAND_IN, SPACE),
         ]
     )

@@ -9,13 +9,14 @@ from stepladder.params.baselines import GAN, VAE
 from stepladder.params.classification import Classification
 from stepladder.params.classifier import NoisyClassifier
 from stepladder.params.data import ImageData, OnBadRow
+from stepladder.params.decoding import Decoding
 from stepladder.params.diffusion import Diffusion, DiT, TextEncoder, UNet
 from stepladder.params.evaluation import Evaluation, FeatureNet, Sweep
 from stepladder.params.reading import PARAMS_FILE, build, flatten, load, merge, override, presets, render, section
 from stepladder.params.sampling import Sampling
 from stepladder.params.section import Section, Training
 from stepladder.params.text import TextData
-from stepladder.params.transformer import Decoding, Transformer
+from stepladder.params.transformer import Transformer
 from stepladder.params.tree import Params
 
 __all__ = [

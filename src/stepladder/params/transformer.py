@@ -1,4 +1,4 @@
-"""The language model, and how it translates."""
+"""The language model."""
 
 from __future__ import annotations
 
@@ -95,11 +95,3 @@ class Transformer(Section):
                 "set it to 0, or architecture to encoder_decoder"
             )
         return self
-
-
-class Decoding(Section):
-    """How translations are found."""
-
-    beam_size: int = Field(4, ge=1, le=64, description="hypotheses kept; 1: greedy")
-    length_penalty: float = Field(1.0, ge=0, le=5, description="alpha of Wu et al. (2016)")
-    max_length: int = Field(128, ge=1, le=4096, description="longest output in tokens")

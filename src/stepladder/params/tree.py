@@ -9,12 +9,13 @@ from stepladder.params.baselines import GAN, VAE
 from stepladder.params.classification import Classification
 from stepladder.params.classifier import NoisyClassifier
 from stepladder.params.data import ImageData
+from stepladder.params.decoding import Decoding
 from stepladder.params.diffusion import Diffusion
 from stepladder.params.evaluation import Evaluation, FeatureNet, Sweep
 from stepladder.params.sampling import Sampling
 from stepladder.params.section import Section
 from stepladder.params.text import TextData
-from stepladder.params.transformer import Decoding, Transformer
+from stepladder.params.transformer import Transformer
 
 
 class Params(Section):

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from stepladder.transformer.cache import Cache
 from stepladder.transformer.seq2seq import Seq2Seq
+
+
+class Model(Protocol):
+    """A model that decodes: ``Seq2Seq`` from a source, ``CausalLM`` from a prompt."""
+
+    def start(self, source: Tensor, beams: int = 1, /) -> Cache: ...
+
+    def step(self, tokens: Tensor, cache: Cache, /) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -23,41 +33,47 @@ def length_penalty(length: int, alpha: float) -> float:
     return ((5 + length) / 6) ** alpha
 
 
+def beginning(model: Model, source: Tensor, bos: int) -> Tensor:
+    """The tokens ``(B, P)`` that decoding goes on from: ``bos`` where ``source`` is encoded, else ``source`` as a prompt."""
+    return source.new_full((len(source), 1), bos) if isinstance(model, Seq2Seq) else source
+
+
 @torch.inference_mode()
-def greedy(model: Seq2Seq, source: Tensor, *, bos: int, eos: int, max_length: int) -> list[list[int]]:
-    """The likeliest next token, over and over, for each of ``source`` ``(B, S)``.
+def greedy(model: Model, source: Tensor, *, bos: int, eos: int, max_length: int) -> list[list[int]]:
+    """The likeliest next token, over and over, for each of ``source`` ``(B, S)``: sentences, or prompts without padding.
 
     Returns:
-        A sentence's tokens without start and end, at most ``max_length`` of them, in the order of ``source``.
+        A sentence's new tokens without start and end, at most ``max_length`` of them, in the order of ``source``.
     """
     results: list[list[int]] = [[] for _ in source]
     if not len(source):
         return results
     cache = model.start(source)
     sentences = torch.arange(len(source), device=source.device)
-    history = torch.full((len(source), 1), bos, device=source.device)
+    history = beginning(model, source, bos)
+    first = history.shape[1]
     for _ in range(max_length):
         newest = model.step(history[:, -1:], cache)[:, 0].argmax(-1)
         live = (newest != eos).nonzero()[:, 0]
         if len(live) < len(newest):
             for row in (newest == eos).nonzero()[:, 0].tolist():
-                results[int(sentences[row])] = history[row, 1:].tolist()
+                results[int(sentences[row])] = history[row, first:].tolist()
             if not len(live):
                 return results
             cache.keep(live)
             cache.reorder(live)
             sentences, history, newest = sentences[live], history[live], newest[live]
         history = torch.cat([history, newest[:, None]], dim=1)
-    for sentence, tokens in zip(sentences.tolist(), history[:, 1:].tolist(), strict=True):
+    for sentence, tokens in zip(sentences.tolist(), history[:, first:].tolist(), strict=True):
         results[sentence] = tokens
     return results
 
 
 @torch.inference_mode()
 def beam_search(
-    model: Seq2Seq, source: Tensor, *, bos: int, eos: int, beam_size: int, alpha: float, max_length: int
+    model: Model, source: Tensor, *, bos: int, eos: int, beam_size: int, alpha: float, max_length: int
 ) -> list[list[Hypothesis]]:
-    """The best translations that a beam of ``beam_size`` finds for each of ``source`` ``(B, S)``.
+    """The best that a beam of ``beam_size`` finds for each of ``source`` ``(B, S)``: sentences, or prompts without padding.
 
     A sentence is done when it has ``beam_size`` finished hypotheses and its best unfinished one, penalised at its
     present length, is no better than the worst of them; or after ``max_length`` tokens.
@@ -73,7 +89,8 @@ def beam_search(
     sentences = list(range(batch))
     scores = torch.full((batch, beams), -torch.inf, device=device)
     scores[:, 0] = 0.0
-    history = torch.full((batch, beams, 1), bos, device=device)
+    history = beginning(model, source, bos)[:, None].expand(-1, beams, -1)
+    first = history.shape[2]
     for length in range(1, max_length + 1):
         logits = model.step(history[:, :, -1], cache).float()
         values, tokens = logits.topk(min(2 * beams, logits.shape[-1]))
@@ -82,7 +99,7 @@ def beam_search(
         origin, token = flat // values.shape[-1], tokens.flatten(1).gather(1, flat)
         ends = token == eos
 
-        _finish(finished, sentences, history, best, origin, ends, length_penalty(length, alpha))
+        _finish(finished, sentences, history[:, :, first:], best, origin, ends, length_penalty(length, alpha))
 
         order = ends.int().sort(dim=1, stable=True).indices[:, :beams]
         scores = best.masked_fill(ends, -torch.inf).gather(1, order)
@@ -101,7 +118,7 @@ def beam_search(
         history = torch.cat([history.gather(1, origin[:, :, None].expand_as(history)), token[:, :, None]], dim=2)
     for row, sentence in enumerate(sentences):
         penalised = (scores[row] / length_penalty(max_length, alpha)).tolist()
-        unfinished = zip(history[row, :, 1:].tolist(), penalised, strict=True)
+        unfinished = zip(history[row, :, first:].tolist(), penalised, strict=True)
         finished[sentence] += [Hypothesis(t, s) for t, s in unfinished if s > -torch.inf]
     return [sorted(hypotheses, key=lambda h: -h.score)[:beams] for hypotheses in finished]
 
@@ -121,7 +138,7 @@ def _finish(
     if not chosen.any():
         return
     rows, ranks = chosen.nonzero(as_tuple=True)
-    tokens = history[rows, origin[rows, ranks], 1:].tolist()
+    tokens = history[rows, origin[rows, ranks]].tolist()
     for row, words, score in zip(rows.tolist(), tokens, (best[rows, ranks] / penalty).tolist(), strict=True):
         pool = finished[sentences[row]]
         pool.append(Hypothesis(words, score))

@@ -17,7 +17,8 @@ from transformers.generation.logits_process import (
 
 from stepladder.params import Decoding
 from stepladder.transformer import sampling
-from stepladder.transformer.decoding import greedy
+from stepladder.transformer.causal_lm import CausalLM
+from stepladder.transformer.decoding import beam_search, greedy
 from tests.transformer import tiny
 from tests.transformer.test_decoding import ENDS, LENGTHS, _model
 
@@ -36,6 +37,15 @@ DRAWING = st.builds(
 
 def logits(seed: int, rows: int = 3, vocabulary: int = 29) -> torch.Tensor:
     return 3 * torch.randn(rows, vocabulary, generator=torch.Generator().manual_seed(seed))
+
+
+def causal(seed: int, **options: Any) -> CausalLM:
+    """Random weights that end their texts now and then."""
+    model = tiny.causal_lm(seed, tie_embeddings=False, **options)
+    with torch.no_grad():
+        model.output.mul_(2)
+        model.output[tiny.EOS] = model.output[3:].mean(0) * 3 + torch.randn(16) * 0.4
+    return model
 
 
 def history(seed: int, rows: int = 3, vocabulary: int = 29) -> torch.Tensor:
@@ -157,3 +167,40 @@ def test_a_search_that_draws_nothing_refuses_what_is_of_drawing(values: dict[str
     assert getattr(Decoding(method="sample", **values), name) == value
     with pytest.raises(ValidationError):
         Decoding(method="sample", **{name: -1})
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 9), st.integers(0, 20), DRAWING)
+def test_a_prompt_is_gone_on_from_as_without_a_cache(length: int, seed: int, asked: Decoding) -> None:
+    model, prompt = causal(seed), tiny.sentences([length] * 2, seed)
+    numbers = sampling.uniforms(seed, range(2), 10)
+    for i, found in enumerate(sampling.sample(model, prompt, asked, seed=seed, **ENDS)):
+        said = prompt[i : i + 1]
+        for number in numbers[i]:
+            newest = sampling.draw(sampling.shaped(model(said)[:, -1], said, asked), number[None])
+            if newest == tiny.EOS:
+                break
+            said = torch.cat([said, newest[None]], dim=1)
+        assert found == said[0, length:].tolist()
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 9), st.integers(0, 20))
+def test_of_a_prompt_too_greedy_is_a_beam_of_one_and_the_likeliest_one(length: int, seed: int) -> None:
+    model, prompt = causal(seed), tiny.sentences([length] * 3, seed)
+    found = greedy(model, prompt, max_length=12, **ENDS)
+    beam = beam_search(model, prompt, beam_size=1, alpha=0.6, max_length=12, **ENDS)
+    assert [h[0].tokens for h in beam] == found
+    assert sampling.sample(model, prompt, Decoding(method="sample", top_k=1, max_length=12), **ENDS) == found
+
+
+def test_a_model_of_few_positions_goes_on_by_forgetting() -> None:
+    model, prompt = causal(1, positions="learned", max_length=8), tiny.sentences([20], 1)
+    asked = Decoding(method="sample", top_k=1, max_length=30)
+    (found,) = sampling.sample(model, prompt, asked, bos=tiny.BOS, eos=-1, context=8)
+    said, read = prompt[0].tolist(), 8
+    for token in found:
+        assert token == int(model(torch.tensor([said[-read:]]))[0, -1].argmax())
+        said.append(token)
+        read = 5 if read == 8 else read + 1
+    assert len(found) == 30

@@ -1,4 +1,4 @@
-"""What a run leaves on the Prefect page: a summary with links, the table of results, the figure and a grid of samples.
+"""What a run leaves on the Prefect page: a summary, the table of results, the figure, a grid of samples, and links.
 
 Made from what the stages left in the folder that they ran in, so a run that failed half-way shows what it has.
 """
@@ -8,13 +8,21 @@ from __future__ import annotations
 import base64
 import io
 import os
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_image_artifact,
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
 
+from pipelines import graph
+from pipelines.graph import Graph
 from stepladder.params import Params
 from stepladder.reporting import links
 from stepladder.reporting.comparison import compare, read_json
@@ -36,11 +44,15 @@ SAMPLES_WIDTH = 640
 
 @dataclass(frozen=True)
 class Results:
-    """The stages' results in ``workspace``: those of the sweep, and of the translation where ``translation`` is wanted."""
+    """What the stages ``part`` left in ``workspace``."""
 
     workspace: Path
     params: Params
-    translation: bool
+    part: Graph
+
+    @property
+    def translation(self) -> bool:
+        return any(graph.family(stage).endswith("-transformer") for stage in self.part)
 
     @property
     def reports(self) -> Path:
@@ -52,7 +64,9 @@ class Results:
 
 
 def publish(results: Results, *, title: str, outcome: str, root: Path, experiment: str | None) -> None:
-    """Publish the artifacts ``title-summary``, ``-results``, ``-quality`` and ``-samples``, as far as there are results."""
+    """Publish the artifacts ``title-summary``, ``-results``, ``-quality``, ``-samples``, ``-mlflow`` and ``-report``, as far
+    as there are results. The report of an ``experiment`` is kept in ``reports/experiments/``.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         comparison, figure = _compare(results, Path(scratch))
     pictures: dict[str, tuple[bytes, str]] = {}
@@ -66,8 +80,9 @@ def publish(results: Results, *, title: str, outcome: str, root: Path, experimen
         at = f"T={best['timesteps']}, S={best['sampling_steps']}"
         pictures["samples"] = (grid, f"Samples at the recommended {at}; a column a class")
     shown = {help_: _data_uri(picture) for picture, help_ in pictures.values()}
+    report = _report(results, root, experiment)
     create_markdown_artifact(
-        _summary(results, comparison, shown, outcome, _place(root, experiment)),
+        _summary(results, comparison, shown, outcome, _place(root, experiment, report)),
         key=f"{title}-summary",
         description="What came of the run, and where it is",
     )
@@ -79,6 +94,10 @@ def publish(results: Results, *, title: str, outcome: str, root: Path, experimen
         )
     for name, (picture, help_) in pictures.items():
         create_image_artifact(_data_uri(picture), key=f"{title}-{name}", description=help_)
+    if address := _sweep_address(results):
+        create_link_artifact(address, "the runs in MLflow", key=f"{title}-mlflow", description="Curves and figures")
+    if report and report.startswith("http"):
+        create_link_artifact(report, "the report", key=f"{title}-report", description="What was run, and what it gave")
 
 
 def _compare(results: Results, scratch: Path) -> tuple[dict[str, Any], bytes | None]:
@@ -108,31 +127,61 @@ def _summary(results: Results, comparison: dict[str, Any], pictures: dict[str, s
     return "\n\n".join([*parts, "### Where it is", place]) + "\n"
 
 
-def _place(root: Path, experiment: str | None) -> str:
+def _report(results: Results, root: Path, experiment: str | None) -> str | None:
+    """Address of the report, where this run wrote it: on the server of ``STEPLADDER_REPORTS_PAGE``, else of the file."""
+    written = results.reports / "index.html"
+    kept_here = experiment or results.workspace == root
+    if "report" not in results.part or not written.exists() or not kept_here:
+        return None
+    if experiment:
+        kept = root / "reports" / "experiments" / experiment / "index.html"
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(written, kept)
+        written = kept
+    page = os.environ.get("STEPLADDER_REPORTS_PAGE", "")
+    return f"{page}/{written.relative_to(root / 'reports').as_posix()}" if page else written.as_uri()
+
+
+def _place(root: Path, experiment: str | None, report: str | None) -> str:
+    page = f"[the report]({report})" if report else "the flow `report`, or `dvc repro`, writes it"
     if experiment:
         return (
             f"DVC experiment `{experiment}` of `{root}`: `dvc exp show` compares it with the others, "
-            f"`dvc exp apply {experiment}` brings its models and reports into the workspace."
+            f"`dvc exp apply {experiment}` brings its models and reports into the workspace. Report: {page}."
         )
-    report = root / "reports" / "index.html"
-    written = f"[{report}](file://{report})" if report.exists() else "the flow `pipeline`, or `dvc repro`, writes it"
-    return f"Models: `{root / 'models'}`. Report: {written}."
+    return f"Models: `{root / 'models'}`. Report: {page}."
+
+
+def _runs(results: Results) -> dict[str, dict[str, Any]]:
+    """The ``run.json`` of each model that this run was about, by the name of its training."""
+    found = {}
+    for stage in results.part:
+        kind, _, timesteps = stage.removeprefix("train-").partition("@")
+        folder = results.models / kind / (f"T{timesteps}" if timesteps else "")
+        if run := read_json(folder / "run.json"):
+            found[f"{kind} T={timesteps}" if timesteps else kind] = run
+    return found
 
 
 def _trainings(results: Results) -> list[str]:
-    folders = {f"diffusion T={t}": results.models / "diffusion" / f"T{t}" for t in results.params.sweep.timesteps}
-    if results.translation:
-        folders["transformer"] = results.models / "transformer"
     rows = []
-    for name, folder in folders.items():
-        run = read_json(folder / "run.json")
-        if run:
-            figures = run.get("figures", {})
-            loss, seconds = (f"{figures[key]:.4g}" if key in figures else "" for key in ("validation/loss", "seconds"))
-            address = _page(links.run_address(run))
-            link = f"[{run['run_id'][:8]}]({address})" if address else "not tracked"
-            rows.append(f"| {name} | {loss} | {seconds} | {link} |")
+    for name, run in _runs(results).items():
+        figures = run.get("figures", {})
+        loss, seconds = (f"{figures[key]:.4g}" if key in figures else "" for key in ("validation/loss", "seconds"))
+        address = _page(links.run_address(run))
+        link = f"[{run['run_id'][:8]}]({address})" if address else "not tracked"
+        rows.append(f"| {name} | {loss} | {seconds} | {link} |")
     return rows
+
+
+def _sweep_address(results: Results) -> str | None:
+    """The page of the sweep's run, where there is one, else of a training's."""
+    runs = sorted(_runs(results).values(), key=lambda run: not run.get("parent_run_id"))
+    return (
+        _page(links.run_address(runs[0] | {"run_id": runs[0].get("parent_run_id") or runs[0].get("run_id")}))
+        if runs
+        else None
+    )
 
 
 def _page(address: str | None) -> str | None:

@@ -23,8 +23,9 @@ from stepladder.params import PARAMS_FILE, Params, render
 
 
 @contextmanager
-def copy(root: Path, name: str, params: Params) -> Iterator[Path]:
-    """A copy of the project in ``root``, uncommitted changes included, with ``params`` as its ``params.yaml``.
+def copy(root: Path, name: str, params: Params | None = None, commit: str = "") -> Iterator[Path]:
+    """A copy of the project in ``root``, at ``commit``, or as it is, uncommitted changes included, where none is named;
+    with ``params`` as its ``params.yaml`` where they are given.
 
     It shares the DVC cache and is removed afterwards. Raises ``UserError`` where there is no commit to start from.
     """
@@ -36,9 +37,9 @@ def copy(root: Path, name: str, params: Params) -> Iterator[Path]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _remove_abandoned(home)
         try:
-            changes = _uncommitted(top, home / f"{folder.name}.index")
-            _git(top, "clone", "--quiet", "--shared", str(top), str(folder))
-            _git(folder, "checkout", "--quiet", "--detach", _git(top, "rev-parse", "HEAD"))
+            changes = "" if commit else _uncommitted(top, home / f"{folder.name}.index")
+            _git(top, "clone", "--quiet", "--shared", "--no-checkout", str(top), str(folder))
+            _git(folder, "checkout", "--quiet", "--detach", commit or _git(top, "rev-parse", "HEAD"))
             if changes:
                 _git(folder, "read-tree", "--reset", "-u", changes)
                 _git(folder, "reset", "--quiet")
@@ -46,7 +47,8 @@ def copy(root: Path, name: str, params: Params) -> Iterator[Path]:
             if (root / "dvc.lock").exists() and not (workspace / "dvc.lock").exists():
                 shutil.copy(root / "dvc.lock", workspace / "dvc.lock")
             _share_cache(root, workspace)
-            (workspace / PARAMS_FILE).write_text(render(params), encoding="utf-8")
+            if params is not None:
+                (workspace / PARAMS_FILE).write_text(render(params), encoding="utf-8")
             yield workspace
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -56,9 +58,17 @@ def copy(root: Path, name: str, params: Params) -> Iterator[Path]:
 def free_name(root: Path, wanted: str) -> str:
     """``wanted`` as DVC admits it for an experiment of ``root``, with a number where that name is taken."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", wanted).strip("-") or "flow-run"
-    refs = _git(_top(root), "for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
-    taken = {ref.rpartition("/")[2] for ref in refs}
+    taken = {ref.rpartition("/")[2] for ref in _refs(_top(root))}
     return next(n for n in (name, *(f"{name}-{i}" for i in range(2, len(taken) + 3))) if n not in taken)
+
+
+def commit(root: Path, experiment: str) -> str:
+    """The commit that DVC keeps ``experiment`` as; raises ``UserError`` where it keeps none of that name."""
+    top = _top(root)
+    kept = {ref.rpartition("/")[2]: ref for ref in _refs(top)}
+    if experiment not in kept:
+        raise UserError(f"There is no DVC experiment {experiment!r}; there are: {', '.join(sorted(kept)) or 'none'}.")
+    return _git(top, "rev-parse", kept[experiment])
 
 
 def keep(root: Path, workspace: Path, name: str, stages: Iterable[str], log: Callable[[str], None]) -> None:
@@ -66,9 +76,12 @@ def keep(root: Path, workspace: Path, name: str, stages: Iterable[str], log: Cal
     code, errors = call(["dvc", "exp", "save", "--name", name, *stages], folder=workspace, environment={}, log=log)
     if code:
         raise RuntimeError(f"DVC did not save the experiment {name}: {(errors or ['no word why'])[-1]}")
-    refs = _git(workspace, "for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
-    (ref,) = [ref for ref in refs if ref.endswith(f"/{name}")]
+    (ref,) = [ref for ref in _refs(workspace) if ref.endswith(f"/{name}")]
     _git(_top(root), "fetch", "--quiet", str(_top(workspace)), f"{ref}:{ref}")
+
+
+def _refs(folder: Path) -> list[str]:
+    return _git(folder, "for-each-ref", "--format=%(refname)", "refs/exps/*/*/*").splitlines()
 
 
 def _uncommitted(top: Path, index: Path) -> str:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
+import yaml
 from pydantic import BaseModel, Field, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
@@ -23,6 +25,13 @@ BOUNDS = {
     "minimum": "at least",
     "exclusiveMaximum": "below",
     "maximum": "at most",
+}
+PLACES = {"timesteps": "sweep", "sampling_steps": "sweep"}
+"""Fields that are leaves of a section; all others are sections, or leaves of the tree itself."""
+HELP = {
+    "preset": f"where the values come from: {WORKSPACE}, or a named set; a field left as shown takes the preset's value",
+    "model": "which models, by the names of their stages in dvc.yaml; for diffusion one at each of timesteps",
+    "experiment": "name of a DVC experiment (`dvc exp list`), such as an earlier flow run's; empty: the workspace",
 }
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -62,29 +71,47 @@ class _ShowBounds:
         return schema
 
 
+def models(verb: str) -> list[str]:
+    """What ``dvc.yaml`` says can be trained, or evaluated: ``diffusion`` of the stages ``train-diffusion``."""
+    try:
+        declared = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    except (OSError, KeyError, TypeError, yaml.YAMLError):
+        return []
+    return [stage.removeprefix(f"{verb}-") for stage in declared if stage.startswith(f"{verb}-")]
+
+
 if TYPE_CHECKING:
     Preset = str
+    Trained = str
+    Evaluated = str
+    Experiment = str
     Seed = int
     Steps = tuple[int, ...]
-    from stepladder.params import Decoding, Diffusion, Sampling, Transformer
+    from stepladder.params import Decoding, Diffusion, Evaluation, ImageData, Sampling, TextData, Transformer
 else:
 
     def _field(section: type[BaseModel], name: str) -> Any:
         return Annotated[section.model_fields[name].annotation, *section.model_fields[name].metadata]
 
-    Preset = Annotated[str, Field(json_schema_extra={"enum": [WORKSPACE, *spec.presets()]})]
+    def _choice(among: list[str]) -> Any:
+        return Annotated[str, Field(json_schema_extra={"enum": among})]
+
+    Preset = _choice([WORKSPACE, *spec.presets()])
+    Trained, Evaluated = _choice(models("train")), _choice(models("evaluate"))
+    Experiment = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]*$")]
     Seed = _field(Params, "seed")
     Steps = _field(Sweep, "timesteps")
-    Decoding, Diffusion, Sampling, Transformer = (
-        Annotated[section, _ShowBounds()]
-        for section in (spec.Decoding, spec.Diffusion, spec.Sampling, spec.Transformer)
-    )
+    ImageData, TextData, Diffusion, Sampling, Transformer, Decoding, Evaluation = (
+        Annotated[type(section), _ShowBounds()]
+        for section in (
+            SHOWN.images, SHOWN.text, SHOWN.diffusion, SHOWN.sampling,
+            SHOWN.transformer, SHOWN.decoding, SHOWN.evaluation,
+        )
+    )  # fmt: skip
 
 
 def _help() -> dict[str, str]:
-    texts = {
-        "preset": f"where the values come from: {WORKSPACE}, or a named set; a field left as shown takes the preset's value"
-    }
+    texts = dict(HELP)
     for section in (Params, Sweep):
         texts |= {name: _with_bounds(schema) for name, schema in section.model_json_schema()["properties"].items()}
     return texts | {
@@ -100,13 +127,16 @@ def described(function: F) -> F:
     return function
 
 
-def read(preset: str, values: dict[str, Any]) -> Params:
-    """The parameters meant by a form: ``preset`` with those of ``values`` that were changed from what the form showed.
+def read(preset: str, fields: dict[str, Any]) -> Params:
+    """The parameters meant by a form: ``preset`` with those of ``fields`` that were changed from what the form showed.
 
-    ``values`` are sections and leaves, as in ``params.yaml``. Raises ``UserError`` for what no run can have.
+    Raises ``UserError`` for what no run can have.
     """
     base = spec.load(preset="" if preset == WORKSPACE else preset)
-    given = {key: value.model_dump() if isinstance(value, BaseModel) else value for key, value in values.items()}
+    given: dict[str, Any] = {}
+    for name, value in fields.items():
+        plain = value.model_dump() if isinstance(value, BaseModel) else value
+        given = spec.merge(given, {PLACES[name]: {name: plain}} if name in PLACES else {name: plain})
     return spec.build(spec.merge(base.model_dump(), _changed(given, SHOWN.model_dump())), "the form")
 
 

@@ -70,6 +70,16 @@ def family(stage: str) -> str:
     return stage.partition("@")[0]
 
 
+def of_family(graph: Graph, name: str) -> list[str]:
+    """The stages ``name`` and ``name@...``; raises ``UserError`` where there is none."""
+    found = [stage for stage in graph if family(stage) == name]
+    if not found:
+        raise UserError(
+            f"dvc.yaml declares no stage {name}; it declares: {', '.join(dict.fromkeys(map(family, graph)))}."
+        )
+    return found
+
+
 def _apart(file: str, root: str) -> bool:
     return Path(file).relative_to(root).parts[0] in APART
 

@@ -4,39 +4,45 @@ from __future__ import annotations
 
 from prefect import flow
 from prefect.client.schemas import State
-from prefect.states import Failed
 
 from pipelines import form
-from pipelines.form import SHOWN, WORKSPACE, Decoding, Diffusion, Preset, Sampling, Seed, Steps, Transformer
+from pipelines.form import (
+    SHOWN,
+    WORKSPACE,
+    Decoding,
+    Diffusion,
+    Evaluation,
+    ImageData,
+    Preset,
+    Sampling,
+    Seed,
+    Steps,
+    TextData,
+    Transformer,
+)
+from pipelines.hooks import HOOKS
 from pipelines.run import run
-from stepladder.errors import UserError
 
 
-@flow(name="pipeline")
+@flow(name="pipeline", **HOOKS)
 @form.described
 def pipeline(
     preset: Preset = WORKSPACE,
     timesteps: Steps = SHOWN.sweep.timesteps,
     sampling_steps: Steps = SHOWN.sweep.sampling_steps,
     seed: Seed = SHOWN.seed,
+    images: ImageData = SHOWN.images,
+    text: TextData = SHOWN.text,
     diffusion: Diffusion = SHOWN.diffusion,
     sampling: Sampling = SHOWN.sampling,
     transformer: Transformer = SHOWN.transformer,
     decoding: Decoding = SHOWN.decoding,
+    evaluation: Evaluation = SHOWN.evaluation,
 ) -> State[None]:
     """Prepare the data, train and judge the timestep sweep and the translation Transformer, compare, register, report."""
-    try:
-        params = form.read(
-            preset,
-            {
-                "seed": seed,
-                "sweep": {"timesteps": timesteps, "sampling_steps": sampling_steps},
-                "diffusion": diffusion,
-                "sampling": sampling,
-                "transformer": transformer,
-                "decoding": decoding,
-            },
-        )
-        return run(params, lambda whole: whole, title="pipeline")
-    except UserError as error:
-        return Failed(message=str(error))
+    fields = {
+        "timesteps": timesteps, "sampling_steps": sampling_steps, "seed": seed, "images": images, "text": text,
+        "diffusion": diffusion, "sampling": sampling, "transformer": transformer, "decoding": decoding,
+        "evaluation": evaluation,
+    }  # fmt: skip
+    return run(preset, fields, lambda whole: whole, title="pipeline")

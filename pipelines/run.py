@@ -1,4 +1,4 @@
-"""What both flows do: bring stages up to date, each as soon as what it needs is there, as many at once as there are slots."""
+"""What all flows do: bring stages up to date, each as soon as what it needs is there, as many at once as there are slots."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from prefect.futures import as_completed
 from prefect.states import Completed, Failed
 from prefect.tasks import Task
 
-from pipelines import artifacts, experiments, graph, slots, stages
+from pipelines import artifacts, experiments, form, graph, progress, slots, stages
 from pipelines.artifacts import Results
 from pipelines.graph import Graph
 from stepladder import params as spec
 from stepladder import project
 from stepladder.errors import UserError
-from stepladder.params import Params
 
 REFUSED = "Refused"
 
@@ -63,43 +62,73 @@ def run_stage(stage: str, workspace: Path, root: Path) -> State[None] | None:
     """Bring one stage up to date. A stage that refuses its input fails at once; any other failure is tried again."""
     log = get_run_logger()
     try:
-        with slots.take(root / ".slots", log.info) as slot:
-            stages.run(stage, workspace=workspace, root=root, slot=slot, log=log.info)
+        with slots.take(root / ".slots", log.info) as slot, progress.shown(stage, workspace, root, log.warning):
+            stages.run(
+                stage, workspace=workspace, root=root, slot=slot, log=log.info, flow_run=runtime.flow_run.id or ""
+            )
     except UserError as error:
         return Failed(name=REFUSED, message=str(error))
     return None
 
 
-def run(params: Params, select: Callable[[Graph], Graph], *, title: str) -> State[None]:
-    """Run the stages that ``select`` chooses with ``params``; the state in which the flow run ends.
+def run(preset: str, fields: dict[str, Any], select: Callable[[Graph], Graph], *, title: str) -> State[None]:
+    """Run the stages that ``select`` chooses with the parameters of a filled-in form; the state in which the flow run ends.
 
     The workspace's own parameters run in the workspace; others in a copy, kept as a DVC experiment named after the
     flow run.
     """
-    root = project.root().resolve()
-    log = get_run_logger()
-    slots.number()
-    if params == spec.load(root / spec.PARAMS_FILE):
-        log.info(f"the parameters are those of {spec.PARAMS_FILE}: running in the workspace {root}")
-        part = select(graph.read(root))
-        outcome = _run_stages(part, root, root)
-        _publish(Results(root, params, _translates(part)), title, outcome, root, None)
+    try:
+        params = form.read(preset, fields)
+        root = _root()
+        log = get_run_logger()
+        if params == spec.load(root / spec.PARAMS_FILE):
+            return again("", select, title=title)
+        name = experiments.free_name(root, str(runtime.flow_run.name or title))
+        log.info(f"the parameters are not those of {spec.PARAMS_FILE}: running as the DVC experiment {name}")
+        with experiments.copy(root, name, params) as workspace:
+            part = select(graph.read(workspace))
+            outcome = _run_stages(part, workspace, root)
+            if not outcome.failed:
+                experiments.keep(root, workspace, name, part, log.info)
+            kept = None if outcome.failed else name
+            _publish(Results(workspace, params, part), title, outcome, root, kept)
+        listed = f" `dvc exp show` lists it as {name}; `dvc exp apply {name}` brings it into the workspace."
+        return _state(outcome, listed if kept else "")
+    except UserError as error:
+        return Failed(message=str(error))
+
+
+def again(experiment: str, select: Callable[[Graph], Graph], *, title: str) -> State[None]:
+    """Bring the stages that ``select`` chooses up to date in the workspace, or in a copy of ``experiment`` where it names
+    one; the state in which the flow run ends.
+    """
+    try:
+        root = _root()
+        log = get_run_logger()
+        if not experiment:
+            log.info(f"the parameters are those of {spec.PARAMS_FILE}: running in the workspace {root}")
+            params = spec.load(root / spec.PARAMS_FILE)
+            part = select(graph.read(root))
+            outcome = _run_stages(part, root, root)
+            _publish(Results(root, params, part), title, outcome, root, None)
+            return _state(outcome, "")
+        with experiments.copy(root, experiment, commit=experiments.commit(root, experiment)) as workspace:
+            params = spec.load(workspace / spec.PARAMS_FILE)
+            part = select(graph.read(workspace))
+            outcome = _run_stages(part, workspace, root)
+            _publish(Results(workspace, params, part), title, outcome, root, experiment)
         return _state(outcome, "")
-    name = experiments.free_name(root, str(runtime.flow_run.name or title))
-    log.info(f"the parameters are not those of {spec.PARAMS_FILE}: running as the DVC experiment {name}")
-    with experiments.copy(root, name, params) as workspace:
-        part = select(graph.read(workspace))
-        outcome = _run_stages(part, workspace, root)
-        kept = not outcome.failed
-        if kept:
-            experiments.keep(root, workspace, name, part, log.info)
-        _publish(Results(workspace, params, _translates(part)), title, outcome, root, name if kept else None)
-    remark = f" `dvc exp show` lists it as {name}; `dvc exp apply {name}` brings it into the workspace." if kept else ""
-    return _state(outcome, remark)
+    except UserError as error:
+        return Failed(message=str(error))
 
 
-def _translates(part: Graph) -> bool:
-    return any(graph.family(stage).endswith("-transformer") for stage in part)
+def _root() -> Path:
+    """The project's folder; what an earlier attempt at this flow run left running on this machine is ended first."""
+    slots.number()
+    flow_run = runtime.flow_run.id
+    if flow_run and (ended := stages.end_left_over(flow_run)):
+        get_run_logger().info(f"ended {ended} processes that an earlier attempt at this run had left")
+    return project.root().resolve()
 
 
 def _publish(results: Results, title: str, outcome: Outcome, root: Path, experiment: str | None) -> None:
@@ -116,7 +145,7 @@ def _state(outcome: Outcome, remark: str) -> State[None]:
 
 
 def _run_stages(part: Graph, workspace: Path, root: Path) -> Outcome:
-    progress = create_progress_artifact(progress=0.0, key="stages-done", description=f"of {len(part)} stages")
+    share = create_progress_artifact(progress=0.0, key="stages-done", description=f"of {len(part)} stages")
     outcome = Outcome()
     with stages.ended_with_the_run():
         futures: dict[str, Any] = {}
@@ -133,7 +162,7 @@ def _run_stages(part: Graph, workspace: Path, root: Path) -> Outcome:
                 outcome.skipped.append(stage)
             else:
                 outcome.failed[stage] = _why(state)
-            update_progress_artifact(progress, progress=100.0 * ended / len(part))  # type: ignore[arg-type]
+            update_progress_artifact(share, progress=100.0 * ended / len(part))  # type: ignore[arg-type]
     return outcome
 
 

@@ -1,7 +1,8 @@
-"""``make ui``: the Prefect server, the MLflow server and the served flows on loopback, until Ctrl-C.
+"""``make ui``: the Prefect server, the MLflow server, the reports and the served flows on loopback, until Ctrl-C.
 
-Servers of one's own are used instead where ``PREFECT_API_URL`` or ``MLFLOW_TRACKING_URI`` names one. The ports are 4200
-and 5000, or ``STEPLADDER_PREFECT_PORT`` and ``STEPLADDER_MLFLOW_PORT``, or free ones where the usual are taken.
+Servers of one's own are used instead where ``PREFECT_API_URL`` or ``MLFLOW_TRACKING_URI`` names one. The ports are 4200,
+5000 and 5080, or ``STEPLADDER_PREFECT_PORT``, ``STEPLADDER_MLFLOW_PORT`` and ``STEPLADDER_REPORTS_PORT``, or free ones where
+the usual are taken.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ from stepladder.errors import UserError
 from stepladder.tracking import store
 
 HOST = "127.0.0.1"
-DEPLOYMENTS = ("sweep/this-machine", "pipeline/this-machine")
+FLOWS = ("pipeline", "sweep", "train", "evaluate", "report")
 START_SECONDS = 120.0
 STOP_SECONDS = 10.0
 SETTINGS = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_RUNNER_POLL_FREQUENCY": "2",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DVC_NO_ANALYTICS": "1",
@@ -141,17 +143,34 @@ def _start(root: Path, services: Services) -> None:
         )  # fmt: skip
     environment["STEPLADDER_MLFLOW_PAGE"] = mlflow
 
+    reports = root / "reports"
+    reports.mkdir(exist_ok=True)
+    port = _port("STEPLADDER_REPORTS_PORT", 5080)
+    environment["STEPLADDER_REPORTS_PAGE"] = page = f"http://{HOST}:{port}"
+    services.start(
+        "reports",
+        [sys.executable, "-m", "http.server", str(port), "--bind", HOST, "--directory", str(reports)],
+        environment,
+    )
+
     print("starting; the first time takes longest ...", flush=True)
     services.wait_until(lambda: _answers(f"{api}/health"), "prefect")
+    _make_automations(environment)
     services.start("flows", [sys.executable, "-m", "pipelines.deployments"], environment)
     services.wait_until(lambda: _served(api), "flows")
     if mlflow:
         services.wait_until(lambda: _answers(f"{mlflow}/health"), "mlflow")
-    print(
-        f"\nPrefect   {api.removesuffix('/api')}/deployments   start a run: choose sweep or pipeline, then Run > Custom run"
-    )
+    print(f"\nPrefect   {api.removesuffix('/api')}/deployments   start a run: choose a flow, then Run > Custom run")
     print(f"MLflow    {mlflow or 'not in use (STEPLADDER_TRACKING=journal, or not installed)'}")
+    print(f"Reports   {page}   of the workspace, and below experiments/ of each run with other parameters")
     print(f"Logs      {services.logs}\n\nCtrl-C stops all of them.", flush=True)
+
+
+def _make_automations(environment: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "pipelines.automations"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=START_SECONDS)
+    if done.returncode:
+        raise UserError((done.stderr.strip().splitlines() or ["The automations were not made."])[-1])
 
 
 def _port(variable: str, usual: int) -> int:
@@ -188,9 +207,9 @@ def _answers(address: str) -> bool:
 
 
 def _served(api: str) -> bool:
-    for name in DEPLOYMENTS:
+    for flow in FLOWS:
         try:
-            with urllib.request.urlopen(f"{api}/deployments/name/{name}", timeout=5) as answer:
+            with urllib.request.urlopen(f"{api}/deployments/name/{flow}/this-machine", timeout=5) as answer:
                 if json.load(answer).get("status") != "READY":
                     return False
         except (OSError, urllib.error.URLError):

@@ -20,6 +20,8 @@ from stepladder.errors import UserError
 
 USER_ERROR = 2
 GRACE_SECONDS = 15.0
+FLOW_RUN = "PREFECT__FLOW_RUN_ID"
+"""Prefect sets it in a run's own process; all that a run starts has it."""
 
 ADVICE = re.compile(
     r"\s*(To track the changes|git add |To enable auto staging|dvc config core.autostage|Use `dvc push`|(Generat|Updat)ing lock)"
@@ -34,8 +36,8 @@ class StageError(Exception):
     """A stage that failed by something other than its input: worth another attempt."""
 
 
-def run(stage: str, *, workspace: Path, root: Path, slot: Slot, log: Callable[[str], None]) -> None:
-    """Bring ``stage`` of the DVC project in ``workspace`` up to date, in ``slot``.
+def run(stage: str, *, workspace: Path, root: Path, slot: Slot, log: Callable[[str], None], flow_run: str = "") -> None:
+    """Bring ``stage`` of the DVC project in ``workspace`` up to date, in ``slot``, for ``flow_run``.
 
     ``root`` is the project that owns checkpoints and tracking store; it is ``workspace`` itself but for an experiment.
     The processes stay in this process's group, so that whoever ends the group ends the training.
@@ -45,9 +47,8 @@ def run(stage: str, *, workspace: Path, root: Path, slot: Slot, log: Callable[[s
     if _over.is_set():
         raise StageError(f"{stage} was not started: the run is over")
     command = ["dvc", "--wait-for-lock", "repro", "--single-item", stage]
-    code, errors = call(
-        command, folder=workspace, environment=slot.environment() | {"DVC_ROOT": str(root)}, log=log, hold=slot.handle
-    )
+    environment = slot.environment() | {"DVC_ROOT": str(root)} | ({FLOW_RUN: flow_run} if flow_run else {})
+    code, errors = call(command, folder=workspace, environment=environment, log=log, hold=slot.handle)
     if code == 0:
         return
     sentence, exit_code = _failure(errors)
@@ -111,6 +112,19 @@ def ended_with_the_run() -> Iterator[None]:
         _end(list(_running.values()))
 
 
+def end_left_over(flow_run: str) -> int:
+    """End what a killed attempt at ``flow_run`` left running on this machine; returns the number of processes."""
+    this = psutil.Process()
+    own = {this.pid, *(p.pid for p in this.parents()), *(p.pid for p in this.children(recursive=True))}
+    left = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.pid not in own and process.environ().get(FLOW_RUN) == flow_run:
+                left.append(process)
+    _end_all(left)
+    return len(left)
+
+
 def _end(processes: list[subprocess.Popen[str]]) -> None:
     alive: list[psutil.Process] = []
     for process in processes:
@@ -120,6 +134,10 @@ def _end(processes: list[subprocess.Popen[str]]) -> None:
                 alive += [this, *this.children(recursive=True)]
             except psutil.NoSuchProcess:
                 continue
+    _end_all(alive)
+
+
+def _end_all(alive: list[psutil.Process]) -> None:
     for member in alive:
         _send(member, signal.SIGTERM)
     for member in psutil.wait_procs(alive, timeout=GRACE_SECONDS)[1]:

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from prefect.client.orchestration import get_client
 
+from pipelines.evaluate import evaluate
 from pipelines.pipeline import pipeline
+from pipelines.report import report
 from pipelines.sweep import sweep
+from pipelines.train import train
 from tests.pipelines.project import ROOT, dvc, git, most_at_once, starts
 
 pytestmark = pytest.mark.usefixtures("prefect_api", "scratch")
@@ -31,7 +34,9 @@ def test_sweep_runs_the_diffusion_stages_in_the_workspace_and_only_once(scratch:
     assert "prepare@text" not in (scratch / "dvc.lock").read_text()
 
     artifacts = artifacts_since(began)
-    assert set(artifacts) == {"sweep-summary", "sweep-results", "sweep-quality", "sweep-samples", "stages-done"}
+    assert set(artifacts) == {
+        "sweep-summary", "sweep-results", "sweep-quality", "sweep-samples", "sweep-mlflow", "stages-done",
+    }  # fmt: skip
     assert "Recommended: T=" in artifacts["sweep-summary"]
     assert "/#/experiments/1/runs/train-diffusion20" in artifacts["sweep-summary"]
     assert artifacts["sweep-quality"].startswith("data:image/png;base64,")
@@ -50,7 +55,7 @@ def test_refused_child_fails_with_its_sentence_untried_again_and_the_others_go_o
         "train-diffusion@20: diffusion.unet.heads=3, given for train-diffusion:20, does not divide 32; take 4."
         in state.message
     )
-    assert "Not run, because they need a failed one: evaluate-diffusion@20, compare." in state.message
+    assert "Not run, because they need a failed one: evaluate-diffusion@20, compare, report." in state.message
     assert starts(log).count("train-diffusion:20") == 1
     assert (scratch / "reports/diffusion/T10/metrics.json").exists()
     assert "train-transformer" in starts(log)
@@ -81,6 +86,35 @@ def test_other_parameters_run_as_an_experiment_and_leave_the_workspace_clean(scr
     assert "timesteps: [5]" in (scratch / "params.yaml").read_text()
     dvc(scratch, "repro", "evaluate-diffusion")
     assert len(starts(log)) == ran
+
+
+def test_train_then_evaluate_then_report_each_do_their_part_only(scratch: Path, log: Path):
+    assert train("transformer", return_state=True).is_completed()
+    assert starts(log) == ["prepare", "train-transformer"]
+    assert train(timesteps=(10, 20), return_state=True).is_completed()
+    assert sorted(starts(log)[2:]) == ["prepare", "train-diffusion:10", "train-diffusion:20"]
+    assert evaluate(return_state=True).is_completed()
+    assert sorted(starts(log)[5:]) == ["evaluate-diffusion:10", "evaluate-diffusion:20", "feature-net"]
+    assert report(return_state=True).is_completed()
+    assert starts(log)[8:] == ["compare", "report"]
+    assert "up to date" in dvc(scratch, "status")
+
+
+def test_report_of_an_experiment_comes_from_the_cache_and_stays_readable(scratch: Path, log: Path, monkeypatch):
+    monkeypatch.setenv("STEPLADDER_REPORTS_PAGE", "http://127.0.0.1:1234")
+    assert pipeline(timesteps=(5,), sampling_steps=(1,), return_state=True).is_completed()
+    (name,) = dvc(scratch, "exp", "list", "--name-only").split()
+    page, ran, began = scratch / "reports/experiments" / name / "index.html", len(starts(log)), time.time()
+    assert "the report of [5]" in page.read_text()
+    page.unlink()
+
+    state = report(name, return_state=True)
+    assert state.is_completed(), state.message
+    assert "the report of [5]" in page.read_text()
+    assert len(starts(log)) == ran
+    address = f"http://127.0.0.1:1234/experiments/{name}/index.html"
+    assert artifacts_since(began)["report-report"] == f"[the report]({address})"
+    assert "no DVC experiment 'other'; there are: " + name in report("other", return_state=True).message
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from stepladder.params import Params, load
 
 
 def test_untouched_form_means_the_presets_values():
-    shown = {"seed": form.SHOWN.seed, "diffusion": form.SHOWN.diffusion, "sweep": form.SHOWN.sweep.model_dump()}
+    shown = {"seed": form.SHOWN.seed, "diffusion": form.SHOWN.diffusion, "timesteps": form.SHOWN.sweep.timesteps}
     assert form.read(form.WORKSPACE, shown) == load()
     assert form.read("quick", shown) == load(preset="quick")
 
@@ -45,6 +45,37 @@ def test_form_shows_help_bounds_choices_and_the_workspaces_values(prefect_api, d
     assert section["prediction"]["enum"] == ["eps", "x0", "v"]
 
 
+FIELDS = {
+    "pipeline": {
+        "preset", "timesteps", "sampling_steps", "seed", "images", "text", "diffusion", "sampling", "transformer",
+        "decoding", "evaluation",
+    },
+    "sweep": {"preset", "timesteps", "sampling_steps", "seed", "diffusion", "sampling"},
+    "train": {"model", "preset", "timesteps", "seed", "diffusion", "transformer"},
+    "evaluate": {
+        "model", "preset", "timesteps", "sampling_steps", "seed", "sampling", "decoding", "evaluation",
+    },
+    "report": {"experiment"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("flow", FIELDS)
+def test_every_field_of_every_form_has_help_and_a_default(prefect_api, deployed, flow):
+    schema = httpx.get(f"{prefect_api}/deployments/{deployed[flow]}").json()["parameter_openapi_schema"]
+    assert set(schema["properties"]) == FIELDS[flow]
+    sections = schema.get("definitions", {}).values()
+    assert all("default" in field for field in schema["properties"].values())
+    assert all(section["description"] for section in sections)
+    for fields in (schema["properties"], *(section["properties"] for section in sections)):
+        assert not [name for name, field in fields.items() if "$ref" not in field and not field.get("description")]
+
+
+def test_models_to_choose_are_those_of_dvc_yaml(prefect_api, deployed):
+    for flow, models in (("train", {"diffusion", "transformer"}), ("evaluate", {"diffusion", "transformer"})):
+        schema = httpx.get(f"{prefect_api}/deployments/{deployed[flow]}").json()["parameter_openapi_schema"]
+        assert models <= set(schema["properties"]["model"]["enum"])
+
+
 @pytest.mark.parametrize(
     ("flow", "parameters", "words"),
     [
@@ -53,6 +84,9 @@ def test_form_shows_help_bounds_choices_and_the_workspaces_values(prefect_api, d
         ("sweep", {"preset": "none such"}, "is not one of"),
         ("sweep", {"diffusion": {"schedul": "linear"}}, "schedul"),
         ("pipeline", {"transformer": {"dropout": 1.0}}, "dropout"),
+        ("train", {"model": "transformr"}, "model"),
+        ("evaluate", {"decoding": {"beam_size": 0}}, "beam_size"),
+        ("report", {"experiment": "not a name"}, "experiment"),
     ],
 )
 def test_server_refuses_what_no_run_can_have(prefect_api, deployed, flow, parameters, words):

@@ -98,6 +98,12 @@ def check() -> None:
         )
 
 
+def exists() -> bool:
+    """Whether there is a store that may have runs: a SQLite store's file, or any other that is named."""
+    file = _sqlite_file(uri())
+    return bool(uri()) if file is None else file.exists()
+
+
 def prepare() -> None:
     """Bring the store into being before several processes use it at once; does nothing where there is none."""
     if uri():

@@ -54,7 +54,7 @@ def train(
         name = family if timesteps is None else f"{family} T={timesteps}"
         spec = {
             "family": family, "name": name, "params": params.model_dump(mode="json"), "timesteps": timesteps,
-            "data": str(data.resolve()), "header": header,
+            "steps": FAMILIES[family].training(params).steps, "data": str(data.resolve()), "header": header,
         }  # fmt: skip
         (folder / "spec.json").write_text(json.dumps(spec, indent=2))
         follower = Follower(folder / "journal.jsonl", header)

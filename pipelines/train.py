@@ -1,0 +1,31 @@
+"""The flow ``train``: the models of one family, and what they need."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.client.schemas import State
+
+from pipelines import form, graph
+from pipelines.form import SHOWN, WORKSPACE, Diffusion, Preset, Seed, Steps, Trained, Transformer
+from pipelines.hooks import HOOKS
+from pipelines.run import run
+
+
+@flow(name="train", **HOOKS)
+@form.described
+def train(
+    model: Trained = "diffusion",
+    preset: Preset = WORKSPACE,
+    timesteps: Steps = SHOWN.sweep.timesteps,
+    seed: Seed = SHOWN.seed,
+    diffusion: Diffusion = SHOWN.diffusion,
+    transformer: Transformer = SHOWN.transformer,
+) -> State[None]:
+    """Prepare the data and train the models of one family, without judging them."""
+    fields = {"timesteps": timesteps, "seed": seed, "diffusion": diffusion, "transformer": transformer}
+    return run(
+        preset,
+        fields,
+        lambda whole: graph.upstream(whole, graph.of_family(whole, f"train-{model}")),
+        title="train",
+    )

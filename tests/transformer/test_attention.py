@@ -27,6 +27,42 @@ def test_written_out_equals_fast(causal: bool) -> None:
     torch.testing.assert_close(attention(q, k, v, causal=causal)[0], fast_attention(q, k, v, causal=causal))
 
 
+@pytest.mark.parametrize("scale", [None, 1.0, 0.3])
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_written_out_equals_fast_with_any_scale_bias_and_groups(scale: float | None, groups: int) -> None:
+    q, k, v = torch.randn(3, 4, 5, 8), torch.randn(3, groups, 6, 8), torch.randn(3, groups, 6, 8)
+    bias = torch.randn(4, 5, 6).masked_fill(torch.rand(4, 5, 6) < 0.2, -torch.inf)
+    output, weights = attention(q, k, v, bias, scale=scale)
+    torch.testing.assert_close(output, fast_attention(q, k, v, bias, scale=scale), atol=1e-6, rtol=1e-5)
+    assert (weights[:, bias == -torch.inf] == 0).all()
+
+
+def test_grouped_heads_are_equal_heads_repeated() -> None:
+    q, k, v = torch.randn(2, 4, 5, 8), torch.randn(2, 2, 5, 8), torch.randn(2, 2, 5, 8)
+    repeated = attention(q, k[:, [0, 0, 1, 1]], v[:, [0, 0, 1, 1]])
+    torch.testing.assert_close(attention(q, k, v), repeated)
+
+
+@pytest.mark.parametrize(("scale", "factor"), [("sqrt", 1 / 8**0.5), ("none", 1.0), ("learned", 3 / 8**0.5)])
+def test_scale_of_a_module(scale: str, factor: float) -> None:
+    ours, x = SelfAttention(32, 4, scale=scale, kv_heads=2), torch.randn(2, 5, 32)
+    if scale == "learned":
+        nn.init.constant_(ours.scale.learned, 3.0)
+    q, k, v = (part.unflatten(-1, (-1, 8)).transpose(1, 2) for part in ours.query_key_value(x).split([32, 16, 16], -1))
+    expected = ours.output(attention(q, k, v, scale=factor)[0].transpose(1, 2).flatten(2))
+    torch.testing.assert_close(ours(x), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_unscaled_attention_saturates_and_its_gradient_vanishes() -> None:
+    q, k = torch.randn(1, 1, 64, 256, requires_grad=True), torch.randn(1, 1, 64, 256)
+    gradients = []
+    for scale in (None, 1.0):
+        # of a score, through the softmax
+        _, weights = attention(q, k, k, scale=scale)
+        gradients.append((weights * (1 - weights)).mean().item())
+    assert gradients[1] < gradients[0] / 5
+
+
 def test_mask_hides_padding_in_both() -> None:
     q, k, v = _qkv(4, 6)
     mask = padding_mask(torch.tensor([[5, 5, 5, 0, 0, 0], [5] * 6, [5, 0, 0, 0, 0, 0]]), pad=0)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from stepladder.transformer.dropout import Dropout, keep_mask
+from stepladder.transformer.dropout import Dropout, DropPath, keep_mask
 
 
 @pytest.mark.parametrize("p", [0.01, 0.1, 0.5, 0.9])
@@ -33,3 +33,13 @@ def test_nothing_in_evaluation_or_at_zero() -> None:
     x = torch.randn(5)
     assert Dropout(0.5).eval()(x) is x
     assert Dropout(0.0)(x) is x
+
+
+def test_stochastic_depth_drops_whole_examples_and_keeps_the_mean() -> None:
+    torch.manual_seed(0)
+    skipped = DropPath(0.3)(torch.ones(4000, 2, 3))
+    assert (skipped.flatten(1) == skipped[:, :1, 0]).all()
+    assert (skipped[:, 0, 0] == 0).float().mean().item() == pytest.approx(0.3, abs=0.03)
+    assert skipped.mean().item() == pytest.approx(1, abs=0.05)
+    x = torch.randn(5, 2)
+    assert DropPath(0.3).eval()(x) is x

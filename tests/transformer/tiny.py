@@ -50,7 +50,7 @@ def classifier(seed: int = 0, classes: int = 3, **options: Any) -> TextClassifie
 def perturbed(network: Network) -> Network:
     """In evaluation, no weight left where initialisation put it: no bias 0, no gain 1."""
     with torch.no_grad():
-        for parameter in network.parameters():
+        for parameter in (p for p in network.parameters() if p.requires_grad):
             parameter.add_(torch.randn_like(parameter) * 0.15)
     return network.eval()
 

@@ -8,7 +8,7 @@ from sacrebleu.metrics.chrf import CHRF
 
 from stepladder.evaluation.text import attention_map, bootstrap, evaluate, score, sentence_chrf
 from stepladder.transformer.task import experiment
-from stepladder.transformer.translation import load
+from stepladder.transformer.trained import load
 from tests.transformer.prepared import params, prepare
 from tests.transformer.test_translation import _export
 

@@ -9,7 +9,8 @@ from safetensors.torch import save_file
 from stepladder.errors import UserError
 from stepladder.params import Decoding
 from stepladder.transformer.task import experiment
-from stepladder.transformer.translation import cross_attention, encode, load, translate
+from stepladder.transformer.trained import load
+from stepladder.transformer.translation import encode, n_best, translate
 from tests.transformer.prepared import params, prepare
 
 
@@ -29,15 +30,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = prepare(tmp_path_factory.mktemp("text") / "text")
     torch.manual_seed(0)
     return _export(experiment(params(), data), data.parent / "model")
-
-
-def test_load_gives_the_model_that_was_saved(folder: Path) -> None:
-    model, _, config = load(folder)
-    torch.manual_seed(0)
-    trained = experiment(params(), folder.parent / "text").task.model
-    assert config["target_languages"] == ["uk"]
-    assert not model.training
-    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), trained.parameters(), strict=True))  # type: ignore[union-attr, operator]
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
@@ -71,23 +63,24 @@ def test_several_languages_need_one_named_and_put_its_tag_first(folder: Path, tm
         encode(tokenizer, config, ["a"], None)
 
 
-def test_missing_files_and_other_weights_are_named(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no model.safetensors in .*; train a model"):
-        load(tmp_path)
-    for file in folder.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    save_file({"target_embedding": torch.zeros(2, 2)}, tmp_path / "model.safetensors")
-    for damage in (lambda: None, lambda: (tmp_path / "model.safetensors").write_bytes(b"half")):
-        damage()
-        with pytest.raises(UserError, match="damaged, or not those of its config"):
-            load(tmp_path)
+def test_the_best_of_several_is_the_translation_and_each_has_its_score(folder: Path) -> None:
+    loaded, sentences = load(folder), ["abc", "", "gfedcba"]
+    decoding = Decoding(beam_size=4, max_length=12)
+    found = n_best(*loaded, sentences, decoding, count=3)
+    assert [best[0][0] if best else "" for best in found] == translate(*loaded, sentences, decoding)
+    assert found[1] == []
+    assert [len(best) for best in found] == [3, 0, 3]
+    for best in found:
+        assert [score for _, score in best] == sorted((score for _, score in best), reverse=True)
+    for wrong in (Decoding(beam_size=2), Decoding(method="sample")):
+        with pytest.raises(UserError, match=r"3 best translations are asked of decoding\.method="):
+            n_best(*loaded, sentences, wrong, count=3)
 
 
-def test_attention_map_changes_no_result_and_sums_to_one(folder: Path) -> None:
-    model, _, _ = load(folder)
-    source, target = torch.tensor([5, 6, 7, 2]), torch.tensor([1, 7, 6])
-    before = model(source[None], target[None])
-    weights = cross_attention(model, source, target)
-    assert weights.shape == (1, 2, 3, 4)
-    torch.testing.assert_close(weights.sum(-1), torch.ones(1, 2, 3))
-    assert torch.equal(before, model(source[None], target[None]))
+def test_a_sampled_translation_depends_on_its_number_alone(folder: Path) -> None:
+    loaded, decoding = load(folder), Decoding(method="sample", max_length=12)
+    sentences = ["abc", "h", "gfedcba", "abc", "ba"]
+    found = translate(*loaded, sentences, decoding, seed=3)
+    assert found[2:4] == translate(*loaded, sentences[2:4], decoding, seed=3, first=2)
+    assert found[0] != found[3]
+    assert found != translate(*loaded, sentences, decoding, seed=4)

@@ -22,7 +22,8 @@ def add(verb: Verb) -> None:
 def translate(args: argparse.Namespace) -> int:
     from stepladder.params import Decoding, section
     from stepladder.tracking.fetch import fetch
-    from stepladder.transformer.translation import load, translate
+    from stepladder.transformer.trained import load
+    from stepladder.transformer.translation import translate
 
     folder, settings = fetch(args.model)
     model, tokenizer, config = load(folder)

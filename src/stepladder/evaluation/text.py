@@ -17,10 +17,12 @@ from sacrebleu.metrics.chrf import CHRF
 from tokenizers import Tokenizer
 
 from stepladder.params import Params
+from stepladder.transformer.attention_maps import attention_maps
 from stepladder.transformer.loss import smoothed_cross_entropy
 from stepladder.transformer.seq2seq import Seq2Seq
 from stepladder.transformer.task import fixed_batches
-from stepladder.transformer.translation import SpecialTokens, cross_attention, encode, load, translate
+from stepladder.transformer.trained import SpecialTokens, load
+from stepladder.transformer.translation import encode, translate
 
 ATTENTION_LENGTH = 12  # tokens of the source whose attention is shown, at most
 
@@ -160,11 +162,11 @@ def attention_map(
     special = SpecialTokens.of(tokenizer)
     (source_ids,) = encode(tokenizer, config, [source], language)
     target_ids = tokenizer.encode(target, add_special_tokens=False).ids
-    weights = cross_attention(model, torch.tensor(source_ids), torch.tensor([special.bos, *target_ids]))
+    maps = attention_maps(model, torch.tensor(source_ids), torch.tensor([special.bos, *target_ids]))
     return {
         "source_tokens": [_text(tokenizer, i) for i in source_ids],
         "target_tokens": [_text(tokenizer, i) for i in [*target_ids, special.eos]],
-        "weights": [[[[round(w, 4) for w in t] for t in head] for head in layer] for layer in weights.tolist()],
+        "weights": [[[[round(w, 4) for w in t] for t in head] for head in layer] for layer in maps["cross"].tolist()],
     }
 
 

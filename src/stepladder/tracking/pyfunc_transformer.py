@@ -11,7 +11,8 @@ from mlflow.pyfunc import PythonModel
 
 from stepladder.params import Decoding
 from stepladder.tracking import loadable
-from stepladder.transformer.translation import load, translate
+from stepladder.transformer.trained import load
+from stepladder.transformer.translation import translate
 
 
 class TranslationModel(PythonModel):

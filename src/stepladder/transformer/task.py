@@ -18,9 +18,7 @@ from stepladder.training.experiment import Batch, Experiment
 from stepladder.training.optim import configure
 from stepladder.transformer.loss import smoothed_cross_entropy
 from stepladder.transformer.seq2seq import Seq2Seq
-from stepladder.transformer.translation import SpecialTokens, load, read_tokenizer, translate
-
-__all__ = ["PairBatches", "TranslationTask", "experiment", "fixed_batches", "load", "read", "translate"]
+from stepladder.transformer.trained import SpecialTokens, read_tokenizer
 
 
 class TranslationTask(pl.LightningModule):

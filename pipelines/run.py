@@ -15,11 +15,11 @@ from prefect.futures import as_completed
 from prefect.states import Completed, Failed
 from prefect.tasks import Task
 
-from pipelines import artifacts, experiments, form, graph, progress, slots, stages
+from pipelines import artifacts, experiments, form, graph, limits, progress, stages
 from pipelines.artifacts import Results
 from pipelines.graph import Graph
 from stepladder import params as spec
-from stepladder import project
+from stepladder import project, slots
 from stepladder.errors import UserError
 
 REFUSED = "Refused"
@@ -62,12 +62,15 @@ def run_stage(stage: str, workspace: Path, root: Path) -> State[None] | None:
     """Bring one stage up to date. A stage that refuses its input fails at once; any other failure is tried again."""
     log = get_run_logger()
     try:
-        with slots.take(root / ".slots", log.info) as slot, progress.shown(stage, workspace, root, log.warning):
+        with slots.hold(stage, log=log.info) as held, progress.shown(stage, workspace, root, log.warning):
+            limits.show()
             stages.run(
-                stage, workspace=workspace, root=root, slot=slot, log=log.info, flow_run=runtime.flow_run.id or ""
+                stage, workspace=workspace, root=root, held=held, log=log.info, flow_run=runtime.flow_run.id or ""
             )
     except UserError as error:
         return Failed(name=REFUSED, message=str(error))
+    finally:
+        limits.show()
     return None
 
 
@@ -124,7 +127,7 @@ def again(experiment: str, select: Callable[[Graph], Graph], *, title: str) -> S
 
 def _root() -> Path:
     """The project's folder; what an earlier attempt at this flow run left running on this machine is ended first."""
-    slots.number()
+    limits.show()
     flow_run = runtime.flow_run.id
     if flow_run and (ended := stages.end_left_over(flow_run)):
         get_run_logger().info(f"ended {ended} processes that an earlier attempt at this run had left")

@@ -15,8 +15,8 @@ from typing import IO
 
 import psutil
 
-from pipelines.slots import Slot
 from stepladder.errors import UserError
+from stepladder.slots import Held
 
 USER_ERROR = 2
 GRACE_SECONDS = 15.0
@@ -36,8 +36,8 @@ class StageError(Exception):
     """A stage that failed by something other than its input: worth another attempt."""
 
 
-def run(stage: str, *, workspace: Path, root: Path, slot: Slot, log: Callable[[str], None], flow_run: str = "") -> None:
-    """Bring ``stage`` of the DVC project in ``workspace`` up to date, in ``slot``, for ``flow_run``.
+def run(stage: str, *, workspace: Path, root: Path, held: Held, log: Callable[[str], None], flow_run: str = "") -> None:
+    """Bring ``stage`` of the DVC project in ``workspace`` up to date, in the slots ``held``, for ``flow_run``.
 
     ``root`` is the project that owns checkpoints and tracking store; it is ``workspace`` itself but for an experiment.
     The processes stay in this process's group, so that whoever ends the group ends the training.
@@ -47,8 +47,8 @@ def run(stage: str, *, workspace: Path, root: Path, slot: Slot, log: Callable[[s
     if _over.is_set():
         raise StageError(f"{stage} was not started: the run is over")
     command = ["dvc", "--wait-for-lock", "repro", "--single-item", stage]
-    environment = slot.environment() | {"DVC_ROOT": str(root)} | ({FLOW_RUN: flow_run} if flow_run else {})
-    code, errors = call(command, folder=workspace, environment=environment, log=log, hold=slot.handle)
+    environment = held.environment | {"DVC_ROOT": str(root)} | ({FLOW_RUN: flow_run} if flow_run else {})
+    code, errors = call(command, folder=workspace, environment=environment, log=log, hold=held.handles)
     if code == 0:
         return
     sentence, exit_code = _failure(errors)
@@ -63,11 +63,11 @@ def call(
     folder: Path,
     environment: dict[str, str],
     log: Callable[[str], None],
-    hold: int | None = None,
+    hold: tuple[int, ...] = (),
 ) -> tuple[int, list[str]]:
     """Run ``command``, handing each of its lines to ``log``; the exit code and the lines of its error stream.
 
-    ``hold`` is a file that the process keeps open as long as it lives.
+    ``hold`` are files that the process keeps open as long as it lives.
     """
     errors: list[str] = []
 
@@ -82,7 +82,7 @@ def call(
     process = subprocess.Popen(
         command, cwd=folder, env=os.environ | _environment() | environment, text=True, errors="replace",
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        pass_fds=() if hold is None else (hold,),
+        pass_fds=hold,
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stderr is not None

@@ -15,7 +15,7 @@ BELOW = {
     "reporting": {"data"},
     "studies": {"data", "diffusion", "baselines", "training", "evaluation", "reporting"},
 }
-EVERYWHERE = {"params", "errors", "project"}
+EVERYWHERE = {"params", "errors", "project", "slots"}
 TASK_HELPERS = {"training.experiment", "training.optim", "training.randomness", "training.journal"}
 
 

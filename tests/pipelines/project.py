@@ -19,7 +19,7 @@ def make(folder: Path) -> Path:
     """A committed project in ``folder`` with T of 10 and 20, S of 1 and 5."""
     shutil.copytree(SCRATCH, folder, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "params.yaml").write_text(render(load(ROOT / "params.yaml", overrides=SMALL)), encoding="utf-8")
-    (folder / ".gitignore").write_text("/.prefect/\n/.slots/\n/data\n/models\n/reports\n/mlruns\n")
+    (folder / ".gitignore").write_text("/.prefect/\n/data\n/models\n/reports\n/mlruns\n")
     git(folder, "init", "--quiet")
     git(folder, "config", "user.email", "someone@example.org")
     git(folder, "config", "user.name", "Someone")

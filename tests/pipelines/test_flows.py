@@ -74,7 +74,7 @@ def test_other_parameters_run_as_an_experiment_and_leave_the_workspace_clean(scr
     state = sweep(timesteps=(5,), sampling_steps=(1, 2), seed=7, return_state=True)
     assert state.is_completed(), state.message
     changed = set(git(scratch, "status", "--porcelain", "--ignored").splitlines()) - set(before.splitlines())
-    assert changed <= {"!! .prefect/", "!! .slots/", "!! .dvc/cache/"}
+    assert changed <= {"!! .prefect/", "!! .dvc/cache/"}
     assert not list((scratch / ".prefect/copies").iterdir())
     (name,) = dvc(scratch, "exp", "list", "--name-only").split()
     assert f"dvc exp apply {name}" in state.message

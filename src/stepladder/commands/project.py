@@ -23,6 +23,7 @@ def add(verb: Verb) -> None:
     added.add_argument("--batch", type=int, default=0, help="pictures a step; default: the training's")
     added = verb("sync", sync, "send journals, figures and models that the tracking store lacks")
     added.add_argument("paths", nargs="*", type=Path, help="folders with journals; default: all of the project's")
+    verb("slots", slots, "the device slots of this machine, and who holds them")
     verb("doctor", doctor, "check this machine and say how to mend what is wrong")
     verb("where", where, "say where the results are")
 
@@ -78,6 +79,13 @@ def _shape(text: str) -> list[int]:
     if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
         raise UserError(f"--shape {text} is not C,H,W; give three numbers above 0, such as 3,32,32.")
     return [int(part) for part in parts]
+
+
+def slots(args: argparse.Namespace) -> int:
+    from stepladder.slots import uses
+
+    print(*uses(), sep="\n")
+    return 0
 
 
 def doctor(args: argparse.Namespace) -> int:

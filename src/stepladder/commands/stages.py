@@ -21,6 +21,7 @@ from stepladder.commands.places import (
     diffusion,
 )
 from stepladder.errors import UserError
+from stepladder.params import Params
 
 
 def add(verb: Verb) -> None:
@@ -78,11 +79,20 @@ def train(args: argparse.Namespace) -> int:
 
 
 def evaluate(args: argparse.Namespace) -> int:
+    from stepladder import slots
     from stepladder.params import load
-    from stepladder.tracking import evaluations, store
+    from stepladder.tracking import store
 
     params = load()
     store.check()
+    of = f" T={_timesteps(args)}" if args.family == "diffusion" else ""
+    with slots.occupy(f"evaluate {args.family}{of}"):
+        return _evaluate(args, params)
+
+
+def _evaluate(args: argparse.Namespace, params: Params) -> int:
+    from stepladder.tracking import evaluations
+
     if args.family == "diffusion":
         from stepladder.evaluation.images import evaluate as evaluate_images
 

@@ -39,9 +39,12 @@ def study(args: argparse.Namespace) -> int:
             print(stages.write(name))
         return 0
     if args.action == "cell":
-        from stepladder.studies import cell
+        from stepladder import slots
 
-        return cell.run(args.name, args.arm, args.seed, IMAGES, FEATURE_NET)
+        with slots.occupy(f"study {args.name}: {args.arm} seed {args.seed}"):
+            from stepladder.studies import cell
+
+            return cell.run(args.name, args.arm, args.seed, IMAGES, FEATURE_NET)
     if args.action == "page":
         from stepladder.studies import page
 

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from stepladder import slots
 from stepladder.errors import UserError
 from stepladder.studies import page, results, spec, stages
 
@@ -42,7 +43,8 @@ def run(name: str, jobs: int, reports: Path) -> int:
     stages.write(name)
     names = stages.cells(name, study)
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    environment = {stages.AT_ONCE: str(jobs)} | ({"OMP_NUM_THREADS": str(threads)} if jobs > 1 else {})
+    shared = {"OMP_NUM_THREADS": str(threads)} if jobs > 1 else {}
+    environment = {stages.AT_ONCE: str(jobs)} | shared | slots.for_jobs(jobs)
     running = _Running()
     start = time.monotonic()
     with running.ended_with_this():

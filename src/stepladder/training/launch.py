@@ -23,10 +23,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from stepladder import project
+from stepladder import project, slots
 from stepladder.data.card import read_card
 from stepladder.errors import UserError
 from stepladder.params import Params, flatten
+from stepladder.slots import Held
 from stepladder.tracking import store
 from stepladder.tracking.follow import Follower
 from stepladder.training.families import FAMILIES
@@ -50,8 +51,8 @@ def train(
     folder = project.checkpoints() / header["key"]
     folder.mkdir(parents=True, exist_ok=True)
     _check_disk(folder)
-    with _alone(folder, header["run_name"]):
-        name = family if timesteps is None else f"{family} T={timesteps}"
+    name = family if timesteps is None else f"{family} T={timesteps}"
+    with _alone(folder, header["run_name"]), slots.hold(f"train {name}") as held:
         spec = {
             "family": family, "name": name, "params": params.model_dump(mode="json"), "timesteps": timesteps,
             "steps": FAMILIES[family].training(params).steps, "data": str(data.resolve()), "header": header,
@@ -62,7 +63,7 @@ def train(
         refused.unlink(missing_ok=True)
         command = _command(folder)
         follower.start()
-        code = _run(command)
+        code = _run(command, held)
         run = follower.finish({0: "FINISHED", 130: "KILLED", 143: "KILLED"}.get(code, "FAILED"))
         if refused.exists():
             raise UserError(refused.read_text())
@@ -121,7 +122,7 @@ def _header(
         "git_dirty": project.git_dirty(),
         "dvc_lock": project.file_hash(project.root() / "dvc.lock"),
         "started": time.time(),
-        "world_size": _devices(),
+        "world_size": slots.devices(),
     }
 
 
@@ -154,26 +155,26 @@ def _alone(folder: Path, name: str) -> Iterator[None]:
         lock.release()
 
 
-def _devices() -> int:
-    given = os.environ.get("STEPLADDER_DEVICES", "1")
-    if not given.isdigit() or int(given) < 1:
-        raise UserError(f"STEPLADDER_DEVICES={given!r} is not a number of devices, 1 or more.")
-    return int(given)
-
-
 def _command(folder: Path) -> list[str]:
     worker = ["-m", "stepladder.training.worker", str(folder)]
-    if _devices() == 1:
+    if slots.devices() == 1:
         return [sys.executable, *worker]
-    return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={_devices()}", *worker]
+    return [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc-per-node={slots.devices()}",
+        *worker,
+    ]
 
 
-def _run(command: list[str]) -> int:
-    """Run ``command`` in this process group; SIGTERM is passed on, and waited for."""
+def _run(command: list[str], held: Held) -> int:
+    """Run ``command`` in this process group and in the slots ``held``; SIGTERM is passed on, and waited for."""
     # Threads that soon stop spinning: on a busy machine waiting ones would else slow the working ones down many times.
     defaults = {"GOMP_SPINCOUNT": "1000", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTHONUNBUFFERED": "1"}
-    environment = defaults | os.environ
-    child = subprocess.Popen(command, env=environment)
+    environment = defaults | os.environ | held.environment
+    child = subprocess.Popen(command, env=environment, pass_fds=held.handles)
     before = {
         number: signal.signal(number, lambda received, _: child.send_signal(received))
         for number in (signal.SIGTERM, signal.SIGINT)

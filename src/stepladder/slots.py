@@ -1,0 +1,276 @@
+"""Device slots: how many trainings and evaluations run at once on this machine, over its shells, flows and clones together.
+
+A slot is a locked file in one folder a host and user. Whoever takes slots holds an exclusive lock on ``queue`` while it
+takes all that it needs or none, so that two that each want two do not wait for each other; then it holds a shared lock on
+each. A process that it starts joins in, by the inherited file or by the slots' names in ``STEPLADDER_HOLDS``, and takes
+none of its own. A slot is free when the last process that works in it is gone, however it went, and never before.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from stepladder.errors import UserError
+
+CORES_A_SLOT = 4
+HOLDS = "STEPLADDER_HOLDS"
+SECONDS_BETWEEN = 0.2
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One place to work in; ``device``: the GPU as ``CUDA_VISIBLE_DEVICES`` names it, ``None``: a share of the processor."""
+
+    name: str
+    device: str | None = None
+
+
+@dataclass(frozen=True)
+class Held:
+    """Slots of a process; ``handles`` keep them taken in every process that inherits them.
+
+    ``environment``: what makes a process work in these slots, on their devices or with their share of the processor.
+    """
+
+    slots: tuple[Slot, ...]
+    handles: tuple[int, ...]
+    environment: dict[str, str]
+
+
+def number() -> int:
+    """``STEPLADDER_SLOTS``, else ``STEPLADDER_SLOTS_PER_DEVICE`` a GPU, else one for every four cores, at least one."""
+    given, per_device = _count("STEPLADDER_SLOTS", 0), _count("STEPLADDER_SLOTS_PER_DEVICE", 1)
+    return given or len(gpus()) * per_device or max(1, (os.cpu_count() or 1) // CORES_A_SLOT)
+
+
+def devices() -> int:
+    """``STEPLADDER_DEVICES``: the ranks of a training on this machine, each on a device of its own."""
+    return _count("STEPLADDER_DEVICES", 1)
+
+
+def _count(variable: str, usual: int) -> int:
+    given = os.environ.get(variable, "")
+    if given and (not given.isdecimal() or int(given) == 0):
+        raise UserError(f"{variable}={given!r} is not a number of {variable.split('_')[1].lower()}, 1 or more.")
+    return int(given) if given else usual
+
+
+def all_slots() -> list[Slot]:
+    """The slots of this machine, those on different devices first."""
+    if not gpus():
+        return [Slot(f"cpu-{index}") for index in range(number())]
+    named = [(device, _identity(device)) for device in gpus()]
+    turns = [divmod(index, len(named)) for index in range(number())]
+    return [Slot(f"{named[place][1]}-{share}", named[place][0]) for share, place in turns]
+
+
+@cache
+def gpus() -> tuple[str, ...]:
+    """The GPUs this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if allowed is not None:
+        return tuple(name.strip() for name in allowed.split(",") if name.strip() not in ("", "-1"))
+    return tuple(_listed())
+
+
+@cache
+def _listed() -> dict[str, str]:
+    """UUID by index of the GPUs that the driver lists."""
+    try:
+        said = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20).stdout
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return dict(re.findall(r"^GPU (\d+): .*\(UUID: (GPU-[^)]+)\)", said, re.MULTILINE))
+
+
+def _identity(device: str) -> str:
+    """The same for a GPU named by its index and by its UUID."""
+    return re.sub(
+        r"[^\w-]", "_", _listed().get(device, device if device.startswith(("GPU-", "MIG-")) else f"gpu-{device}")
+    )
+
+
+def folder() -> Path:
+    """Where the locks are: ``STEPLADDER_SLOTS_FOLDER``, else the user's cache folder, apart for each host."""
+    given = os.environ.get("STEPLADDER_SLOTS_FOLDER")
+    if given:
+        return Path(given)
+    cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    if not os.access(cache_home if cache_home.exists() else cache_home.parent, os.W_OK):
+        cache_home = Path(tempfile.gettempdir()) / f"stepladder-{os.getuid()}"
+    return cache_home / "stepladder" / "slots" / (platform.node() or "localhost")
+
+
+@contextmanager
+def hold(what: str, wanted: int | None = None, log: Callable[[str], None] = print) -> Iterator[Held]:
+    """Join in the slots that the environment names, else wait for ``wanted`` free ones (default: ``devices()``); hold them.
+
+    ``what`` says to others what they are held for. On the processor, ranks beyond the number of slots share them.
+
+    Raises:
+        UserError: there are fewer devices than wanted.
+    """
+    held = _joined() or _taken(what, devices() if wanted is None else wanted, log)
+    try:
+        yield held
+    finally:
+        for handle in held.handles:
+            os.close(handle)
+
+
+@contextmanager
+def occupy(what: str, wanted: int | None = None) -> Iterator[None]:
+    """``hold`` for work in this very process and all that it starts: call it before torch is imported."""
+    with hold(what, wanted) as held:
+        before = {name: os.environ.get(name) for name in held.environment}
+        os.environ.update(held.environment)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+
+
+def for_jobs(jobs: int) -> dict[str, str]:
+    """The environment in which ``jobs`` children of this process can work at once on the processor.
+
+    Empty where there are GPUs, or where ``STEPLADDER_SLOTS`` says how many are to work at once.
+    """
+    return {} if gpus() or os.environ.get("STEPLADDER_SLOTS") else {"STEPLADDER_SLOTS": str(max(jobs, number()))}
+
+
+@dataclass(frozen=True)
+class Use:
+    """Who holds a slot; ``None``, the slot being free."""
+
+    slot: Slot
+    holder: dict[str, Any] | None
+
+    def __str__(self) -> str:
+        if self.holder is None:
+            return f"{self.slot.name}: free"
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.holder["since"]))
+        return f"{self.slot.name}: {self.holder['what']}, process {self.holder['pid']} in {self.holder['folder']}, since {since}"
+
+
+def uses() -> list[Use]:
+    """Every slot of this machine, those taken under another ``STEPLADDER_SLOTS`` included, and who holds it."""
+    known = {slot.name: slot for slot in all_slots()}
+    others = [Slot(file.stem) for file in sorted(folder().glob("*.lock")) if file.stem not in known]
+    found = [Use(slot, _holder(slot)) for slot in (*known.values(), *others)]
+    return [use for use in found if use.holder or use.slot.name in known]
+
+
+def _holder(slot: Slot) -> dict[str, Any] | None:
+    file = folder() / f"{slot.name}.lock"
+    if not file.exists():
+        return None
+    handle = _lock(file, fcntl.LOCK_EX)
+    if handle is not None:
+        os.close(handle)
+        return None
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except ValueError:  # it is being taken just now
+        return {"pid": "?", "what": "just taken", "since": time.time(), "folder": "?"}
+
+
+def _lock(file: Path, kind: int) -> int | None:
+    """The handle of ``file``, locked; ``None`` where another holds it."""
+    handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _joined() -> Held | None:
+    """The slots that whoever started this process holds for it."""
+    names = [name for name in os.environ.get(HOLDS, "").split(",") if name]
+    handles: list[int] = []
+    for name in names:
+        file = folder() / f"{name}.lock"
+        handle = _lock(file, fcntl.LOCK_SH) if file.exists() else None
+        if handle is None:  # its holder is gone, and another has it
+            for taken in handles:
+                os.close(taken)
+            return None
+        handles.append(handle)
+    return Held(tuple(map(Slot, names)), tuple(handles), {HOLDS: ",".join(names)}) if names else None
+
+
+def _taken(what: str, wanted: int, log: Callable[[str], None]) -> Held:
+    known = all_slots()
+    if not gpus():
+        wanted = min(wanted, len(known))
+    elif wanted > (there := len({slot.device for slot in known})):
+        raise UserError(
+            f"{what} wants {wanted} devices (STEPLADDER_DEVICES) and may use {there}; take at most that many."
+        )
+    folder().mkdir(parents=True, exist_ok=True)
+    queue, told = None, False
+    try:
+        while True:
+            queue = queue or _lock(folder() / "queue", fcntl.LOCK_EX)
+            found = _all_or_none(known, wanted) if queue else None
+            if found:
+                break
+            if not told:
+                log(f"waiting for {'a device slot' if wanted == 1 else f'{wanted} device slots'}: "
+                    f"{'; '.join(str(use) for use in uses() if use.holder) or 'others wait already'}")  # fmt: skip
+                told = True
+            time.sleep(SECONDS_BETWEEN)
+        holder = {"pid": os.getpid(), "what": what, "since": time.time(), "folder": str(Path.cwd())}
+        for handle in found.values():
+            with suppress(OSError):  # a full disk
+                os.truncate(handle, 0)
+                os.pwrite(handle, json.dumps(holder).encode(), 0)
+            fcntl.flock(handle, fcntl.LOCK_SH)  # others join in; nobody takes it meanwhile: the queue is held
+    finally:
+        if queue is not None:
+            os.close(queue)
+    return Held(tuple(found), tuple(found.values()), _environment(tuple(found), len(known)))
+
+
+def _all_or_none(known: list[Slot], wanted: int) -> dict[Slot, int] | None:
+    """The handles of ``wanted`` free slots, of different devices where they have one."""
+    found: dict[Slot, int] = {}
+    for slot in known:
+        if slot.device is not None and slot.device in {other.device for other in found}:
+            continue
+        handle = _lock(folder() / f"{slot.name}.lock", fcntl.LOCK_EX)
+        if handle is not None:
+            found[slot] = handle
+        if len(found) == wanted:
+            return found
+    for handle in found.values():
+        os.close(handle)
+    return None
+
+
+def _environment(slots: tuple[Slot, ...], count: int) -> dict[str, str]:
+    names = {HOLDS: ",".join(slot.name for slot in slots)}
+    if slots[0].device is not None:
+        return names | {"CUDA_VISIBLE_DEVICES": ",".join(slot.device or "" for slot in slots)}
+    if count == 1:
+        return names
+    threads = str(max(1, (os.cpu_count() or 1) // count))
+    return names | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads)}

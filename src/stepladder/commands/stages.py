@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from typing import Any
 
 from stepladder.commands import Verb
 from stepladder.commands.adaptation import METHODS, adaptation, shape
@@ -21,7 +22,6 @@ from stepladder.commands.places import (
     diffusion,
 )
 from stepladder.errors import UserError
-from stepladder.params import Params
 
 
 def add(verb: Verb) -> None:
@@ -90,7 +90,7 @@ def evaluate(args: argparse.Namespace) -> int:
         return _evaluate(args, params)
 
 
-def _evaluate(args: argparse.Namespace, params: Params) -> int:
+def _evaluate(args: argparse.Namespace, params: Any) -> int:
     from stepladder.tracking import evaluations
 
     if args.family == "diffusion":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
+import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -38,6 +40,21 @@ def git_commit() -> str | None:
 def git_dirty() -> bool:
     """Whether tracked files differ from that commit; ``dvc.lock``, which every stage writes, apart."""
     return bool(_git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock"))
+
+
+def git_diff() -> bytes:
+    """What tracked files, and new ones under ``src``, have beyond that commit, as ``git apply`` takes it; ``dvc.lock`` apart."""
+    with tempfile.TemporaryDirectory() as temporary:
+        index = Path(temporary) / "index"  # a copy: git's own stays as it is
+        known = _git("rev-parse", "--path-format=absolute", "--git-path", "index")
+        if known is None or not Path(known).exists():
+            return b""
+        shutil.copyfile(known, index)
+        own = os.environ | {"GIT_INDEX_FILE": str(index)}
+        for arguments in (["add", "-u", "."], *([["add", "src"]] if Path("src").is_dir() else [])):
+            subprocess.run(["git", *arguments], env=own, capture_output=True, timeout=60, check=False)
+        command = ["git", "diff", "--cached", "--binary", "HEAD", "--", ".", ":!dvc.lock"]
+        return subprocess.run(command, env=own, capture_output=True, timeout=60, check=False).stdout
 
 
 def file_hash(path: Path) -> str | None:

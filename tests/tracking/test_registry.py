@@ -8,7 +8,7 @@ import pytest
 
 from stepladder.errors import UserError
 from stepladder.params import Params, build
-from stepladder.tracking import loadable, registry, runs, store
+from stepladder.tracking import loadable, promotion, registry, runs, store
 from tests.tracking import made
 
 QUICK = build({"decoding": {"beam_size": 2, "max_length": 8}})
@@ -30,13 +30,16 @@ def models(project) -> Path:
 
 @pytest.fixture
 def unpacked(monkeypatch):
-    """Logging a model takes a second: here its version has no files."""
+    """Logging a model, and loading it in a fresh process, take seconds: here its version has no files."""
 
     def log(client, run_id, family, folder, settings, example):
         experiment = client.get_run(run_id).info.experiment_id
         return client.create_logged_model(experiment, name=family, source_run_id=run_id)
 
     monkeypatch.setattr(loadable, "log", log)
+    monkeypatch.setattr(
+        promotion, "probe", lambda uri: {"megabytes": 1.0, "seconds_to_load": 0.5, "seconds": 0.1, "rows": 2}
+    )
 
 
 def aliases(name: str) -> dict[str, str]:
@@ -130,7 +133,9 @@ def test_versions_say_where_they_come_from(models, unpacked):
     assert version.tags == {
         "stepladder.key": "key20", "stepladder.settings": version.tags["stepladder.settings"], "data": "digits",
         "data_hash": "a" * 64, "git_commit": "c" * 40, "judged": "100 pictures, floor 0.5", "frechet": "0.6", "kid": "0.06",
-        "accuracy": "0.94", "timesteps": "20", "sampling_steps": "2", "verdict": model["why"],
+        "accuracy": "0.94", "timesteps": "20", "sampling_steps": "2", "verdict": model["why"], "figure": "frechet",
+        "smaller_is_better": "true", "git_dirty": "false", "dvc_lock": "d" * 64, "sweep_run": version.tags["sweep_run"],
+        "megabytes": "1", "seconds_to_load": "0.5", "seconds": "0.1",
     }  # fmt: skip
     assert store.client().get_run(version.run_id).info.status == "FINISHED"
     assert store.client().get_run(version.run_id).info.end_time
@@ -148,7 +153,9 @@ def test_champion_is_the_better_one_on_the_same_data(models, unpacked):
     made.diffusion(models / "models" / "diffusion" / "T20", key="worse")
     worse = register(models, frechet=0.9)["diffusion-digits"]
     assert worse["aliases"] == ["challenger"]
-    assert worse["why"] == "challenger, not better: frechet 0.9 against 0.6 of version 1 on the same data"
+    assert worse["why"] == (
+        "challenger: not better by more than the interval: frechet 0.9 against 0.6 of version 1 on the same data"
+    )
     made.diffusion(models / "models" / "diffusion" / "T20", key="better")
     made.translation(models / "models" / "transformer", key="better")
     better = register(models, frechet=0.5, chrf=55.0)

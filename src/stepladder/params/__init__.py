@@ -12,6 +12,7 @@ from stepladder.params.data import ImageData, OnBadRow
 from stepladder.params.decoding import Decoding
 from stepladder.params.diffusion import Diffusion, DiT, TextEncoder, UNet
 from stepladder.params.evaluation import Evaluation, FeatureNet, Sweep
+from stepladder.params.promotion import Promotion
 from stepladder.params.reading import PARAMS_FILE, build, flatten, load, merge, override, presets, render, section
 from stepladder.params.sampling import Sampling
 from stepladder.params.section import Section, Training
@@ -34,6 +35,7 @@ __all__ = [
     "NoisyClassifier",
     "OnBadRow",
     "Params",
+    "Promotion",
     "Sampling",
     "Section",
     "Sweep",

@@ -12,6 +12,7 @@ from stepladder.params.data import ImageData
 from stepladder.params.decoding import Decoding
 from stepladder.params.diffusion import Diffusion
 from stepladder.params.evaluation import Evaluation, FeatureNet, Sweep
+from stepladder.params.promotion import Promotion
 from stepladder.params.sampling import Sampling
 from stepladder.params.section import Section
 from stepladder.params.text import TextData
@@ -36,6 +37,7 @@ class Params(Section):
     classification: Classification = Classification()
     decoding: Decoding = Decoding()
     evaluation: Evaluation = Evaluation()
+    promotion: Promotion = Promotion()
 
     @model_validator(mode="after")
     def _combinations(self) -> Params:

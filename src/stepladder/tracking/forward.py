@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stepladder.tracking import store
+from stepladder.tracking import lineage, store
 
 FIGURES, ARTIFACTS = "stepladder.journal_figures", "stepladder.journal_artifacts"  # JOURNAL:BYTES dealt with
+ORIGIN = "stepladder.origin"  # where in the run the lineage is
 BATCH = 1000  # figures a request: MLflow's limit
 
 
@@ -37,6 +38,8 @@ def forward(journal: Path, run: dict[str, Any]) -> int:
     sending = _Sending(client, run_id, journal, identity)
     start, again = _position(there.tags.get(FIGURES), identity)
     history = (point for name in there.metrics for point in client.get_metric_history(run_id, name)) if again else ()
+    if ORIGIN not in there.tags:
+        sending.origin()
     sent = sending.figures(start, {(point.key, point.step) for point in history})
     return sent + sending.artifacts(_position(there.tags.get(ARTIFACTS), identity)[0])
 
@@ -70,6 +73,13 @@ class _Sending:
         if done > start:
             self._send(batch, FIGURES, done)
         return lines
+
+    def origin(self) -> None:
+        """Send the lineage that lies beside the journal."""
+        folder = self.journal.parent / lineage.FOLDER
+        if folder.is_dir():
+            self.client.log_artifacts(self.run_id, str(folder), lineage.FOLDER)
+            self.client.set_tag(self.run_id, ORIGIN, lineage.FOLDER)
 
     def artifacts(self, start: int) -> int:
         """Send the files named from byte ``start`` on; one that is gone is passed over."""

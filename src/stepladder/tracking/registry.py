@@ -1,7 +1,7 @@
 """The registry: the models that others load by ``models:/NAME@champion``.
 
-Each new version becomes ``@challenger``. It becomes ``@champion`` where there is none, or where it beats the present one
-on the same data, judged in the same way: the figures of both are tags of their versions.
+Each new version becomes ``@challenger``, and ``@champion`` where it passes the gate of ``promotion``: the figures that it is
+judged by are tags of the versions.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 
 from stepladder.data.texts import tokenizer_of, words
 from stepladder.errors import UserError
-from stepladder.params import Params
-from stepladder.tracking import loadable, runs, store
+from stepladder.params import Params, Promotion
+from stepladder.tracking import aliases, forward, loadable, promotion, runs, store
 
 KEY, SETTINGS = "stepladder.key", "stepladder.settings"
 
@@ -72,7 +72,7 @@ def register(params: Params, models: Path, reports: Path) -> dict[str, Any]:
         UserError: there is no comparison yet, or the store does not take the models.
     """
     candidates = _candidates(params, models, reports)
-    found = [_register(candidate) for candidate in candidates] if store.uri() else []
+    found = [_register(candidate, params.promotion) for candidate in candidates] if store.uri() else []
     result: dict[str, Any] = {"tracking_uri": store.shown(), "models": found}
     if not store.uri():
         result["why"] = (
@@ -100,7 +100,7 @@ def restore(params: Params, models: Path, reports: Path) -> list[dict[str, Any]]
             for c in candidates
             if (c.name, c.header["key"]) in settings
         ]
-    return [_register(candidate) for candidate in candidates if _version(client, candidate) is None]
+    return [_register(candidate, params.promotion) for candidate in candidates if _version(client, candidate) is None]
 
 
 def _candidates(params: Params, models: Path, reports: Path) -> list[Candidate]:
@@ -131,7 +131,10 @@ def _candidates(params: Params, models: Path, reports: Path) -> list[Candidate]:
                     "sampling": params.sampling.model_dump(mode="json"),
                 },
                 example=_asked(folder),
-                tags={name: point.get(name) for name in ("timesteps", "sampling_steps", "accuracy", "kid")},
+                tags={
+                    name: point.get(name)
+                    for name in ("timesteps", "sampling_steps", "frechet_low", "frechet_high", "accuracy", "kid")
+                },
             )
         )
     if scores := comparison.get("translation"):
@@ -149,7 +152,9 @@ def _candidates(params: Params, models: Path, reports: Path) -> list[Candidate]:
                 judged=f"{scores.get('sentences')} sentences, {(scores.get('signatures') or {}).get('chrf')}",
                 settings={"decoding": params.decoding.model_dump(), "language": languages[0] if languages else ""},
                 example=[{"source": sentence} for sentence in sentences],
-                tags={name: scores.get(name) for name in ("bleu", "exact_match", "perplexity")},
+                tags={
+                    name: scores.get(name) for name in ("chrf_low", "chrf_high", "bleu", "exact_match", "perplexity")
+                },
             )
         )
     return found
@@ -175,20 +180,16 @@ def _config(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
 
 
-def _register(candidate: Candidate) -> dict[str, Any]:
+def _register(candidate: Candidate, limits: Promotion) -> dict[str, Any]:
     client, name = store.client(), candidate.name
     with store.lock("registry"):
         number = _version(client, candidate) or _create(client, candidate)
         for tag, value in _figures(candidate).items():
             client.set_model_version_tag(name, number, tag, value)
-        client.set_registered_model_alias(name, "challenger", number)
-        why, promoted = _verdict(client, candidate, number)
-        if promoted:
-            client.set_registered_model_alias(name, "champion", number)
+        aliases.move(client, name, aliases.CHALLENGER, number, how="register", why="the latest to be registered")
+        verdict = promotion.judge(client, name, number, limits)
+        promotion.settle(client, verdict, "register")
         version = client.get_model_version(name, number)
-        if promoted or "champion" not in version.aliases:  # a champion keeps the sentence that made it one
-            client.set_model_version_tag(name, number, "verdict", why)
-            client.update_model_version(name, number, why)
     return {
         "name": name,
         "version": number,
@@ -197,30 +198,8 @@ def _register(candidate: Candidate) -> dict[str, Any]:
         "key": candidate.header["key"],
         "settings": candidate.settings,
         "figure": {"name": candidate.figure, "value": candidate.value},
-        "why": why,
+        "why": verdict.why,
     }
-
-
-def _verdict(client: Any, candidate: Candidate, number: str) -> tuple[str, bool]:
-    """The sentence that says whether the version is champion and why, and whether it becomes it now."""
-    shown = f"{candidate.figure} {candidate.value:.4g}"
-    holder = client.get_registered_model(candidate.name).aliases.get("champion")
-    if holder is None:
-        return f"champion, the first: {shown}", True
-    if str(holder) == number:
-        return f"champion already: {shown}", False
-    theirs = client.get_model_version(candidate.name, holder).tags
-    if theirs.get("data_hash") != candidate.header["data"]["content_hash"]:
-        return f"challenger: {shown} was measured on other data than champion version {holder}'s", False
-    if theirs.get("judged") != candidate.judged or candidate.figure not in theirs:
-        return (
-            f"challenger: {shown} was judged in another way ({candidate.judged}) than champion version {holder} "
-            f"({theirs.get('judged')})"
-        ), False
-    value = float(theirs[candidate.figure])
-    better = candidate.value < value if candidate.smaller_is_better else candidate.value > value
-    compared = f"{shown} against {value:.4g} of version {holder} on the same data"
-    return (f"champion: {compared}", True) if better else (f"challenger, not better: {compared}", False)
 
 
 def _version(client: Any, candidate: Candidate) -> str | None:
@@ -234,6 +213,7 @@ def _create(client: Any, candidate: Candidate) -> str:
     run = runs.of_model(candidate.folder)
     if run is None:
         run = runs.open_run(candidate.header)
+        forward.forward(candidate.folder / "journal.jsonl", run)
         runs.close_run(run, "FINISHED")
     logged = loadable.log(
         client, run["run_id"], candidate.family, candidate.folder, candidate.settings, candidate.example
@@ -247,10 +227,14 @@ def _create(client: Any, candidate: Candidate) -> str:
         candidate.name,
         source=logged.model_uri,
         run_id=run["run_id"],
-        tags=candidate.identity | _figures(candidate),
+        tags=candidate.identity | _figures(candidate) | _parent(run),
         model_id=logged.model_id,
     )
     return str(made.version)
+
+
+def _parent(run: dict[str, Any]) -> dict[str, str]:
+    return {"sweep_run": run["parent_run_id"]} if run.get("parent_run_id") else {}
 
 
 def _description(candidate: Candidate) -> str:
@@ -266,9 +250,15 @@ def _figures(candidate: Candidate) -> dict[str, str]:
     header = candidate.header
     tags = candidate.tags | {
         candidate.figure: candidate.value,
+        promotion.FIGURE: candidate.figure,
+        promotion.SMALLER: str(candidate.smaller_is_better).lower(),
         "judged": candidate.judged,
         "data": header["data"]["name"],
         "data_hash": header["data"]["content_hash"],
         "git_commit": header["git_commit"],
+        "git_dirty": str(header["git_dirty"]).lower(),
+        "dvc_lock": header["dvc_lock"],
+        "study": header.get("study") or None,
+        "flow_run": header.get("flow_run") or None,
     }
     return {name: str(value) for name, value in tags.items() if value is not None}

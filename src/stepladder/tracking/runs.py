@@ -134,7 +134,7 @@ def _create(client: Any, experiment: str, header: dict[str, Any], parent: str | 
 def _origin(header: dict[str, Any]) -> dict[str, str]:
     timesteps = "" if header["timesteps"] is None else f" --timesteps {header['timesteps']}"
     tags = {
-        "mlflow.user": _user(),
+        "mlflow.user": user(),
         "mlflow.source.name": f"stepladder train {header['family']}{timesteps}",
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": header["git_commit"],
@@ -145,11 +145,13 @@ def _origin(header: dict[str, Any]) -> dict[str, str]:
         "stepladder.dvc_lock": header["dvc_lock"],
         "stepladder.world_size": str(header.get("world_size", 1)),
         "stepladder.study": header.get("study", ""),
+        "stepladder.flow_run": header.get("flow_run", ""),
     }
     return {name: value for name, value in tags.items() if value}
 
 
-def _user() -> str:
+def user() -> str:
+    """Who runs this process."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name

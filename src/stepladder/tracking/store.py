@@ -126,6 +126,16 @@ def client() -> MlflowClient:
     return mlflow.MlflowClient(tracking_uri=uri(), registry_uri=uri())
 
 
+def registry() -> MlflowClient:
+    """The client of a store that is there; raises ``UserError`` where there is none, or it does not answer."""
+    check()
+    if not uri():
+        raise UserError(
+            "There is no tracking store, and so no registry: install mlflow, and unset STEPLADDER_TRACKING."
+        )
+    return client()
+
+
 def lock(name: str) -> FileLock:
     """A lock between this machine's users of the store."""
     home().mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ from stepladder.data.card import read_card
 from stepladder.errors import UserError
 from stepladder.params import Params, flatten
 from stepladder.slots import Held
-from stepladder.tracking import store
+from stepladder.tracking import lineage, store
 from stepladder.tracking.follow import Follower
 from stepladder.training.families import FAMILIES
 
@@ -58,6 +58,8 @@ def train(
             "steps": FAMILIES[family].training(params).steps, "data": str(data.resolve()), "header": header,
         }  # fmt: skip
         (folder / "spec.json").write_text(json.dumps(spec, indent=2))
+        if not (folder / "journal.jsonl").exists():  # else it goes on with what began elsewhere
+            lineage.capture(folder / lineage.FOLDER, params)
         follower = Follower(folder / "journal.jsonl", header)
         refused = folder / "error.txt"
         refused.unlink(missing_ok=True)
@@ -86,7 +88,7 @@ def _finish(folder: Path, out: Path, header: dict[str, Any], run: dict[str, Any]
     (model / "figures.json").unlink()
     origin = {"git_commit": header["git_commit"], "key": header["key"], "data_hash": header["data"]["content_hash"]}
     (model / "run.json").write_text(json.dumps(run | origin | {"figures": figures}, indent=2) + "\n")
-    for name in ("journal.jsonl", "previews"):
+    for name in ("journal.jsonl", "previews", lineage.FOLDER):
         if (folder / name).exists():
             shutil.move(folder / name, model / name)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -121,6 +123,7 @@ def _header(
         "git_commit": project.git_commit(),
         "git_dirty": project.git_dirty(),
         "dvc_lock": project.file_hash(project.root() / "dvc.lock"),
+        "flow_run": lineage.flow_run(),
         "started": time.time(),
         "world_size": slots.devices(),
     }

@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader
 
 from stepladder.errors import UserError
 from stepladder.params import Training, build
+from stepladder.tracking import lineage
 from stepladder.training.checkpoint import TimedCheckpoint, finished_steps
 from stepladder.training.ema import WeightAverage
 from stepladder.training.experiment import Batch, Experiment, network
@@ -51,6 +52,8 @@ def train(folder: Path) -> None:
     experiment: Experiment = import_module(FAMILIES[family].module).experiment(
         params, Path(spec["data"]), rank=rank, world_size=world_size, timesteps=spec["timesteps"]
     )
+    if rank == 0:
+        lineage.capture_environment(folder / lineage.FOLDER)
     journal = Journal(folder / "journal.jsonl", spec["header"]) if rank == 0 else None
     trained = sum(p.numel() for p in experiment.task.parameters() if p.requires_grad)  # a discriminator's too
     average, clock = WeightAverage(training.ema_half_life, training.steps), Clock()

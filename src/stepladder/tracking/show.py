@@ -1,0 +1,101 @@
+"""What ``stepladder show`` says of a registered version: how good it is, where it comes from, and how to use it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from stepladder.params import Params, flatten
+from stepladder.tracking import aliases, lineage, promotion, store
+
+HASH = 16  # characters of a hash that are shown
+
+
+@store.answering()
+def show(uri: str) -> str:
+    """The version that ``uri`` names, in lines of a name and what it is.
+
+    Raises:
+        UserError: the registry does not know it, or the store does not answer.
+    """
+    client = store.registry()
+    name, number = aliases.version(client, uri)
+    version = client.get_model_version(name, number)
+    run_id = str(version.run_id)
+    run = client.get_run(run_id)
+    tags, made = version.tags, run.data.tags
+    environment = json.loads(origin(client, run_id, lineage.ENVIRONMENT) or "{}")
+    kept = sorted(file.path for file in client.list_artifacts(run_id, lineage.FOLDER))
+    held = "".join(f" @{alias}" for alias in sorted(version.aliases))
+    uncommitted = f", and uncommitted changes ({lineage.FOLDER}/{lineage.DIFF})"
+    lines = [
+        ("model", f"{name} version {number}{held}, registered {_when(version.creation_timestamp)}"),
+        ("verdict", tags.get("verdict", "")),
+        ("figures", _figures(tags)),
+        ("judged by", tags.get("judged", "")),
+        ("data", f"{tags.get('data')}, content {tags.get('data_hash', '')[:HASH]}"),
+        ("code", f"commit {tags.get('git_commit', 'unknown')}" + uncommitted * (tags.get("git_dirty") == "true")),
+        ("DVC lock", made.get("stepladder.dvc_lock", "")[:HASH]),
+        (
+            "trained by",
+            f"`{made.get('mlflow.source.name')}` of {made.get('mlflow.user')}, {_when(run.info.start_time)}",
+        ),
+        ("attempts", made.get("stepladder.attempts", "")),
+        ("took", _seconds(run.info)),
+        ("environment", ", ".join(f"{key} {value}" for key, value in environment.items())),
+        ("parameters", _parameters(run.data.params)),
+        ("sweep", tags.get("sweep_run", "")),
+        ("study", made.get("stepladder.study", "")),
+        ("flow run", made.get("stepladder.flow_run", "")),
+        ("MLflow run", f"{run_id} in {store.shown()}"),
+        ("kept there", ", ".join(kept)),
+        ("load it", f'mlflow.pyfunc.load_model("models:/{name}/{number}")'),
+        ("make again", f"stepladder reproduce models:/{name}/{number}"),
+    ]
+    return "\n".join(f"{key:12s} {value}" for key, value in lines if value)
+
+
+def origin(client: Any, run_id: str, file: str) -> str:
+    """A text of the run's lineage, "" where it has none."""
+    there = {artifact.path for artifact in client.list_artifacts(run_id, lineage.FOLDER)}
+    if f"{lineage.FOLDER}/{file}" not in there:
+        return ""
+    with tempfile.TemporaryDirectory() as temporary:
+        return Path(client.download_artifacts(run_id, f"{lineage.FOLDER}/{file}", temporary)).read_text(
+            encoding="utf-8"
+        )
+
+
+def _figures(tags: dict[str, str]) -> str:
+    first = tags.get(promotion.FIGURE, "")
+    plain = (
+        "timesteps",
+        "sampling_steps",
+        "accuracy",
+        "kid",
+        "bleu",
+        "exact_match",
+        "perplexity",
+        "megabytes",
+        "seconds",
+    )
+    shown = [promotion.shown(tags)] * bool(first) + [f"{key} {float(tags[key]):.4g}" for key in plain if key in tags]
+    return ", ".join(shown)
+
+
+def _parameters(params: dict[str, str]) -> str:
+    """Those that differ from the defaults."""
+    usual = {key: str(value) for key, value in flatten(Params()).items()}
+    changed = [f"{key}={value}" for key, value in sorted(params.items()) if usual.get(key) != value]
+    return ", ".join(changed) or "the defaults"
+
+
+def _when(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _seconds(info: Any) -> str:
+    return f"{(info.end_time - info.start_time) / 1000:.0f} s" if info.end_time else ""

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import shutil
+import tempfile
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,15 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "world_size": int(os.environ.get("WORLD_SIZE", 1)),
     }
+
+
+def recorded(client: Any, run_id: str, file: str) -> str:
+    """A text of the lineage of an MLflow run, "" where it has none."""
+    name = f"{FOLDER}/{file}"
+    if not any(artifact.path == name for artifact in client.list_artifacts(run_id, FOLDER)):
+        return ""
+    with tempfile.TemporaryDirectory() as temporary:
+        return Path(client.download_artifacts(run_id, name, temporary)).read_text(encoding="utf-8")
 
 
 def flow_run() -> str:

@@ -27,6 +27,7 @@ LONGEST_PROBE = 1800  # seconds
 LONGEST_TAG = 4000  # characters
 PICKLE_FREE = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
 Tags = Mapping[str, str]
+Figure = tuple[float, float, float]  # value, low, high
 
 
 class Unfit(Exception):
@@ -106,11 +107,15 @@ def settle(client: Any, verdict: Verdict, how: str) -> None:
 
 
 def better(ours: Tags, theirs: Tags) -> bool:
-    """Whether the interval of the difference of the two figures is on the good side of zero (MOVER)."""
-    (a, a_low, a_high), (b, b_low, b_high) = _figure(ours), _figure(theirs)
-    if ours.get(SMALLER) == "true":
-        return b - a > math.hypot(b - b_low, a_high - a)
-    return a - b > math.hypot(a - a_low, b_high - b)
+    """Whether the interval of the difference of the two figures is on the good side of zero."""
+    low, high = difference(_figure(ours), _figure(theirs))
+    return high < 0 if ours.get(SMALLER) == "true" else low > 0
+
+
+def difference(ours: Figure, theirs: Figure) -> tuple[float, float]:
+    """The interval of ``ours`` minus ``theirs``, each (value, low, high) and independent of the other (MOVER)."""
+    (a, a_low, a_high), (b, b_low, b_high) = ours, theirs
+    return a - b - math.hypot(a - a_low, b_high - b), a - b + math.hypot(a_high - a, b - b_low)
 
 
 def _compared(ours: Tags, theirs: Tags, holder: str) -> tuple[str, bool]:
@@ -164,8 +169,8 @@ def probe(uri: str) -> dict[str, float]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def _figure(tags: Tags, name: str = "") -> tuple[float, float, float]:
-    """(value, low, high) of the figure; without an interval it is as wide as nothing."""
+def _figure(tags: Tags, name: str = "") -> Figure:
+    """The figure that a version is judged by, or the one of that ``name``; without an interval it is as wide as nothing."""
     name = name or tags[FIGURE]
     value = float(tags[name])
     return value, float(tags.get(f"{name}_low", value)), float(tags.get(f"{name}_high", value))

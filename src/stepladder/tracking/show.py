@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from stepladder.params import Params, flatten
@@ -27,7 +25,7 @@ def show(uri: str) -> str:
     run_id = str(version.run_id)
     run = client.get_run(run_id)
     tags, made = version.tags, run.data.tags
-    environment = json.loads(origin(client, run_id, lineage.ENVIRONMENT) or "{}")
+    environment = json.loads(lineage.recorded(client, run_id, lineage.ENVIRONMENT) or "{}")
     kept = sorted(file.path for file in client.list_artifacts(run_id, lineage.FOLDER))
     held = "".join(f" @{alias}" for alias in sorted(version.aliases))
     uncommitted = f", and uncommitted changes ({lineage.FOLDER}/{lineage.DIFF})"
@@ -56,17 +54,6 @@ def show(uri: str) -> str:
         ("make again", f"stepladder reproduce models:/{name}/{number}"),
     ]
     return "\n".join(f"{key:12s} {value}" for key, value in lines if value)
-
-
-def origin(client: Any, run_id: str, file: str) -> str:
-    """A text of the run's lineage, "" where it has none."""
-    there = {artifact.path for artifact in client.list_artifacts(run_id, lineage.FOLDER)}
-    if f"{lineage.FOLDER}/{file}" not in there:
-        return ""
-    with tempfile.TemporaryDirectory() as temporary:
-        return Path(client.download_artifacts(run_id, f"{lineage.FOLDER}/{file}", temporary)).read_text(
-            encoding="utf-8"
-        )
 
 
 def _figures(tags: dict[str, str]) -> str:

@@ -1,0 +1,70 @@
+"""The life of a registered model: where it comes from, its promotion, its rollback, its reproduction."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from stepladder.commands import Verb
+
+VERSION = "models:/NAME/VERSION or models:/NAME@ALIAS"
+
+
+def add(verb: Verb) -> None:
+    added = verb("show", show, "say how good a registered model is and where it comes from")
+    added.add_argument("model", help=VERSION)
+    added = verb("history", history, "say which versions a registered model's aliases have named, since when and why")
+    added.add_argument("name", help="of the registered model")
+    added = verb("promote", promote, "make a version @champion, if it passes the gate (`promotion` in params.yaml)")
+    added.add_argument("model", help=VERSION)
+    added.add_argument("--force", action="store_true", help="whatever the gate says; needs --reason")
+    added.add_argument("--reason", default="", help="kept in the history")
+    added = verb("rollback", rollback, "make an earlier version @champion again")
+    added.add_argument("name", help="of the registered model")
+    added.add_argument("--to", default="", metavar="VERSION", help="default: the champion before the present one")
+    added.add_argument("--reason", required=True, help="kept in the history")
+    added = verb("reproduce", reproduce, "train a registered model again from its lineage, and compare")
+    added.add_argument("model", help=VERSION)
+    added.add_argument("--out", type=Path, help="folder for it; default: .reproductions/NAME-VERSION")
+    added.add_argument("--evaluate", action="store_true", help="judge it again also where it is bit-identical")
+
+
+def show(args: argparse.Namespace) -> int:
+    from stepladder.tracking.show import show
+
+    print(show(args.model))
+    return 0
+
+
+def history(args: argparse.Namespace) -> int:
+    from stepladder.tracking import aliases
+
+    for change in aliases.history(args.name):
+        print(change)
+    return 0
+
+
+def promote(args: argparse.Namespace) -> int:
+    from stepladder.params import load
+    from stepladder.tracking import promotion
+
+    verdict = promotion.promote(args.model, load().promotion, force=args.force, reason=args.reason)
+    print(f"{verdict.name} version {verdict.version}: {verdict.why}")
+    return 1 if verdict.reasons and not verdict.promoted else 0
+
+
+def rollback(args: argparse.Namespace) -> int:
+    from stepladder.tracking import aliases
+
+    print(aliases.rollback(args.name, args.to, reason=args.reason))
+    return 0
+
+
+def reproduce(args: argparse.Namespace) -> int:
+    from stepladder.tracking import reproduction
+
+    result = reproduction.reproduce(
+        args.model, args.out, evaluate=args.evaluate, log=lambda line: print(line, flush=True)
+    )
+    print(result)
+    return 0 if result.succeeded else 1

@@ -1,0 +1,198 @@
+"""``stepladder reproduce``: a registered model made again from its lineage, in a folder of its own, and compared with itself."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from stepladder import project
+from stepladder.errors import UserError
+from stepladder.tracking import aliases, checkout, lineage, promotion, store
+from stepladder.tracking.checkout import Checkout
+from stepladder.tracking.fetch import fetch
+
+HOME = ".reproductions"
+RESULT = "reproduction.json"
+DATA = {"transformer": "text"}  # families of other data than pictures
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A figure of both evaluations: (value, low, high) each, and the interval of ``now`` minus ``then``."""
+
+    then: tuple[float, float, float]
+    now: tuple[float, float, float]
+    low: float
+    high: float
+
+    @property
+    def explained(self) -> bool:
+        """Whether the interval says that there need be no difference."""
+        return self.low <= 0 <= self.high
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """How a model made again compares with the registered one.
+
+    Attributes:
+        identical: every weight, bit for bit.
+        largest: difference of two weights; infinite where the tensors are not the same ones.
+        environment: what is not as it was, in words.
+        figures: of both evaluations, where the weights differ or that was asked for.
+    """
+
+    name: str
+    version: str
+    folder: str
+    identical: bool
+    weights: int
+    largest: float
+    environment: tuple[str, ...]
+    figures: dict[str, Difference]
+    seconds: float
+
+    @property
+    def succeeded(self) -> bool:
+        """Identical, or no figure differs by more than its interval."""
+        return self.identical or (bool(self.figures) and all(d.explained for d in self.figures.values()))
+
+    def __str__(self) -> str:
+        where = f"{self.name} version {self.version}, trained again for {self.seconds:.0f} s in {self.folder}"
+        lines = [f"{where}: all {self.weights:,} weights are bit-identical."]
+        if not self.identical:
+            lines = [f"{where}: the weights differ, by {self.largest:.3g} at most (of {self.weights:,})."]
+            same = "Nothing that is recorded of the environment differs."
+            lines.append("; ".join(self.environment) + "." if self.environment else same)
+        for name, d in self.figures.items():
+            verdict = "within the interval" if d.explained else "more than the interval"
+            lines.append(
+                f"{name}: {_shown(d.then)} then, {_shown(d.now)} now; difference {d.low:.4g} to {d.high:.4g}: {verdict}"
+            )
+        return "\n".join(lines)
+
+
+@store.answering()
+def reproduce(
+    uri: str, out: Path | None = None, *, evaluate: bool = False, log: Callable[[str], None] = print
+) -> Reproduction:
+    """Train the version that ``uri`` names again, from its commit, data and parameters, and compare.
+
+    Nothing of the workspace changes, nor of its store. The result is also in ``OUT/reproduction.json``.
+
+    Args:
+        out: folder for it, new or of a reproduction that was cut short; default: ``.reproductions/NAME-VERSION``.
+        evaluate: judge it again also where it is bit-identical.
+
+    Raises:
+        UserError: something that it needs is missing, or a step of it failed.
+    """
+    client = store.registry()
+    name, number = aliases.version(client, uri)
+    folder = (out or project.root() / HOME / f"{name}-{number}").resolve()
+    if (folder / RESULT).exists():
+        raise UserError(f"{folder} holds a finished reproduction; remove it, or name another folder with --out.")
+    version = client.get_model_version(name, number)
+    run = client.get_run(str(version.run_id))
+    registered, _ = fetch(f"models:/{name}/{number}")
+    with tempfile.TemporaryDirectory() as temporary:
+        origin = _origin(client, run, f"{name} version {number}", Path(temporary))
+        made = checkout.make(run.data.tags["mlflow.source.git.commit"], origin, folder, log)
+    family, timesteps = run.data.tags["stepladder.family"], run.data.params.get("timesteps")
+    made.restore(DATA.get(family, "images"), run.data.tags["stepladder.data_hash"])
+    model = made.folder / "models" / (f"{family}/T{timesteps}" if timesteps else family)
+    stage = [family, *(["--timesteps", timesteps] if timesteps else [])]
+    if not (model / "run.json").exists():
+        made.stepladder("train", *stage)
+    found = json.loads((model / "run.json").read_text(encoding="utf-8"))
+    identical, count, largest = _compare(registered, model)
+    then = json.loads(lineage.recorded(client, run.info.run_id, lineage.ENVIRONMENT))
+    now = json.loads((model / lineage.FOLDER / lineage.ENVIRONMENT).read_text(encoding="utf-8"))
+    changed = [f"{key} is {now.get(key)} and was {value}" for key, value in then.items() if now.get(key) != value]
+    if not run.data.tags.get("stepladder.study") and found["key"] != run.data.tags["stepladder.key"]:
+        changed.append("the training is another one by its spec, data and code")
+    figures = {}
+    if evaluate or not identical:
+        figures = _judge(client, run.info.run_id, made, stage, version.tags)
+    result = Reproduction(
+        name, number, str(folder), identical, count, largest, tuple(changed), figures, found["figures"]["seconds"]
+    )
+    (folder / RESULT).write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
+    return result
+
+
+def _origin(client: Any, run: Any, what: str, folder: Path) -> Path:
+    """The lineage of ``run``, complete, downloaded to ``folder``."""
+    tags = run.data.tags
+    there = {Path(artifact.path).name for artifact in client.list_artifacts(run.info.run_id, lineage.FOLDER)}
+    needed = {lineage.PARAMS: "its parameters", lineage.ENVIRONMENT: "what it ran on"}
+    if tags.get("stepladder.git_dirty") == "true":
+        needed[lineage.DIFF] = "the changes that were not committed"
+    missing = [words for file, words in needed.items() if file not in there]
+    missing += [] if tags.get("mlflow.source.git.commit") else ["a git commit, since it was trained outside git"]
+    if missing:
+        raise UserError(
+            f"{what} cannot be reproduced: its run {run.info.run_id} does not say {', nor '.join(missing)}."
+        )
+    return Path(client.download_artifacts(run.info.run_id, lineage.FOLDER, str(folder)))
+
+
+def _compare(registered: Path, made: Path) -> tuple[bool, int, float]:
+    """(whether all weights are the same bits, their number, the largest difference)."""
+    import torch
+    from safetensors.torch import load_file
+
+    then, now = (load_file(folder / "model.safetensors") for folder in (registered, made))
+    count = sum(weight.numel() for weight in now.values())
+    if {key: (w.shape, w.dtype) for key, w in then.items()} != {key: (w.shape, w.dtype) for key, w in now.items()}:
+        return False, count, float("inf")
+    identical = all(torch.equal(_bits(weight), _bits(now[key])) for key, weight in then.items())
+    largest = max(float((weight.double() - now[key].double()).abs().max()) for key, weight in then.items())
+    return identical, count, largest
+
+
+def _bits(weight: Any) -> Any:
+    import torch
+
+    return weight.reshape(-1).view(torch.uint8)
+
+
+def _judge(client: Any, run_id: str, made: Checkout, stage: list[str], tags: dict[str, str]) -> dict[str, Difference]:
+    """The figures with an interval that both evaluations have; {} where the first was not recorded."""
+    if not any(artifact.path == "evaluation/metrics.json" for artifact in client.list_artifacts(run_id, "evaluation")):
+        made.log("the registered model's evaluation is not recorded: there is nothing to compare with")
+        return {}
+    with tempfile.TemporaryDirectory() as temporary:
+        file = Path(client.download_artifacts(run_id, "evaluation/metrics.json", temporary))
+        then = json.loads(file.read_text(encoding="utf-8"))
+    if "points" in then:
+        steps = int(tags["sampling_steps"])
+        wanted = [f"sweep.timesteps=[{stage[-1]}]", f"sweep.sampling_steps=[{steps}]"]
+        made.stepladder("params", *(part for text in wanted for part in ("-S", text)), "--write")
+        if not (made.folder / "models/feature-net/run.json").exists() and not made.fetched(
+            "checkout", "models/feature-net"
+        ):
+            made.stepladder("train", "feature-net")
+    made.stepladder("evaluate", *stage)
+    report = made.folder / "reports" / (f"{stage[0]}/T{stage[-1]}" if len(stage) > 1 else stage[0])
+    now = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
+    if "points" in then:
+        then, now = ({p["sampling_steps"]: p for p in each["points"]}[steps] for each in (then, now))
+    names = [name for name in now if f"{name}_low" in now and f"{name}_low" in then]
+    return {name: _difference(_figure(then, name), _figure(now, name)) for name in names}
+
+
+def _difference(then: tuple[float, float, float], now: tuple[float, float, float]) -> Difference:
+    return Difference(then, now, *promotion.difference(now, then))
+
+
+def _figure(metrics: dict[str, Any], name: str) -> tuple[float, float, float]:
+    return metrics[name], metrics[f"{name}_low"], metrics[f"{name}_high"]
+
+
+def _shown(figure: tuple[float, float, float]) -> str:
+    return "{:.4g} ({:.4g} to {:.4g})".format(*figure)

@@ -99,7 +99,8 @@ ONE_T = "sweep={timesteps: [50], sampling_steps: [10]}"
         (["low_resolution=32", "images.size=32"], "low_resolution has a side of 32 for pictures of images.size=32"),
         (["text=true"], "needs texts; name their column in images.text_column"),
         (["sampling.variance=learned"], "needs a model that learned it; set diffusion.variance to learned_range"),
-        (["sampling.variance=learned", "sampling.sampler=ddim"], "only the ancestral sampler uses a variance"),
+        (["sampling.variance=learned", "sampling.sampler=ddim"], "only ancestral uses it"),
+        (["sampling.eta=0.5"], "set sampler to ddim, or eta to 0.0"),
         (["sampling.guidance_interval=[0.9, 0.1]"], "is empty; give a smaller time, then a larger one"),
     ],
 )

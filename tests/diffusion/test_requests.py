@@ -87,12 +87,23 @@ def test_options_go_before_overrides_and_those_before_the_model_s_way():
     assert requests.sampling(CLASSES | {"process": "flow"}, usual, {}).sampler == "ddim"
 
 
+@pytest.mark.parametrize("asked", ["dpmpp_2m", "heun", "ancestral"])
+def test_another_sampler_leaves_behind_what_only_the_usual_one_uses(asked):
+    usual = {"sampler": "ancestral", "variance": "learned", "guidance_scale": 2.0}
+    made = requests.sampling(CLASSES, usual, {"sampler": asked})
+    expected = {"variance": "learned"} if asked == "ancestral" else {}
+    assert made == Sampling(sampler=asked, guidance_scale=2.0, **expected)
+    assert requests.sampling(CLASSES, usual, {}, [f"sampling.sampler={asked}"]) == made
+
+
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
         ("diffusion.flip=true", "diffusion says nothing of how pictures are drawn"),
         ("sampling.eta=2", "less than or equal to 1"),
         ("sampling.etta=0.5", "etta is not a parameter"),
+        ("sampling.eta=0.5", "sampling.eta=0.5 with sampling.sampler=ancestral: only ddim uses it"),
+        ("sampling.churn=10", "sampling.churn=10.0 with sampling.sampler=ancestral: only heun uses it"),
         ("eta", "is not KEY=VALUE"),
     ],
 )

@@ -15,6 +15,7 @@ from stepladder.diffusion.drawing import class_numbers
 from stepladder.diffusion.settings import settings
 from stepladder.errors import UserError
 from stepladder.params import Sampling, merge, override, section
+from stepladder.params.sampling import OF_SAMPLER
 
 STEPS = 20  # where neither the person nor the model says otherwise
 SAMPLERS = {"edm": "heun", "flow": "euler"}  # of processes that the usual sampler does not serve
@@ -93,7 +94,7 @@ def sampling(
     config: dict[str, Any], usual: dict[str, Any], options: dict[str, Any], overrides: Sequence[str] = ()
 ) -> Sampling:
     """How to draw: the model's ``usual`` way, changed by ``overrides`` such as "sampling.eta=0.5", then by those ``options``
-    that are not None.
+    that are not None. Another sampler than the usual one leaves behind what only that one uses, such as a learned variance.
 
     Raises:
         UserError: an override is of another section, or there is no such way.
@@ -105,7 +106,10 @@ def sampling(
         raise UserError(f"{min(foreign)} says nothing of how pictures are drawn; set sampling.KEY=VALUE only.")
     first = {"sampler": SAMPLERS.get(settings(config)["process"], "ancestral")}
     given = {key: value for key, value in options.items() if value is not None}
-    return section(Sampling, first | usual | changed.get("sampling", {}) | given, "sampling")
+    asked = changed.get("sampling", {}) | given
+    sampler = (first | usual | asked)["sampler"]
+    kept = {key: value for key, value in usual.items() if OF_SAMPLER.get(key, sampler) == sampler}
+    return section(Sampling, first | kept | asked, "sampling")
 
 
 def steps(config: dict[str, Any], usual: int | None, asked: int | None) -> int:

@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from stepladder.params.section import Section
 
+OF_SAMPLER = {"variance": "ancestral", "eta": "ddim", "churn": "heun"}
+
 
 class Sampling(Section):
     """How pictures are drawn from a trained model."""
@@ -45,9 +47,11 @@ class Sampling(Section):
             raise ValueError(
                 f"sampling.guidance_interval={list(self.guidance_interval)} is empty; give a smaller time, then a larger one"
             )
-        if self.variance == "learned" and self.sampler != "ancestral":
-            raise ValueError(
-                f"sampling.variance=learned with sampling.sampler={self.sampler}: only the ancestral sampler uses a variance; "
-                "set sampler to ancestral"
-            )
+        for name, sampler in OF_SAMPLER.items():
+            value, usual = getattr(self, name), type(self).model_fields[name].default
+            if value != usual and self.sampler != sampler:
+                raise ValueError(
+                    f"sampling.{name}={value} with sampling.sampler={self.sampler}: only {sampler} uses it; set sampler to "
+                    f"{sampler}, or {name} to {usual}"
+                )
         return self

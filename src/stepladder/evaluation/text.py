@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from stepladder.params import Params
 from stepladder.transformer.attention_maps import attention_maps
-from stepladder.transformer.loss import smoothed_cross_entropy
+from stepladder.transformer.loss import token_loss
 from stepladder.transformer.seq2seq import Seq2Seq
 from stepladder.transformer.task import fixed_batches
 from stepladder.transformer.trained import SpecialTokens, load
@@ -85,8 +85,7 @@ def perplexity(model: Seq2Seq, data: Path, split: str, special: SpecialTokens) -
     """``exp`` of the mean cross entropy a target token, the end included."""
     loss, count = 0.0, 0
     for batch in fixed_batches(data, split, special, budget=8192):
-        logits = model(batch["source"], batch["target"]).flatten(0, 1)
-        loss += float(smoothed_cross_entropy(logits, batch["wanted"].flatten(), pad=special.pad, smoothing=0.0))
+        loss += float(token_loss(model, batch["source"], batch["target"], wanted=batch["wanted"], smoothing=0.0))
         count += int((batch["wanted"] != special.pad).sum())
     return math.exp(min(loss / count, 700.0))
 

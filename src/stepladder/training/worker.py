@@ -85,7 +85,11 @@ def train(folder: Path) -> None:
     )  # fmt: skip
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if os.environ.get("STEPLADDER_COMPILE") == "1":
-        network(experiment.task).compile()
+        compiled: Any = network(experiment.task)
+        if hasattr(compiled, "hidden"):  # of a language model, whose scores are made with the loss
+            compiled.hidden = torch.compile(compiled.hidden)
+        else:
+            compiled.compile()
     if rank == 0 and start:
         print(f"{spec['name']}: resumes at step {start} of {training.steps}", flush=True)
     trainer.fit(

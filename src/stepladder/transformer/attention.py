@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stepladder.transformer.linear import Linear
 from stepladder.transformer.positions import Alibi, Rotary
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None, bool], Tensor]
@@ -179,7 +180,7 @@ class CrossAttention(nn.Module):
 
 def projection(inputs: int, *outputs: int) -> nn.Linear:
     """One matrix for several projections, each of them initialised by itself (Glorot and Bengio 2010)."""
-    linear = nn.Linear(inputs, sum(outputs))
+    linear = Linear(inputs, sum(outputs))
     for part in linear.weight.detach().split(outputs):
         nn.init.xavier_uniform_(part)
     nn.init.zeros_(linear.bias)

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from stepladder.transformer.cache import Cache
 from stepladder.transformer.embedding import Embedding, table
 from stepladder.transformer.layers import EncoderLayer, LayerOptions, run, stack
+from stepladder.transformer.linear import linear
 
 
 class CausalLM(nn.Module):
@@ -49,24 +49,25 @@ class CausalLM(nn.Module):
         self.options = LayerOptions(d_model, d_ff, num_heads, dropout, **options)
         self.embedding = table(vocab_size, d_model)
         self.output = self.embedding if tie_embeddings else table(vocab_size, d_model)
+        self.output_bias = None
         self.embed = Embedding(self.options, max_length, embedding_scale)
         self.decoder = stack(EncoderLayer, layers, self.options)
         self.decoder_norm = self.options.final_normalisation()
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Scores ``(B, T, V)`` of the token after each of ``tokens`` ``(B, T)``."""
-        return self.logits(self.decode(tokens))
+        return self.logits(self.hidden(tokens))
 
-    def decode(self, tokens: Tensor) -> Tensor:
+    def hidden(self, tokens: Tensor) -> Tensor:
         """``(B, T, d_model)``: what ``logits`` needs, for all positions of ``tokens`` ``(B, T)`` at once."""
         x = self.embed(tokens, self.embedding)
         for layer in self.decoder:
             x = run(layer, x, None, True, checkpointing=self.checkpointing)
         return self.decoder_norm(x)
 
-    def logits(self, decoded: Tensor) -> Tensor:
+    def logits(self, hidden: Tensor) -> Tensor:
         """``(..., d_model)`` to scores ``(..., V)``."""
-        return F.linear(decoded, self.output)
+        return linear(hidden, self.output)
 
     def start(self, prompt: Tensor | int, beams: int = 1) -> Cache:
         """The cache from which ``step`` goes on with the prompt's last token, for ``beams`` hypotheses a row.

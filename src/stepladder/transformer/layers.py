@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from stepladder.transformer.attention import CrossAttention, SelfAttention
 from stepladder.transformer.cache import Cache
 from stepladder.transformer.dropout import Dropout, DropPath
+from stepladder.transformer.linear import Linear
 
 Function = Callable[[Tensor], Tensor]
 Residual = Callable[[Tensor, Function, Function, Function], Tensor]
@@ -91,8 +92,8 @@ class FeedForward(nn.Module):
     def __init__(self, d_model: int, d_ff: int, activation: str = "relu") -> None:
         super().__init__()
         self.activation = ACTIVATIONS[activation]
-        self.inner = nn.Linear(d_model, 2 * d_ff if activation == "swiglu" else d_ff)
-        self.outer = nn.Linear(d_ff, d_model)
+        self.inner = Linear(d_model, 2 * d_ff if activation == "swiglu" else d_ff)
+        self.outer = Linear(d_ff, d_model)
         for linear in (self.inner, self.outer):
             for part in linear.weight.detach().split(d_ff if linear is self.inner else d_model):
                 nn.init.xavier_uniform_(part)

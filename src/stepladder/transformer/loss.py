@@ -7,6 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stepladder.transformer.linear import linear
+
+ROWS = 512  # of scores at hand at once
+
 
 def smoothed_cross_entropy(logits: Tensor, target: Tensor, *, pad: int, smoothing: float) -> Tensor:
     """Sum over the targets that are not padding of the cross entropy with smoothed labels, in nats.
@@ -48,3 +52,91 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
         gradient.scatter_add_(1, target[:, None], torch.full_like(gradient[:, :1], ctx.smoothing - 1))
         gradient *= (counted * gradients[0])[:, None]
         return gradient.to(ctx.dtype), None, None, None
+
+
+def token_loss(model: Any, *inputs: Tensor, wanted: Tensor, smoothing: float) -> Tensor:
+    """The loss of a language model's scores of ``inputs``: summed over ``wanted`` ``(B, T)`` where that is not padding."""
+    hidden = model.hidden(*inputs).flatten(0, 1)
+    return projected_cross_entropy(
+        hidden, model.output, model.output_bias, wanted.flatten(), pad=model.pad, smoothing=smoothing
+    )
+
+
+def projected_cross_entropy(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, *, pad: int, smoothing: float
+) -> Tensor:
+    """``smoothed_cross_entropy(linear(hidden, weight, bias), target)``, of which no more than a part of the scores is ever kept.
+
+    Scores of padding are not made at all, and the gradients are made beside the loss, while a part's scores are at hand.
+
+    Args:
+        hidden: ``(N, d_model)``, what the output layer projects to scores.
+        weight: ``(V, d_model)``.
+        bias: ``(V,)``, or None.
+        target: ``(N,)`` tokens; those equal to ``pad`` count nothing.
+    """
+    result: Tensor = _ProjectedCrossEntropy.apply(hidden, weight, bias, target, pad, smoothing, torch.is_grad_enabled())
+    return result
+
+
+class _ProjectedCrossEntropy(torch.autograd.Function):
+    """Gradients of the scores are ``softmax(scores) - labels``; the labels' part of it is added to the products.
+
+    With ``spread`` on every token but padding and ``1 - smoothing`` more on the wanted one, the loss of a row is
+    ``logsumexp(scores) - (1 - smoothing) scores[wanted] - spread (sum(scores) - scores[pad])``, and the sum of the scores
+    needs no scores: it is the product with the sum of the weights.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        target: Tensor,
+        pad: int,
+        smoothing: float,
+        training: bool,
+    ) -> Tensor:
+        rows = (target != pad).nonzero()[:, 0]
+        all_rows = len(rows) == len(target)
+        counted, wanted = (hidden, target) if all_rows else (hidden[rows], target[rows])
+        spread = smoothing / (len(weight) - 1)
+        spread_weight = weight.sum(0) - weight[pad]
+        spread_bias = 0.0 if bias is None else bias.sum() - bias[pad]
+
+        total = hidden.new_zeros((), dtype=torch.float32)
+        of_hidden = torch.empty_like(counted)
+        of_weight, of_bias = (None if w is None or not training else torch.zeros_like(w) for w in (weight, bias))
+        for part, tokens, of_part in zip(counted.split(ROWS), wanted.split(ROWS), of_hidden.split(ROWS), strict=True):
+            scores = linear(part, weight, bias).float()
+            largest = scores.amax(-1)
+            chosen = scores.gather(1, tokens[:, None])[:, 0]
+            torch.softmax(scores, -1, out=scores)
+            log_sum = largest - scores.amax(-1).log()  # the largest probability is exp(0) / sum
+            total += (log_sum - (1 - smoothing) * chosen).sum()
+            if of_weight is not None:
+                scores.scatter_add_(1, tokens[:, None], scores.new_full((len(tokens), 1), smoothing - 1))
+                scores = scores.to(part.dtype)
+                of_part.copy_(linear(scores, weight.t()))
+                of_weight += linear(scores.t(), part.t())
+                if of_bias is not None:
+                    of_bias += scores.sum(0)
+        if spread:
+            total -= spread * ((counted @ spread_weight).float().sum() + spread_bias * len(counted))
+            if of_weight is not None:
+                of_hidden -= (spread * spread_weight).to(of_hidden.dtype)
+                common = spread * counted.sum(0)
+                of_weight -= common
+                of_weight[pad] += common
+            if of_bias is not None:
+                of_bias -= spread * len(counted)
+                of_bias[pad] += spread * len(counted)
+        if not all_rows:
+            of_hidden = torch.zeros_like(hidden).index_copy_(0, rows, of_hidden)
+        ctx.save_for_backward(of_hidden, of_weight, of_bias)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return *(None if saved is None else saved * gradients[0] for saved in ctx.saved_tensors), None, None, None, None

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from stepladder.transformer.encoder import Encoder
 from stepladder.transformer.layers import LayerOptions
+from stepladder.transformer.linear import Linear, linear
 
 
 class MaskedLM(nn.Module):
@@ -41,21 +41,30 @@ class MaskedLM(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
+        self.pad = pad
         self.options = LayerOptions(d_model, d_ff, num_heads, dropout, **options)
         self.encoder = Encoder(
             vocab_size, layers, pad, max_length, self.options, embedding_scale, embedding_norm, activation_checkpointing
         )
-        self.head = nn.Sequential(nn.Linear(d_model, d_model), nn.GELU(), self.options.normalisation())
+        self.head = nn.Sequential(Linear(d_model, d_model), nn.GELU(), self.options.normalisation())
         self.output_bias = nn.Parameter(torch.zeros(vocab_size))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Scores ``(B, T, V)`` of what stands at each place of ``tokens`` ``(B, T)``."""
-        return self.logits(self.encode(tokens))
+        return self.logits(self.hidden(tokens))
 
     def encode(self, tokens: Tensor) -> Tensor:
         """A vector for each of ``tokens`` ``(B, T)``: ``(B, T, d_model)``."""
         return self.encoder(tokens)
 
-    def logits(self, encoded: Tensor) -> Tensor:
+    def hidden(self, tokens: Tensor) -> Tensor:
+        """``(B, T, d_model)``: what ``logits`` needs."""
+        return self.head(self.encode(tokens))
+
+    def logits(self, hidden: Tensor) -> Tensor:
         """``(..., d_model)`` to scores ``(..., V)``, by the embeddings' matrix."""
-        return F.linear(self.head(encoded), self.encoder.embedding, self.output_bias)
+        return linear(hidden, self.output, self.output_bias)
+
+    @property
+    def output(self) -> Tensor:
+        return self.encoder.embedding

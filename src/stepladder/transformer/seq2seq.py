@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from stepladder.transformer.attention import padding_mask
 from stepladder.transformer.cache import Cache
 from stepladder.transformer.embedding import Embedding, table
 from stepladder.transformer.layers import DecoderLayer, EncoderLayer, LayerOptions, run, stack
+from stepladder.transformer.linear import linear
 
 
 class Seq2Seq(nn.Module):
@@ -62,8 +62,12 @@ class Seq2Seq(nn.Module):
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         """Scores ``(B, T, V)`` of the token after each of ``target`` ``(B, T)``, given ``source`` ``(B, S)``."""
+        return self.logits(self.hidden(source, target))
+
+    def hidden(self, source: Tensor, target: Tensor) -> Tensor:
+        """``(B, T, d_model)``: what ``logits`` needs."""
         mask = self.source_mask(source)
-        return self.logits(self.decode(target, self.encode(source, mask), mask))
+        return self.decode(target, self.encode(source, mask), mask)
 
     def source_mask(self, source: Tensor) -> Tensor:
         """``(B, 1, 1, S)``: True where ``source`` ``(B, S)`` is not padding."""
@@ -85,7 +89,7 @@ class Seq2Seq(nn.Module):
 
     def logits(self, decoded: Tensor) -> Tensor:
         """``(..., d_model)`` to scores ``(..., V)``."""
-        return F.linear(decoded, self.output, self.output_bias)
+        return linear(decoded, self.output, self.output_bias)
 
     def start(self, source: Tensor, beams: int = 1) -> Cache:
         """Encode ``source`` ``(B, S)``; the cache from which ``step`` goes on, for ``beams`` hypotheses a sentence."""

@@ -16,7 +16,7 @@ from stepladder.data.card import read_card
 from stepladder.params import Params, Training
 from stepladder.training.experiment import Batch, Experiment
 from stepladder.training.optim import configure
-from stepladder.transformer.loss import smoothed_cross_entropy
+from stepladder.transformer.loss import token_loss
 from stepladder.transformer.seq2seq import Seq2Seq
 from stepladder.transformer.trained import SpecialTokens, read_tokenizer
 
@@ -53,8 +53,7 @@ class TranslationTask(pl.LightningModule):
         return configure(self.model, self.training_section)
 
     def _loss(self, batch: Batch, smoothing: float) -> Tensor:
-        logits = self.model(batch["source"], batch["target"]).flatten(0, 1)
-        return smoothed_cross_entropy(logits, batch["wanted"].flatten(), pad=self.model.pad, smoothing=smoothing)
+        return token_loss(self.model, batch["source"], batch["target"], wanted=batch["wanted"], smoothing=smoothing)
 
 
 @dataclass(frozen=True)

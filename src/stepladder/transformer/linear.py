@@ -1,0 +1,65 @@
+"""Linear layers whose single-precision products on a CPU are oneDNN's, forward and backward.
+
+PyTorch leaves them to MKL, which on an AMD processor does not use AVX-512: there oneDNN is twice as fast (measured by
+``benchmarks/seq2seq.py``), elsewhere about equal. The operator is the one that ``torch.compile`` puts in the place of a linear layer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Linear(nn.Linear):
+    """``x W^T + b``, as ``nn.Linear``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight, self.bias)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``x`` ``(..., K)``, ``weight`` ``(N, K)`` and ``bias`` ``(N,)`` to ``(..., N)``, as ``F.linear``."""
+    if not suits(x, weight):
+        return F.linear(x, weight, bias)
+    if torch.is_grad_enabled():
+        result: Tensor = _Linear.apply(x, weight, bias)
+        return result
+    return product(x, weight, bias)
+
+
+def suits(x: Tensor, weight: Tensor) -> bool:
+    """Whether oneDNN is to multiply."""
+    return (
+        x.numel() > 0
+        and x.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and torch.backends.mkldnn.is_available()
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    )
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """oneDNN's ``x W^T + b``; knows no gradients."""
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return result
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return product(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        (gradient,) = gradients
+        rows = gradient.reshape(-1, gradient.shape[-1])
+        of_x = product(gradient, weight.t()) if ctx.needs_input_grad[0] else None
+        of_weight = product(rows.t(), x.reshape(-1, x.shape[-1]).t()) if ctx.needs_input_grad[1] else None
+        of_bias = rows.sum(0) if ctx.needs_input_grad[2] else None
+        return of_x, of_weight, of_bias

@@ -154,7 +154,8 @@ def _run_stages(part: Graph, workspace: Path, root: Path) -> Outcome:
         futures: dict[str, Any] = {}
         for stage, needs in part.items():
             needed = [futures[need] for need in needs if need in futures]
-            futures[stage] = run_stage.submit(stage, workspace, root, return_state=False, wait_for=needed)
+            named = run_stage.with_options(name=stage)  # so that the page names it while it waits
+            futures[stage] = named.submit(stage, workspace, root, return_state=False, wait_for=needed)
         names = {future.task_run_id: stage for stage, future in futures.items()}
         for ended, future in enumerate(as_completed(list(futures.values())), 1):
             future.wait()

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stepladder.params import load, render
+from stepladder.params import build, load, render
 
 SCRATCH = Path(__file__).parent / "scratch"
 ROOT = Path(__file__).parents[2]
@@ -20,6 +20,10 @@ def make(folder: Path) -> Path:
     shutil.copytree(SCRATCH, folder, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "params.yaml").write_text(render(load(ROOT / "params.yaml", overrides=SMALL)), encoding="utf-8")
     (folder / ".gitignore").write_text("/.prefect/\n/data\n/models\n/reports\n/mlruns\n")
+    return _commit(folder)
+
+
+def _commit(folder: Path) -> Path:
     git(folder, "init", "--quiet")
     git(folder, "config", "user.email", "someone@example.org")
     git(folder, "config", "user.name", "Someone")
@@ -28,6 +32,19 @@ def make(folder: Path) -> Path:
     git(folder, "add", ".")
     git(folder, "commit", "--quiet", "--message", "a project")
     return folder
+
+
+def make_real(folder: Path, steps: int) -> Path:
+    """A committed project in ``folder`` with the repository's own stages and code: one small diffusion model of T=10."""
+    folder.mkdir(parents=True)
+    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    shutil.copy(ROOT / "dvc.yaml", folder)
+    network = {"channels": 16, "channel_mult": [1, 2], "blocks": 1}
+    training = {"steps": steps, "batch_size": 32, "warmup_steps": 5, "validate_every": steps}
+    values = {"sweep": {"timesteps": [10], "sampling_steps": [1]}, "diffusion": {"unet": network, "training": training}}
+    (folder / "params.yaml").write_text(render(build(values)), encoding="utf-8")
+    (folder / ".gitignore").write_text("/data\n/models\n/reports\n/mlruns\n/.*/\n__pycache__\n")
+    return _commit(folder)
 
 
 SMALL = ["sweep.timesteps=[10, 20]", "sweep.sampling_steps=[1, 5]"]

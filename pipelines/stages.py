@@ -49,6 +49,8 @@ def run(stage: str, *, workspace: Path, root: Path, held: Held, log: Callable[[s
     command = ["dvc", "--wait-for-lock", "repro", "--single-item", stage]
     environment = held.environment | {"DVC_ROOT": str(root)} | ({FLOW_RUN: flow_run} if flow_run else {})
     code, errors = call(command, folder=workspace, environment=environment, log=log, hold=held.handles)
+    if _over.is_set():  # then psutil may have taken the exit code, and Popen would have 0
+        raise StageError(f"{stage} was ended: the run is over")
     if code == 0:
         return
     sentence, exit_code = _failure(errors)

@@ -8,12 +8,14 @@ from prefect.deployments.runner import RunnerDeployment
 from pipelines.automations import TAG
 from pipelines.evaluate import evaluate
 from pipelines.pipeline import pipeline
+from pipelines.promote import promote
 from pipelines.report import report
+from pipelines.reproduce import reproduce
 from pipelines.sweep import sweep
 from pipelines.train import train
 
 NAME = "this-machine"
-FLOWS = (pipeline, sweep, train, evaluate, report)
+FLOWS = (pipeline, train, sweep, evaluate, promote, report, reproduce)
 
 
 def deployments() -> list[RunnerDeployment]:

@@ -14,7 +14,7 @@ from pipelines.run import run
 @flow(name="evaluate", **HOOKS)
 @form.described
 def evaluate(
-    model: Evaluated = "diffusion",
+    models: Evaluated = "diffusion",
     preset: Preset = WORKSPACE,
     timesteps: Steps = SHOWN.sweep.timesteps,
     sampling_steps: Steps = SHOWN.sweep.sampling_steps,
@@ -33,6 +33,6 @@ def evaluate(
     return run(
         preset,
         fields,
-        lambda whole: graph.upstream(whole, graph.of_family(whole, f"evaluate-{model}")),
+        lambda whole: graph.upstream(whole, graph.of_family(whole, f"evaluate-{models}")),
         title="evaluate",
     )

@@ -30,7 +30,11 @@ PLACES = {"timesteps": "sweep", "sampling_steps": "sweep"}
 """Fields that are leaves of a section; all others are sections, or leaves of the tree itself."""
 HELP = {
     "preset": f"where the values come from: {WORKSPACE}, or a named set; a field left as shown takes the preset's value",
-    "model": "which models, by the names of their stages in dvc.yaml; for diffusion one at each of timesteps",
+    "models": "which models, by the names of their stages in dvc.yaml; for diffusion one at each of timesteps",
+    "model": "a registered one: models:/NAME/VERSION or models:/NAME@ALIAS",
+    "force": "promote whatever the gate says; needs a reason",
+    "reason": "kept in the model's history",
+    "evaluate": "judge it again also where it is bit-identical",
     "experiment": "name of a DVC experiment (`dvc exp list`), such as an earlier flow run's; empty: the workspace",
 }
 F = TypeVar("F", bound=Callable[..., Any])
@@ -71,17 +75,25 @@ class _ShowBounds:
         return schema
 
 
-def models(verb: str) -> list[str]:
+def declared(verb: str) -> list[str]:
     """What ``dvc.yaml`` says can be trained, or evaluated: ``diffusion`` of the stages ``train-diffusion``."""
     try:
-        declared = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+        stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
     except (OSError, KeyError, TypeError, yaml.YAMLError):
         return []
-    return [stage.removeprefix(f"{verb}-") for stage in declared if stage.startswith(f"{verb}-")]
+    return [stage.removeprefix(f"{verb}-") for stage in stages if stage.startswith(f"{verb}-")]
 
+
+def _registered(alias: str) -> str:
+    """The diffusion model of the workspace's pictures."""
+    return f"models:/diffusion-{Path(SHOWN.images.source).name.lower()}@{alias}"
+
+
+CHAMPION, CHALLENGER = _registered("champion"), _registered("challenger")
 
 if TYPE_CHECKING:
     Preset = str
+    Registered = str
     Trained = str
     Evaluated = str
     Experiment = str
@@ -97,8 +109,9 @@ else:
         return Annotated[str, Field(json_schema_extra={"enum": among})]
 
     Preset = _choice([WORKSPACE, *spec.presets()])
-    Trained, Evaluated = _choice(models("train")), _choice(models("evaluate"))
+    Trained, Evaluated = _choice(declared("train")), _choice(declared("evaluate"))
     Experiment = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]*$")]
+    Registered = Annotated[str, Field(pattern=r"^models:/[^/@]+(/[0-9]+|@[^/@]+)$")]
     Seed = _field(Params, "seed")
     Steps = _field(Sweep, "timesteps")
     ImageData, TextData, Diffusion, Sampling, Transformer, Decoding, Evaluation = (

@@ -14,7 +14,7 @@ from pipelines.run import run
 @flow(name="train", **HOOKS)
 @form.described
 def train(
-    model: Trained = "diffusion",
+    models: Trained = "diffusion",
     preset: Preset = WORKSPACE,
     timesteps: Steps = SHOWN.sweep.timesteps,
     seed: Seed = SHOWN.seed,
@@ -26,6 +26,6 @@ def train(
     return run(
         preset,
         fields,
-        lambda whole: graph.upstream(whole, graph.of_family(whole, f"train-{model}")),
+        lambda whole: graph.upstream(whole, graph.of_family(whole, f"train-{models}")),
         title="train",
     )

@@ -51,11 +51,13 @@ FIELDS = {
         "decoding", "evaluation",
     },
     "sweep": {"preset", "timesteps", "sampling_steps", "seed", "diffusion", "sampling"},
-    "train": {"model", "preset", "timesteps", "seed", "diffusion", "transformer"},
+    "train": {"models", "preset", "timesteps", "seed", "diffusion", "transformer"},
     "evaluate": {
-        "model", "preset", "timesteps", "sampling_steps", "seed", "sampling", "decoding", "evaluation",
+        "models", "preset", "timesteps", "sampling_steps", "seed", "sampling", "decoding", "evaluation",
     },
+    "promote": {"model", "force", "reason"},
     "report": {"experiment"},
+    "reproduce": {"model", "evaluate"},
 }  # fmt: skip
 
 
@@ -71,9 +73,9 @@ def test_every_field_of_every_form_has_help_and_a_default(prefect_api, deployed,
 
 
 def test_models_to_choose_are_those_of_dvc_yaml(prefect_api, deployed):
-    for flow, models in (("train", {"diffusion", "transformer"}), ("evaluate", {"diffusion", "transformer"})):
+    for flow in ("train", "evaluate"):
         schema = httpx.get(f"{prefect_api}/deployments/{deployed[flow]}").json()["parameter_openapi_schema"]
-        assert models <= set(schema["properties"]["model"]["enum"])
+        assert {"diffusion", "transformer"} <= set(schema["properties"]["models"]["enum"])
 
 
 @pytest.mark.parametrize(
@@ -84,7 +86,9 @@ def test_models_to_choose_are_those_of_dvc_yaml(prefect_api, deployed):
         ("sweep", {"preset": "none such"}, "is not one of"),
         ("sweep", {"diffusion": {"schedul": "linear"}}, "schedul"),
         ("pipeline", {"transformer": {"dropout": 1.0}}, "dropout"),
-        ("train", {"model": "transformr"}, "model"),
+        ("train", {"models": "transformr"}, "models"),
+        ("promote", {"model": "diffusion-digits"}, "model"),
+        ("reproduce", {"model": "models:/diffusion-digits"}, "model"),
         ("evaluate", {"decoding": {"beam_size": 0}}, "beam_size"),
         ("report", {"experiment": "not a name"}, "experiment"),
     ],

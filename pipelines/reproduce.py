@@ -1,0 +1,17 @@
+"""The flow ``reproduce``: a registered model trained again from its lineage, and compared."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.client.schemas import State
+
+from pipelines import form, verbs
+from pipelines.form import CHAMPION, Registered
+from pipelines.hooks import HOOKS
+
+
+@flow(name="reproduce", **HOOKS)
+@form.described
+def reproduce(model: Registered = CHAMPION, evaluate: bool = False) -> State[None]:
+    """Train a registered model again, in a clean checkout of its commit with its data and parameters, and compare the two."""
+    return verbs.run("reproduce", model, *(["--evaluate"] if evaluate else []))

@@ -20,7 +20,7 @@ MODELS: dict[str, tuple[type[nn.Module], dict[str, Any], dict[str, Any]]] = {
     "pairs": (Seq2Seq, {"encoder_layers": 1, "decoder_layers": 1, "norm": "pre", "tie_embeddings": True}, {}),
     "decoder": (CausalLM, {"layers": 1}, {"task": "lines", "architecture": "decoder"}),
     "untied": (CausalLM, {"layers": 1, "tie_embeddings": False}, {"task": "lines", "architecture": "decoder"}),
-    "masked": (MaskedLM, {"layers": 1}, {"task": "lines", "architecture": "encoder"}),
+    "masked": (MaskedLM, {"layers": 1}, {"task": "masked_lm", "architecture": "encoder"}),
     "classes": (
         TextClassifier, {"layers": 1, "classes": 3, "max_length": 16}, {"task": "labels", "architecture": "encoder"},
     ),

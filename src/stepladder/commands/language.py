@@ -17,6 +17,12 @@ def add(verb: Verb) -> None:
     added.add_argument("--file", type=Path)
     added.add_argument("--language", help="target language, where the model knows several")
     added.add_argument("--beam-size", type=int, help="hypotheses kept; default: the model's")
+    added = verb("better", better, "is B better than A? two evaluations of the same held-out text, compared")
+    added.add_argument("a", type=Path, metavar="A", help="folder of an evaluation, such as reports/transformer")
+    added.add_argument("b", type=Path, metavar="B")
+    added.add_argument("--resamples", type=int, default=1000)
+    added.add_argument("--confidence", type=float, default=0.95, help="of the intervals")
+    added.add_argument("--seed", type=int, default=0)
 
 
 def translate(args: argparse.Namespace) -> int:
@@ -37,4 +43,21 @@ def translate(args: argparse.Namespace) -> int:
         ) from None
     for line in lines:
         print(*translate(model, tokenizer, config, [line.strip()], decoding, args.language), flush=True)
+    return 0
+
+
+def better(args: argparse.Namespace) -> int:
+    from stepladder.evaluation.text.better import better
+
+    found = better(args.a, args.b, count=args.resamples, confidence=args.confidence, seed=args.seed)
+    print(f"{'':28s}{'A':>10s}{'B':>10s}{'B - A':>10s}  interval{'':13s}{'p':>7s}{'B better in':>13s}")
+    for d in found:
+        print(
+            f"{d.name:28s}{d.a:10.3f}{d.b:10.3f}{d.b - d.a:10.3f}  {f'{d.low:.3f} to {d.high:.3f}':21s}{d.p:7.3f}"
+            f"{100 * d.better:12.1f}%  {d.verdict}"
+        )
+    print(
+        f"Paired bootstrap (Koehn 2004), {args.resamples} resamples of the held-out items, {100 * args.confidence:g}% intervals; "
+        "p is two-sided."
+    )
     return 0

@@ -45,6 +45,7 @@ class Evaluation(Section):
         ge=0,
         description="network evaluations spent on bits/dim, at most: a picture takes T, so fewer pictures at large T; 0: no limit",
     )
+    rouge: bool = Field(False, description="of text.task=pairs that are summaries: ROUGE beside BLEU, chrF and TER")
     inception_weights: str = Field(
         "", description="file of Inception weights (TorchScript); empty: this data's feature network"
     )

@@ -21,13 +21,13 @@ from stepladder.transformer.seq2seq import Seq2Seq
 NETWORKS: dict[tuple[str, str], type[nn.Module]] = {
     ("pairs", "encoder_decoder"): Seq2Seq,
     ("lines", "decoder"): CausalLM,
-    ("lines", "encoder"): MaskedLM,
+    ("masked_lm", "encoder"): MaskedLM,
     ("labels", "encoder"): TextClassifier,
 }
 VERBS = {
     ("pairs", "encoder_decoder"): "translate",
     ("lines", "decoder"): "generate",
-    ("lines", "encoder"): "attention",
+    ("masked_lm", "encoder"): "attention",
     ("labels", "encoder"): "classify",
 }
 

@@ -1,0 +1,91 @@
+"""How well texts are classified: accuracy and macro-F1, beside always saying the commonest class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from stepladder.data import splits
+from stepladder.data.card import read_card
+from stepladder.evaluation.text import files, pictures
+from stepladder.evaluation.text.measure import Floats, Measure, scored
+from stepladder.params import Params
+from stepladder.transformer.classification import classify
+from stepladder.transformer.trained import load
+
+
+def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[str, Any]:
+    """Judge the classifier in ``model_folder`` on the held-out texts of ``data``; write what is found to ``out``.
+
+    Files: ``metrics.json``; ``predictions.jsonl``, and ``predictions_SPLIT.jsonl`` of further test splits (text, label,
+    predicted, its probability); ``attention.json``, see ``pictures.described``.
+
+    Returns:
+        The metrics of ``test``: ``accuracy`` and ``macro_f1`` with intervals over texts; ``majority``, the same of always
+        saying the class that is commonest in training; ``by_class``; ``confusion`` ``[label][predicted]``; ``texts``;
+        ``classes``; ``splits``, the same of each further test split.
+    """
+    model, tokenizer, config = load(model_folder, task="labels")
+    card, section, classes = read_card(data), params.evaluation, config["classes"]
+    commonest = max(classes, key=card["counts_by_class"]["train"].__getitem__)
+    out.mkdir(parents=True, exist_ok=True)
+    found: dict[str, dict[str, Any]] = {}
+    for split in ["test", *splits.further(card["counts"])]:
+        rows = files.read_lines(data / f"{split}.jsonl")
+        probable = classify(model, tokenizer, config, [row["text"] for row in rows])
+        best = probable.max(dim=1)
+        rows = [
+            row | {"predicted": classes[i], "probability": round(p, 4)}
+            for row, i, p in zip(rows, best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
+        files.write_lines(out / f"predictions{split.removeprefix('test')}.jsonl", rows)
+        found[split] = {
+            **scored(measures(rows), count=section.bootstrap, confidence=section.confidence, seed=params.seed),
+            "majority": {m.name: m.value for m in measures([row | {"predicted": commonest} for row in rows])},
+            **details(rows, classes),
+        }
+    metrics = {"task": "labels", **found.pop("test"), "classes": classes, "splits": found}
+    files.write_json(out / "metrics.json", metrics)
+    texts = [row["text"] for row in files.read_lines(data / "test.jsonl")[: pictures.MEASURED]]
+    readings = [pictures.reading(tokenizer, config, text) for text in texts]
+    shown = readings[pictures.nearest(tokenizer, texts)]
+    files.write_json(
+        out / "attention.json",
+        pictures.described(model, tokenizer, shown, readings) | {"positions": pictures.positions(model)},
+    )
+    return metrics
+
+
+def measures(rows: list[dict[str, Any]]) -> list[Measure]:
+    """Accuracy, and the mean over classes of F1 (0 for a class that is neither there nor predicted)."""
+    classes = sorted({row["label"] for row in rows} | {row["predicted"] for row in rows})
+    label, predicted = (np.array([classes.index(row[key]) for row in rows]) for key in ("label", "predicted"))
+    said, is_ = np.eye(len(classes))[predicted], np.eye(len(classes))[label]
+    right = np.stack([label == predicted, np.ones(len(rows))], axis=1).astype(np.float64)
+
+    def macro_f1(total: Floats) -> float:
+        hits, both = np.split(total, 2)
+        return float((2 * hits / np.maximum(both, 1)).mean())
+
+    return [
+        Measure("accuracy", right, lambda total: float(total[0] / total[1])),
+        Measure("macro_f1", np.concatenate([said * is_, said + is_], axis=1), macro_f1),
+    ]
+
+
+def details(rows: list[dict[str, Any]], classes: list[str]) -> dict[str, Any]:
+    """Precision, recall, F1 and number of each class, and which is taken for which."""
+    label, predicted = [row["label"] for row in rows], [row["predicted"] for row in rows]
+    columns = precision_recall_fscore_support(label, predicted, labels=classes, zero_division=0)
+    names = ("precision", "recall", "f1", "texts")
+    return {
+        "by_class": {
+            name: dict(zip(names, (*map(float, figures[:3]), int(figures[3])), strict=True))
+            for name, *figures in zip(classes, *columns, strict=True)
+        },
+        "confusion": confusion_matrix(label, predicted, labels=classes).tolist(),
+        "texts": len(rows),
+    }

@@ -1,0 +1,153 @@
+"""How well a model foretells running text: bits a character, perplexity; and how it goes on."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn import functional as F
+
+from stepladder.data import splits
+from stepladder.data.card import read_card
+from stepladder.data.lines import LINE
+from stepladder.evaluation.text import files, pictures
+from stepladder.evaluation.text.measure import Floats, Measure, scored
+from stepladder.params import Params
+from stepladder.transformer.causal_lm import CausalLM
+from stepladder.transformer.generation import generate
+from stepladder.transformer.trained import load
+
+BUDGET = 8192  # tokens read at once
+CONTINUED = 6  # passages continued for the report
+
+
+def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[str, Any]:
+    """Judge the causal language model in ``model_folder`` on the held-out text of ``data``; write it to ``out``.
+
+    Files: ``metrics.json``; ``losses.jsonl``, and ``losses_SPLIT.jsonl`` of further test splits (of each line its text,
+    characters, tokens and nats); ``continuations.jsonl``; ``attention.json``, see ``pictures.described``.
+
+    Returns:
+        The metrics of ``test``: ``bits_per_character``, ``perplexity`` (a token), ``loss`` (nats a token), with intervals over
+        lines; ``unigram_bits_per_character``, of knowing only how often each token is in training; ``characters``,
+        ``tokens``; ``splits``, the same of each further test split; ``protocol``.
+    """
+    model, tokenizer, config = load(model_folder, task="lines")
+    context, section = config["context"], params.evaluation
+    unigram = _unigram(np.load(data / "train.npy", mmap_mode="r"), config["model"]["vocab_size"])
+    out.mkdir(parents=True, exist_ok=True)
+    found: dict[str, dict[str, Any]] = {}
+    for split in ["test", *splits.further(read_card(data)["counts"])]:
+        text = (data / f"{split}.txt").read_bytes().decode()
+        tokens = torch.from_numpy(np.load(data / f"{split}.npy").astype(np.int64))
+        rows = by_line(tokenizer, text, losses(model, tokens, context))
+        files.write_lines(out / f"losses{split.removeprefix('test')}.jsonl", rows)
+        characters = sum(row["characters"] for row in rows)
+        found[split] = {
+            **scored(measures(rows), count=section.bootstrap, confidence=section.confidence, seed=params.seed),
+            "unigram_bits_per_character": float(unigram[tokens[1:].numpy()].sum()) / math.log(2) / characters,
+            "characters": characters,
+            "tokens": len(tokens) - 1,
+        }
+    protocol = {
+        "bits per character": "nats of every token but the first / ln 2 / characters of their text",
+        "context": f"windows of {context} tokens that slide by {_stride(context)}: a token is foretold from the "
+        f"{context - _stride(context) + 1} to {context} before it, at the beginning from all there are",
+    }
+    metrics = {"task": "lines", **found.pop("test"), "splits": found, "protocol": protocol}
+    files.write_json(out / "metrics.json", metrics)
+    text = (data / "test.txt").read_bytes().decode()
+    files.write_lines(out / "continuations.jsonl", continuations(model, tokenizer, config, text, params))
+    passages = _passages(text, pictures.MEASURED)
+    readings = [pictures.reading(tokenizer, config, passage) for passage in passages]
+    shown = [readings[0][0][: 2 * pictures.SHOWN]]
+    files.write_json(
+        out / "attention.json",
+        pictures.described(model, tokenizer, shown, readings) | {"positions": pictures.positions(model)},
+    )
+    return metrics
+
+
+@torch.inference_mode()
+def losses(model: CausalLM, tokens: Tensor, context: int) -> Tensor:
+    """The cross entropy in nats of every token of ``tokens`` ``(N,)`` but the first: ``(N - 1,)``.
+
+    Windows of ``context`` tokens slide by half of it, and each counts what the one before did not.
+    """
+    stride, last = _stride(context), len(tokens) - 1
+    found = torch.empty(last)
+    starts = list(range(0, max(last - context, 0) + stride, stride))
+    for batch in range(0, len(starts), max(1, BUDGET // context)):
+        chosen = torch.tensor(starts[batch : batch + max(1, BUDGET // context)])
+        places = chosen[:, None] + torch.arange(context)
+        inside = places < last
+        read, wanted = tokens[places.clamp(max=last)], tokens[(places + 1).clamp(max=last)]
+        nats = F.cross_entropy(model(read).float().flatten(0, 1), wanted.flatten(), reduction="none").view_as(read)
+        new = inside & ((torch.arange(context) >= context - stride) | (chosen == 0)[:, None])
+        found[places[new]] = nats[new]
+    return found
+
+
+def by_line(tokenizer: Tokenizer, text: str, nats: Tensor) -> list[dict[str, Any]]:
+    """Characters, tokens and nats of each line of ``text``, whose tokens but the first have ``nats``."""
+    lines = LINE.findall(text)
+    lengths = [len(e.ids) for e in tokenizer.encode_batch(lines, add_special_tokens=False)]
+    first = len(tokenizer.decode(tokenizer.encode(lines[0], add_special_tokens=False).ids[:1]))
+    ends = np.cumsum(lengths) - 1  # the first token has none
+    sums = np.diff(np.concatenate([[0.0], np.concatenate([[0.0], nats.double().cumsum(0).numpy()])[ends]]))
+    return [
+        {"text": line, "characters": len(line) - (0 if i else first), "tokens": n - (0 if i else 1), "nats": total}
+        for i, (line, n, total) in enumerate(zip(lines, lengths, sums.tolist(), strict=True))
+    ]
+
+
+def measures(rows: list[dict[str, Any]]) -> list[Measure]:
+    """Scores of a text of which ``rows`` tell the lines."""
+    statistics = np.array([[row["nats"], row["characters"], row["tokens"]] for row in rows], dtype=np.float64)
+
+    def bits(total: Floats) -> float:
+        return float(total[0] / math.log(2) / total[1])
+
+    def loss(total: Floats) -> float:
+        return float(total[0] / total[2])
+
+    return [
+        Measure("bits_per_character", statistics, bits, smaller_is_better=True),
+        Measure("perplexity", statistics, lambda total: math.exp(min(loss(total), 700.0)), smaller_is_better=True),
+        Measure("loss", statistics, loss, smaller_is_better=True),
+    ]
+
+
+def continuations(
+    model: CausalLM, tokenizer: Tokenizer, config: dict[str, Any], text: str, params: Params
+) -> list[dict[str, str]]:
+    """Held-out passages, how the text goes on and how the model does: ``prompt``, ``text``, ``continuation``."""
+    prompts = _passages(text, CONTINUED)
+    found = generate(model, tokenizer, config, prompts, params.decoding, seed=params.seed)
+    starts = [text.index(prompt) + len(prompt) for prompt in prompts]
+    return [
+        {"prompt": prompt, "text": text[start : start + len(said)], "continuation": said}
+        for prompt, start, said in zip(prompts, starts, found, strict=True)
+    ]
+
+
+def _passages(text: str, count: int) -> list[str]:
+    """Beginnings of evenly spread lines, a hundred characters or a line each."""
+    lines = [line for line in LINE.findall(text) if line.strip()]
+    chosen = lines[:: max(1, len(lines) // count)][:count]
+    return [line[:100] for line in chosen]
+
+
+def _unigram(train: Any, vocab_size: int) -> Floats:
+    """Nats of each token by how often it is in ``train``, counted once more than it is."""
+    counts = np.bincount(train, minlength=vocab_size) + 1.0
+    return -np.log(counts / counts.sum())
+
+
+def _stride(context: int) -> int:
+    return max(1, context // 2)

@@ -1,0 +1,132 @@
+"""Translations and summaries of held-out texts, judged: scores, perplexity and speed, beside copying the source."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+
+from stepladder.data import splits
+from stepladder.data.card import read_card
+from stepladder.evaluation.text import files, pictures
+from stepladder.evaluation.text.measure import Measure, scored
+from stepladder.evaluation.text.scores import (
+    References,
+    lowercased_tokenised_bleu,
+    rouge,
+    sentence_chrf,
+    translation_scores,
+)
+from stepladder.params import Params
+from stepladder.transformer.loss import token_loss
+from stepladder.transformer.seq2seq import Seq2Seq
+from stepladder.transformer.task import fixed_batches
+from stepladder.transformer.trained import SpecialTokens, load
+from stepladder.transformer.translation import translate
+
+Pairs = list[dict[str, Any]]
+
+
+def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[str, Any]:
+    """Judge the model in ``model_folder`` on the held-out pairs of ``data``; write what is found to ``out``.
+
+    Files: ``metrics.json``; ``translations.jsonl`` (each with its own chrF), and ``translations_SPLIT.jsonl`` of further test
+    splits; ``attention.json``, see ``pictures.described``.
+
+    Returns:
+        The metrics of ``test``: ``bleu``, ``chrf``, ``ter``, ``exact_match``, ``bleu_lowercased_tokenised``, ROUGE where
+        asked for, ``perplexity``, ``sentences_per_second``, ``signatures``, ``copy`` (the scores of the untranslated
+        source), ``sentences``, and intervals ``*_low``, ``*_high``; and ``splits``, the same of each further test split.
+    """
+    loaded = load(model_folder, task="pairs")
+    counts = read_card(data)["counts"]
+    out.mkdir(parents=True, exist_ok=True)
+    found: dict[str, dict[str, Any]] = {}
+    for split in ["test", *splits.further(counts)]:
+        pairs = files.read_lines(data / f"{split}.jsonl")
+        start = time.perf_counter()
+        translations = translated(*loaded, pairs, params)
+        speed = len(pairs) / (time.perf_counter() - start)
+        found[split] = judged(pairs, translations, params) | {
+            "perplexity": perplexity(loaded[0], data, split, SpecialTokens.of(loaded[1])),
+            "sentences_per_second": speed,
+        }
+        files.write_lines(out / f"translations{split.removeprefix('test')}.jsonl", rows(pairs, translations))
+    metrics = {"task": "pairs", **found.pop("test"), "splits": found}
+    files.write_json(out / "metrics.json", metrics)
+    files.write_json(out / "attention.json", attention(*loaded, files.read_lines(out / "translations.jsonl")))
+    return metrics
+
+
+def attention(model: Seq2Seq, tokenizer: Tokenizer, config: dict[str, Any], said: Pairs) -> dict[str, Any]:
+    """What the report draws of the model's attention while it reads sources and says its translations of them."""
+    several = len(config["target_languages"]) > 1
+    readings = [
+        pictures.reading(tokenizer, config, row["source"], row["translation"], row["language"] if several else None)
+        for row in said[: pictures.MEASURED]
+    ]
+    shown = readings[pictures.nearest(tokenizer, [row["source"] for row in said[: len(readings)]])]
+    return pictures.described(model, tokenizer, shown, readings) | {"positions": pictures.positions(model)}
+
+
+def translated(model: Seq2Seq, tokenizer: Tokenizer, config: dict[str, Any], pairs: Pairs, params: Params) -> list[str]:
+    """The translation of each pair's source to its language."""
+    translations = [""] * len(pairs)
+    for language in config["target_languages"]:
+        mine = [i for i, p in enumerate(pairs) if p["language"] == language]
+        sources = [pairs[i]["source"] for i in mine]
+        texts = translate(model, tokenizer, config, sources, params.decoding, language, seed=params.seed)
+        for i, text in zip(mine, texts, strict=True):
+            translations[i] = text
+    return translations
+
+
+def measures(pairs: Pairs, translations: list[str], *, summaries: bool) -> list[Measure]:
+    """All scores of ``translations``; with ROUGE where they are ``summaries``."""
+    references, languages = references_of(pairs), [p["language"] for p in pairs]
+    found = translation_scores(translations, references, languages)
+    older = lowercased_tokenised_bleu(translations, references, languages)
+    return [*found, *([older] if older else []), *(rouge(translations, references) if summaries else [])]
+
+
+def judged(pairs: Pairs, translations: list[str], params: Params) -> dict[str, Any]:
+    """The scores of ``translations`` with intervals and signatures, and those of the source as it is."""
+    asked, section = params.evaluation.rouge, params.evaluation
+    found = measures(pairs, translations, summaries=asked)
+    copied = measures(pairs, [p["source"] for p in pairs], summaries=asked)
+    return {
+        **scored(found, count=section.bootstrap, confidence=section.confidence, seed=params.seed),
+        "signatures": {m.name: m.signature for m in found if m.signature},
+        "copy": {m.name: m.value for m in copied},
+        "sentences": len(pairs),
+    }
+
+
+@torch.inference_mode()
+def perplexity(model: Seq2Seq, data: Path, split: str, special: SpecialTokens) -> float:
+    """``exp`` of the mean cross entropy a target token, the end included."""
+    loss, count = 0.0, 0
+    for batch in fixed_batches(data, split, special, budget=8192):
+        loss += float(token_loss(model, batch["source"], batch["target"], wanted=batch["wanted"], smoothing=0.0))
+        count += int((batch["wanted"] != special.pad).sum())
+    return math.exp(min(loss / count, 700.0))
+
+
+def references_of(pairs: Pairs) -> References:
+    """What counts as right for each pair: its target, or several where it has them."""
+    return [p.get("references") or [p["target"]] for p in pairs]
+
+
+def rows(pairs: Pairs, translations: list[str]) -> Pairs:
+    """Of each pair source, reference, translation, language and chrF; other references where there are."""
+    references = references_of(pairs)
+    found = zip(pairs, references, translations, sentence_chrf(translations, references), strict=True)
+    return [
+        {"source": p["source"], "reference": p["target"], "translation": text, "language": p["language"], "chrf": chrf}
+        | ({"references": several} if len(several) > 1 else {})
+        for p, several, text, chrf in found
+    ]

@@ -49,6 +49,8 @@ def translate(args: argparse.Namespace) -> int:
 def better(args: argparse.Namespace) -> int:
     from stepladder.evaluation.text.better import better
 
+    if args.resamples < 10 or not 0 < args.confidence < 1:
+        raise UserError("--resamples is 10 or more, and --confidence between 0 and 1.")
     found = better(args.a, args.b, count=args.resamples, confidence=args.confidence, seed=args.seed)
     print(f"{'':28s}{'A':>10s}{'B':>10s}{'B - A':>10s}  interval{'':13s}{'p':>7s}{'B better in':>13s}")
     for d in found:

@@ -33,6 +33,7 @@ STEPS = (
 
 def environment(**variables: str) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "STEPLADDER_", "DVC_", "PREFECT_"))}
+    kept["STEPLADDER_SLOTS_FOLDER"] = str(Path(tempfile.gettempdir()) / f"registered-slots-{os.getpid()}")
     return kept | {"OMP_NUM_THREADS": "1", "DVC_NO_ANALYTICS": "1"} | variables
 
 

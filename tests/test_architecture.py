@@ -13,6 +13,7 @@ BELOW = {
     "evaluation": {"data", "diffusion", "transformer", "baselines"},
     "tracking": {"data", "diffusion", "transformer"},
     "reporting": {"data"},
+    "serving": {"data", "diffusion", "transformer", "tracking"},
     "studies": {"data", "diffusion", "baselines", "training", "evaluation", "reporting"},
 }
 EVERYWHERE = {"params", "errors", "project", "slots"}

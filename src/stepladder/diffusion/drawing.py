@@ -69,15 +69,17 @@ def draw(
     sampling: Sampling,
     *,
     seed: int = 0,
+    first: int = 0,
     batch_size: int = BATCH,
     classifier: Classifier | None = None,
     callback: Callback | None = None,
 ) -> Tensor:
     """One picture for each of the N rows of ``condition``, in S = ``steps`` steps: ``(N, C, H, W)`` in [-1, 1], on the CPU.
 
-    Picture i depends on (seed, i) and its row only, not on ``batch_size``: its noise has a generator of its own.
+    Picture i depends on (seed, first + i) and its row only, not on ``batch_size``: its noise has a generator of its own.
 
     Args:
+        first: number of the first picture, where these are a part of more.
         classifier: ``classifier(x, time) -> logits`` for ``sampling.classifier_scale``.
         callback: called after each step of each batch with its number, x and x_0.
 
@@ -90,9 +92,11 @@ def draw(
     if not count:
         return torch.empty(0, *config["model"]["shape"])
     pictures = []
-    for first in range(0, count, batch_size):
-        part = rows(condition, first, first + batch_size)
-        noise = noise_of(seed, first, len(part["labels"]), config["model"]["shape"], next(model.parameters()).device)
+    for start in range(0, count, batch_size):
+        part = rows(condition, start, start + batch_size)
+        noise = noise_of(
+            seed, first + start, len(part["labels"]), config["model"]["shape"], next(model.parameters()).device
+        )
         x = _run(model, config, part, visited, sampling, noise, classifier, callback)
         pictures.append(x.clamp(-1, 1).float().cpu())
     return torch.cat(pictures)

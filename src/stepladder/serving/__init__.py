@@ -1,0 +1,1 @@
+"""Trained models in use by others: a page, and predictions for whole files."""

@@ -1,0 +1,153 @@
+"""The served page: draw pictures at different S side by side, and translate sentences. ``app`` is plain FastAPI."""
+
+from __future__ import annotations
+
+import base64
+import io
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from stepladder.data.grid import single
+from stepladder.errors import UserError
+from stepladder.params import Sampling
+from stepladder.serving.models import Painter, Translator
+
+PAGE = Path(__file__).with_name("page.html")
+LONGEST = 2000  # characters of a sentence, or of a text to be drawn
+SECURITY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+
+
+class Ask(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    model: str = Field(description="name of a served model")
+
+
+class Drawing(Ask):
+    """Pictures that are asked for: one a label, all from the noise of ``seed``."""
+
+    labels: list[Annotated[str, Field(max_length=LONGEST)]] = Field(min_length=1, max_length=64)
+    text: str = Field("", max_length=LONGEST)
+    steps: int = Field(ge=1, le=100_000)
+    guidance_scale: float | None = Field(None, ge=0, le=100)
+    sampler: Literal["ancestral", "ddim", "dpmpp_2m", "heun", "unipc", "euler"] | None = None
+    seed: int = Field(0, ge=0, lt=2**31)
+
+
+class Translation(Ask):
+    """Sentences that are to be translated."""
+
+    sentences: list[Annotated[str, Field(max_length=LONGEST)]] = Field(min_length=1, max_length=100)
+    beam_size: int | None = Field(None, ge=1, le=64)
+    language: str | None = None
+
+
+def app(models: Mapping[str, Painter | Translator], figures: Mapping[str, str], hosts: list[str]) -> FastAPI:
+    """The page and its interface for ``models``, by the names that the page shows.
+
+    Args:
+        figures: what the page says of a model, by the same names.
+        hosts: names by which it may be called; others, such as a foreign page's, are refused.
+    """
+    served = FastAPI(title="Stepladder", openapi_url=None)
+    served.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
+    turn = threading.Lock()  # one at a time: each uses all threads
+    page = PAGE.read_text(encoding="utf-8")
+
+    @served.exception_handler(RequestValidationError)
+    async def not_valid(_: Request, error: RequestValidationError) -> JSONResponse:
+        return JSONResponse({"error": "; ".join(_sentence(e) for e in error.errors()) + "."}, 422)
+
+    @served.exception_handler(UserError)
+    async def refused(_: Request, error: UserError) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, 400)
+
+    @served.get("/")
+    def index() -> HTMLResponse:
+        return HTMLResponse(page, headers={"Content-Security-Policy": SECURITY, "X-Content-Type-Options": "nosniff"})
+
+    @served.get("/models")
+    def listed() -> dict[str, list[dict[str, Any]]]:
+        painters = [_painter(name, m, figures) for name, m in models.items() if isinstance(m, Painter)]
+        translators = [_translator(name, m, figures) for name, m in models.items() if isinstance(m, Translator)]
+        return {"painters": painters, "translators": translators}
+
+    @served.post("/draw")
+    def draw(asked: Drawing) -> dict[str, Any]:
+        painter = _chosen(models, asked.model, Painter)
+        sampling: Sampling = painter.sampling(guidance_scale=asked.guidance_scale, sampler=asked.sampler)
+        with turn:
+            start = time.perf_counter()
+            pictures = painter.draw(asked.labels, [asked.text] * len(asked.labels), asked.steps, sampling, asked.seed)
+            seconds = time.perf_counter() - start
+        return {"pictures": [_data_uri(single(picture)) for picture in pictures], "seconds": seconds}
+
+    @served.post("/translate")
+    def translate(asked: Translation) -> dict[str, Any]:
+        translator = _chosen(models, asked.model, Translator)
+        decoding = translator.decoding(beam_size=asked.beam_size)
+        with turn:
+            start = time.perf_counter()
+            found = translator.translate([s.strip() for s in asked.sentences], decoding, asked.language)
+            seconds = time.perf_counter() - start
+        return {"translations": found, "seconds": seconds}
+
+    return served
+
+
+def _painter(name: str, painter: Painter, figures: Mapping[str, str]) -> dict[str, Any]:
+    shape, usual = painter.config["model"]["shape"], painter.sampling()
+    return {
+        "name": name,
+        "said": figures.get(name, ""),
+        "classes": painter.classes,
+        "texts": painter.tokenizer is not None,
+        "free": painter.config["label_dropout"] > 0 or not painter.classes,
+        "timesteps": painter.config["timesteps"],
+        "steps": painter.steps,
+        "guidance_scale": usual.guidance_scale,
+        "sampler": usual.sampler,
+        "side": max(shape[1:]),
+    }
+
+
+def _translator(name: str, translator: Translator, figures: Mapping[str, str]) -> dict[str, Any]:
+    config = translator.config
+    return {
+        "name": name,
+        "said": figures.get(name, ""),
+        "source": config["source_language"],
+        "languages": config["target_languages"],
+        "beam_size": translator.decoding().beam_size,
+    }
+
+
+def _chosen(models: Mapping[str, Any], name: str, kind: type[Any]) -> Any:
+    if not isinstance(found := models.get(name), kind):
+        known = ", ".join(n for n, model in models.items() if isinstance(model, kind)) or "none"
+        raise UserError(f"There is no such model here: {name}; there are: {known}.")
+    return found
+
+
+def _data_uri(image: Any) -> str:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _sentence(error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"] if part != "body") or "the request"
+    given = error.get("input")
+    shown = f" (given: {given!r})" if isinstance(given, (str, int, float)) and len(str(given)) < 80 else ""
+    return f"{where}: {error['msg'][0].lower()}{error['msg'][1:]}{shown}"

@@ -1,0 +1,120 @@
+"""A model that is served: pictures from a diffusion model, translations from a Transformer; from the registry or a folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from stepladder.diffusion import drawing, requests
+from stepladder.diffusion.levels import levels
+from stepladder.errors import UserError
+from stepladder.params import Decoding, Sampling, section
+from stepladder.tracking import fetch
+from stepladder.transformer import trained, translation
+
+
+@dataclass(frozen=True)
+class Painter:
+    """A diffusion model.
+
+    Attributes:
+        name: what it was asked for by.
+        usual: what it does unless it is told otherwise.
+    """
+
+    name: str
+    model: nn.Module
+    config: dict[str, Any]
+    tokenizer: Tokenizer | None
+    usual: dict[str, Any]
+
+    @property
+    def classes(self) -> list[str]:
+        return [str(name) for name in self.config["classes"]]
+
+    @property
+    def steps(self) -> int:
+        return requests.steps(self.config, self.usual.get("steps"), None)
+
+    def sampling(self, **options: Any) -> Sampling:
+        """How it draws by default, with ``options`` that are not None put in; raises ``UserError``."""
+        return requests.sampling(self.config, self.usual.get("sampling", {}), options)
+
+    def check(self, label: str, text: str, steps: int | None, sampling: Sampling) -> None:
+        """Raise ``UserError`` where it cannot draw this, or so."""
+        requests.condition(self.config, self.tokenizer, [label], [text])
+        drawing.check(self.config, sampling, None)
+        levels(self.config, steps or self.steps, sampling.spacing)
+
+    def draw(
+        self,
+        labels: Sequence[str],
+        texts: Sequence[str],
+        steps: int | None,
+        sampling: Sampling,
+        seed: int,
+        first: int = 0,
+    ) -> Tensor:
+        """A picture a row, ``(N, C, H, W)`` in [-1, 1]; ``first``: the number of the first row, on which its noise depends.
+
+        Raises:
+            UserError: the model knows no such class or text, or cannot draw so.
+        """
+        asked = requests.condition(self.config, self.tokenizer, labels, texts)
+        return drawing.draw(self.model, self.config, asked, steps or self.steps, sampling, seed=seed, first=first)
+
+
+@dataclass(frozen=True)
+class Translator:
+    """A translation model."""
+
+    name: str
+    model: Any
+    tokenizer: Tokenizer
+    config: dict[str, Any]
+    usual: dict[str, Any]
+
+    def decoding(self, **options: Any) -> Decoding:
+        """How it translates by default, with ``options`` that are not None put in; raises ``UserError``."""
+        given = {key: value for key, value in options.items() if value is not None}
+        return section(Decoding, self.usual.get("decoding", {}) | given, "decoding")
+
+    def language(self, given: str | None) -> str | None:
+        return given or self.usual.get("language") or None
+
+    def check(self, sentences: Sequence[str], language: str | None) -> None:
+        """Raise ``UserError`` where one of ``sentences`` is too long, or the language is not known."""
+        translation.encode(self.tokenizer, self.config, list(sentences), self.language(language))
+
+    def translate(self, sentences: Sequence[str], decoding: Decoding, language: str | None = None) -> list[str]:
+        """A translation a sentence; raises ``UserError`` as ``check``."""
+        known = self.language(language)
+        return translation.translate(self.model, self.tokenizer, self.config, list(sentences), decoding, known)
+
+
+def load(name: str) -> Painter | Translator:
+    """The model ``name``, a folder or ``models:/NAME@ALIAS``.
+
+    Raises:
+        UserError: there is none, or it does neither draw from nothing nor translate.
+    """
+    folder, usual = fetch.fetch(name)
+    if "shape" in _config(folder).get("model", {}):
+        model, config = drawing.load(folder)
+        requests.from_nothing(config)
+        return Painter(name, model, config, requests.tokenizer(folder, config), usual)
+    network, tokenizer, config = trained.load(folder, "pairs", "encoder_decoder")
+    return Translator(name, network, tokenizer, config, usual)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        raise UserError(f"{folder} holds no trained model: it has no config.json that can be read.") from None

@@ -1,0 +1,84 @@
+"""``stepladder serve``: which models the page has, and the server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from stepladder.errors import UserError
+from stepladder.serving.models import Painter, Translator, load
+from stepladder.tracking import aliases, promotion, store
+
+FOLDERS = ("diffusion/T*", "transformer")
+
+
+def serve(names: Sequence[str], models: Path, host: str, port: int, log: Callable[[str], None] = print) -> None:
+    """Serve the page with the models ``names`` until it is ended.
+
+    Args:
+        names: folders, or ``models:/NAME@ALIAS``; none: every registered champion, else what is in ``models``.
+        host: address that it listens on.
+        port: 0: any that is free.
+
+    Raises:
+        UserError: there is no model to be served, or one that was named cannot be, or the address is taken.
+    """
+    import socket
+
+    import uvicorn
+
+    from stepladder.serving.app import app
+
+    found = {name: load(name) for name in names} or _usual(models, log)
+    if not found:
+        raise UserError(
+            f"There is no model to serve, in the registry or in {models}; `dvc repro` makes some, or name one."
+        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise UserError(f"{host}:{port} cannot be listened on ({error.strerror}); name another with --port.") from None
+    address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+    log(f"{', '.join(found)}\n{address}   (Ctrl-C ends it)")
+    page = app(found, {name: _said(name) for name in found}, _hosts(host))
+    uvicorn.Server(uvicorn.Config(page, log_level="warning", access_log=False)).run(sockets=[listening])
+
+
+def _usual(models: Path, log: Callable[[str], None]) -> dict[str, Painter | Translator]:
+    """Every champion, else every model in ``models``; those that cannot be served are named and passed over."""
+    found: dict[str, Painter | Translator] = {}
+    folders = [str(folder) for pattern in FOLDERS for folder in sorted(models.glob(pattern))]
+    for name in _champions() or folders:
+        try:
+            found[name] = load(name)
+        except UserError as error:
+            log(f"{name} is not served: {error}")
+    return found
+
+
+def _champions() -> list[str]:
+    if not store.uri():
+        return []
+    with store.answering():
+        registered = store.registry().search_registered_models()
+    return [f"models:/{model.name}@{aliases.CHAMPION}" for model in registered if aliases.CHAMPION in model.aliases]
+
+
+def _said(name: str) -> str:
+    """What the page says of a model: of a registered one its version and its figure."""
+    if not name.startswith("models:/"):
+        return name
+    with store.answering():
+        client = store.registry()
+        model, number = aliases.version(client, name)
+        tags = client.get_model_version(model, number).tags
+        return f"{model} version {number}" + (f": {promotion.shown(tags)}" if promotion.FIGURE in tags else "")
+
+
+def _hosts(host: str) -> list[str]:
+    """Names by which the page may be called: where it listens to this machine only, no other machine's page may call it."""
+    return ["127.0.0.1", "localhost"] if host == "localhost" or host.startswith("127.") else ["*"]

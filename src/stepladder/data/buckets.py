@@ -59,13 +59,18 @@ class Sentences:
         """Tokens of each sentence, ``(N,)``."""
         return np.diff(self.offsets)
 
-    def padded(self, rows: Rows, pad: int, *, before: Sequence[int] = (), after: Sequence[int] = ()) -> Rows:
-        """Sentences ``rows`` as ``(len(rows), longest)``, with ``before`` and ``after`` around each, then ``pad``."""
+    def padded(
+        self, rows: Rows, pad: int, *, before: Sequence[int] = (), after: Sequence[int] = (), multiple: int = 1
+    ) -> Rows:
+        """Sentences ``rows`` as ``(len(rows), longest)``, with ``before`` and ``after`` around each, then ``pad``.
+
+        The width is brought up to a ``multiple``.
+        """
         start, length = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
         width, lead = int(length.max(initial=0)), len(before)
         column = np.arange(width)
         inside = column < length[:, None]
-        padded = np.full((len(rows), lead + width + len(after)), pad, dtype=np.int64)
+        padded = np.full((len(rows), _up(lead + width + len(after), multiple)), pad, dtype=np.int64)
         padded[:, :lead] = before
         padded[:, lead : lead + width][inside] = self.tokens[(start[:, None] + column)[inside]]
         for i, token in enumerate(after):
@@ -103,13 +108,21 @@ class Buckets:
         epoch, number = divmod(k, self.batches)
         return self._epoch(epoch)[number]
 
-    def padding(self, epoch: int = 0) -> float:
-        """Share of an epoch's positions, source and target, that is padding."""
+    def padding(self, epoch: int = 0, multiple: int = 1) -> float:
+        """Share of an epoch's positions, source and target, that is padding, widths being brought up to a ``multiple``."""
         used = total = 0
         for rows in self._epoch(epoch):
             for lengths in (self.source_lengths[rows], self.target_lengths[rows]):
-                used, total = used + int(lengths.sum()), total + int(lengths.max(initial=0)) * len(rows)
+                used, total = used + int(lengths.sum()), total + _up(int(lengths.max(initial=0)), multiple) * len(rows)
         return 1 - used / max(total, 1)
+
+    def largest(self) -> int:
+        """The number of the first epoch's batch with most positions, padding included."""
+        sizes = [
+            len(rows) * int(self.source_lengths[rows].max(initial=0) + self.target_lengths[rows].max(initial=0))
+            for rows in self._epoch(0)
+        ]
+        return int(np.argmax(sizes))
 
     def _plan(self, epoch: int) -> list[Rows]:
         """An epoch: shuffled, cut into pools, each sorted by length and cut into batches, which are shuffled."""
@@ -136,6 +149,10 @@ def _cut(rows: Rows, lengths: Rows, shares: list[int]) -> list[Rows]:
     # a sentence belongs to the piece in which its middle token lies
     ends = np.searchsorted(total - lengths[rows] / 2, bounds[:-1])
     return np.split(rows, ends)
+
+
+def _up(width: int, multiple: int) -> int:
+    return -(-width // multiple) * multiple
 
 
 def by_length(source: Rows, target: Rows) -> Rows:

@@ -49,7 +49,12 @@ FAMILIES = {
         lambda p: p.feature_net.training,
     ),
     "transformer": Family(
-        "stepladder.transformer.task", ("seed", "transformer"), ("transformer",), lambda p: p.transformer.training
+        "stepladder.transformer.task", ("seed", "transformer"), ("transformer",), lambda p: p.transformer.training,
+        base=lambda p: p.transformer.base,
+    ),
+    "masked-lm": Family(
+        "stepladder.transformer.masked_lm_task", ("seed", "transformer", "classification"), ("transformer",),
+        lambda p: p.classification.pretraining,
     ),
     "vae": Family("stepladder.baselines.vae", ("seed", "vae"), ("baselines",), lambda p: p.vae.training),
     "gan": Family("stepladder.baselines.gan", ("seed", "gan"), ("baselines",), lambda p: p.gan.training),

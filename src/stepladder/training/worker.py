@@ -15,7 +15,9 @@ import logging
 import os
 import sys
 import warnings
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -29,14 +31,20 @@ from torch.utils.data import DataLoader
 from stepladder.errors import UserError
 from stepladder.params import Training, build
 from stepladder.tracking import lineage
+from stepladder.training.best import BestWeights
 from stepladder.training.checkpoint import TimedCheckpoint, finished_steps
 from stepladder.training.ema import WeightAverage
 from stepladder.training.experiment import Batch, Experiment, network
 from stepladder.training.families import FAMILIES
+from stepladder.training.gradients import LayerGradients
 from stepladder.training.journal import Journal, JournalLogger
+from stepladder.training.last_average import LastAverage
+from stepladder.training.memory import LargestBatch
 from stepladder.training.progress import Clock, progress
 from stepladder.training.randomness import mix
 from stepladder.training.unfreezing import Unfreezing
+
+AHEAD = 4  # micro-batches drawn before they are asked for, beside a GPU
 
 
 def train(folder: Path) -> None:
@@ -56,7 +64,10 @@ def train(folder: Path) -> None:
         lineage.capture_environment(folder / lineage.FOLDER)
     journal = Journal(folder / "journal.jsonl", spec["header"]) if rank == 0 else None
     trained = sum(p.numel() for p in experiment.task.parameters() if p.requires_grad)  # a discriminator's too
-    average, clock = WeightAverage(training.ema_half_life, training.steps), Clock()
+    average: WeightAverage | LastAverage = WeightAverage(training.ema_half_life, training.steps)
+    if training.average_last:
+        average = LastAverage(folder / "averaged", training.average_last)
+    best, clock = BestWeights(folder / "best.safetensors", training), Clock()
     trainer = pl.Trainer(
         accelerator="auto",
         devices=int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
@@ -73,8 +84,9 @@ def train(folder: Path) -> None:
         log_every_n_steps=10,
         logger=JournalLogger(journal),
         callbacks=[
-            TimedCheckpoint(last), _Seeding(params.seed, rank), average, clock, _Previews(folder, journal),
-            Unfreezing(FAMILIES[family].unfreeze(params), training.steps), progress(spec["name"]),
+            TimedCheckpoint(last), _Seeding(params.seed, rank), LargestBatch(experiment.largest), best, average, clock,
+            _Previews(folder, journal), Unfreezing(FAMILIES[family].unfreeze(params), training.steps),
+            LayerGradients(training.validate_every), progress(spec["name"]),
         ],
         deterministic=_deterministic(),
         enable_progress_bar=sys.stdout.isatty(),
@@ -86,10 +98,13 @@ def train(folder: Path) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if os.environ.get("STEPLADDER_COMPILE") == "1":
         compiled: Any = network(experiment.task)
+        dynamic = getattr(experiment.task, "dynamic_shapes", None)
         if hasattr(compiled, "hidden"):  # of a language model, whose scores are made with the loss
-            compiled.hidden = torch.compile(compiled.hidden)
+            compiled.hidden = torch.compile(compiled.hidden, dynamic=dynamic)
         else:
-            compiled.compile()
+            compiled.compile(dynamic=dynamic)
+    if journal is not None and experiment.figures:
+        journal.metrics(0, experiment.figures)
     if rank == 0 and start:
         print(f"{spec['name']}: resumes at step {start} of {training.steps}", flush=True)
     trainer.fit(
@@ -99,24 +114,36 @@ def train(folder: Path) -> None:
         ckpt_path=last if start else None,
         weights_only=True,
     )
-    if trainer.global_step < training.steps:
+    if trainer.global_step < training.steps and not best.stopped:
         raise KeyboardInterrupt
     if trainer.is_global_zero:
         average.swap(experiment.task)
+        if best.figures:
+            best.restore(experiment.task)
         (folder / "model").mkdir(exist_ok=True)
         if finish := getattr(experiment.task, "finish", None):
             finish(folder / "model")
-        _export(experiment, folder / "model", _figures(experiment, trainer, clock) | {"trained_parameters": trained})
+        figures = _figures(experiment, trainer, clock) | {"trained_parameters": trained} | experiment.figures
+        _export(
+            experiment, folder / "model", figures | best.figures | ({"best_step": best.step} if best.figures else {})
+        )
 
 
 class _Stream:
-    """Micro-batches from the ``start``-th on, without end."""
+    """Micro-batches from the ``start``-th on, without end; beside a GPU the next is drawn while it computes."""
 
     def __init__(self, draw: Any, start: int) -> None:
         self.draw, self.start = draw, start
 
     def __iter__(self) -> Iterator[Batch]:
-        return map(self.draw, itertools.count(self.start))
+        if not torch.cuda.is_available():
+            yield from map(self.draw, itertools.count(self.start))
+        with ThreadPoolExecutor(1) as beside:
+            ahead = deque(beside.submit(self.draw, self.start + i) for i in range(AHEAD))
+            for k in itertools.count(self.start + AHEAD):
+                batch = ahead.popleft().result()
+                ahead.append(beside.submit(self.draw, k))
+                yield batch
 
 
 class _Seeding(pl.Callback):
@@ -165,6 +192,8 @@ def _precision(training: Training) -> Any:
 def _figures(experiment: Experiment, trainer: pl.Trainer, clock: Clock) -> dict[str, float]:
     figures = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
     parameters = sum(p.numel() for p in network(experiment.task).parameters())
+    if os.environ.get("STEPLADDER_COMPILE") == "1":
+        figures["compiled_graphs"] = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     return figures | {"seconds": clock.seconds, "steps": trainer.global_step, "parameters": parameters}
 
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from stepladder.transformer.linear import linear
 
-ROWS = 512  # of scores at hand at once
+ROWS = {"cpu": 512}  # of scores at hand at once: as the caches like it; elsewhere few large steps are best
+MOST_ROWS = 8192
 
 
 def smoothed_cross_entropy(logits: Tensor, target: Tensor, *, pad: int, smoothing: float) -> Tensor:
@@ -108,7 +109,8 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
         total = hidden.new_zeros((), dtype=torch.float32)
         of_hidden = torch.empty_like(counted)
         of_weight, of_bias = (None if w is None or not training else torch.zeros_like(w) for w in (weight, bias))
-        for part, tokens, of_part in zip(counted.split(ROWS), wanted.split(ROWS), of_hidden.split(ROWS), strict=True):
+        size = ROWS.get(hidden.device.type, MOST_ROWS)
+        for part, tokens, of_part in zip(counted.split(size), wanted.split(size), of_hidden.split(size), strict=True):
             scores = linear(part, weight, bias).float()
             largest = scores.amax(-1)
             chosen = scores.gather(1, tokens[:, None])[:, 0]

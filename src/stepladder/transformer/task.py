@@ -1,59 +1,66 @@
-"""Training a translation model, and using a trained one."""
+"""Training a language model: which one, and the one that translates."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from stepladder.data.bpe_dropout import BPEDropout
 from stepladder.data.buckets import Buckets, Rows, Sentences, by_length, part
 from stepladder.data.card import read_card
 from stepladder.params import Params, Training
 from stepladder.training.experiment import Batch, Experiment
-from stepladder.training.optim import configure
+from stepladder.transformer import causal_lm_task, classifier_task, masked_lm_task
+from stepladder.transformer.language_task import MULTIPLE, LanguageTask, asked_for, chosen, share, shared_config
 from stepladder.transformer.loss import token_loss
 from stepladder.transformer.seq2seq import Seq2Seq
 from stepladder.transformer.trained import SpecialTokens, read_tokenizer
+from stepladder.transformer.validation_bleu import ValidationBLEU
 
 
-class TranslationTask(pl.LightningModule):
-    """Learns to translate: label-smoothed cross entropy a target token.
+def experiment(
+    params: Params, data: Path, *, rank: int = 0, world_size: int = 1, timesteps: int | None = None
+) -> Experiment:
+    """The training of the language model that ``params`` describes, on text in ``data``; ``timesteps`` is not used."""
+    architecture, where = params.transformer.architecture, {"rank": rank, "world_size": world_size}
+    if architecture == "encoder_decoder":
+        return translation(params, data, **where)
+    if architecture == "decoder":
+        return causal_lm_task.experiment(params, data, **where)
+    if read_card(data).get("task") == "labels":
+        return classifier_task.experiment(params, data, **where)
+    return masked_lm_task.masked(params, data, params.transformer.training, **where)
 
-    A batch holds ``source`` ``(B, S)``, ``target`` ``(B, T)``, ``wanted`` ``(B, T)`` (the target one step on), and
-    ``tokens``, by which the sum of losses is divided (see ``PairBatches``).
+
+class TranslationTask(LanguageTask):
+    """Learns to translate; a batch holds ``source`` ``(B, S)``, ``target`` ``(B, T)`` and ``wanted`` ``(B, T)``, one token on.
+
+    With ``stop_on=bleu`` it also translates the validation sentences, greedily.
     """
 
-    def __init__(self, config: dict[str, Any], label_smoothing: float, training: Training) -> None:
-        super().__init__()
-        self.config, self.label_smoothing, self.training_section = config, label_smoothing, training
-        self.model = Seq2Seq(**config["model"])
-        self._sums: list[Tensor] = []
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss = self._loss(batch, self.label_smoothing) / batch["tokens"]
-        self.log("train/loss", loss.detach())
-        return loss
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._sums.append(torch.stack([self._loss(batch, 0.0), (batch["wanted"] != self.model.pad).sum()]))
-
-    def on_validation_epoch_end(self) -> None:
-        total = self.trainer.strategy.reduce(torch.stack(self._sums).sum(0), reduce_op="sum")
-        assert isinstance(total, Tensor)
-        self._sums.clear()
-        loss = total[0] / total[1].clamp(min=1)
-        self.log_dict({"validation/loss": loss, "validation/perplexity": loss.exp()})
-
-    def configure_optimizers(self) -> Any:
-        return configure(self.model, self.training_section)
+    def __init__(
+        self, config: dict[str, Any], label_smoothing: float, training: Training, bleu: ValidationBLEU | None = None
+    ) -> None:
+        super().__init__(Seq2Seq(**config["model"]), config, label_smoothing, training, config["model"]["pad"])
+        self.bleu = bleu
 
     def _loss(self, batch: Batch, smoothing: float) -> Tensor:
         return token_loss(self.model, batch["source"], batch["target"], wanted=batch["wanted"], smoothing=smoothing)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        super().validation_step(batch, batch_idx)
+        if self.bleu is not None:
+            self.bleu.add(cast(Seq2Seq, self.model), batch["source"], batch["wanted"])
+
+    def on_validation_epoch_end(self) -> None:
+        super().on_validation_epoch_end()
+        if self.bleu is not None:
+            self.log("validation/bleu", self.bleu.score(self.trainer.strategy, self.device))
 
 
 @dataclass(frozen=True)
@@ -69,58 +76,64 @@ class PairBatches:
         empty, pad, bos, eos = not len(rows), self.special.pad, self.special.bos, self.special.eos
         if empty:
             rows = np.zeros(1, dtype=np.int64)
-        source = self.source.padded(rows, pad, after=[eos])
-        target = self.target.padded(rows, pad, before=[bos], after=[eos])
-        wanted = np.full_like(target[:, 1:], pad) if empty else target[:, 1:]
-        arrays = {"source": source, "target": target[:, :-1], "wanted": wanted}
-        return {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()} | {"tokens": tokens}
+        source = self.source.padded(rows, pad, after=[eos], multiple=MULTIPLE)
+        target = self.target.padded(rows, pad, before=[bos], multiple=MULTIPLE)
+        wanted = self.target.padded(rows, pad, after=[eos], multiple=MULTIPLE)
+        arrays = {"source": source, "target": target, "wanted": np.full_like(wanted, pad) if empty else wanted}
+        return {name: torch.from_numpy(array) for name, array in arrays.items()} | {"tokens": tokens}
 
 
-def experiment(
-    params: Params, data: Path, *, rank: int = 0, world_size: int = 1, timesteps: int | None = None
-) -> Experiment:
-    """The translation training that ``params`` describes, on text prepared in ``data``; ``timesteps`` is not used."""
-    section, training = params.transformer, params.transformer.training
-    tokenizer, card = read_tokenizer(data / "tokenizer.json"), read_card(data)
-    special = SpecialTokens.of(tokenizer)
-    config = {
-        "model": {
-            "vocab_size": tokenizer.get_vocab_size(),
-            "d_model": section.d_model,
-            "d_ff": section.d_ff,
-            "num_heads": section.num_heads,
-            "encoder_layers": section.encoder_layers,
-            "decoder_layers": section.decoder_layers,
-            "dropout": section.dropout,
-            "tie_embeddings": section.tie_embeddings,
-            "pad": special.pad,
-            "max_length": params.text.max_length + 2,
-            **section.mechanisms(),
-        },
+def translation(params: Params, data: Path, *, rank: int = 0, world_size: int = 1) -> Experiment:
+    """The translation training that ``params`` describes, on pairs prepared in ``data``."""
+    asked_for(data, "pairs")
+    section, training, card = params.transformer, params.transformer.training, read_card(data)
+    config, special = shared_config(params, data)
+    config["model"] |= {
+        "encoder_layers": section.encoder_layers,
+        "decoder_layers": section.decoder_layers,
+        "tie_embeddings": section.tie_embeddings,
+        "max_length": params.text.max_length + 2,
+    }
+    config |= {
         "source_language": card["languages"]["source"],
         "target_languages": card["languages"]["targets"],
         "max_length": params.text.max_length,
-        "data": {key: card[key] for key in ("source", "content_hash")},
     }
-    task = TranslationTask(config, section.label_smoothing, training)
+    tokenizer = read_tokenizer(data / "tokenizer.json")
+    bleu = (
+        ValidationBLEU(tokenizer, special, card["languages"]["targets"], params.text.max_length)
+        if training.stop_on == "bleu"
+        else None
+    )
+    task = TranslationTask(config, section.label_smoothing, training, bleu)
 
-    batches = PairBatches(read(data, "train", "source"), read(data, "train", "target"), special)
-    lengths = batches.target.lengths + 1
-    buckets = Buckets(batches.source.lengths + 1, lengths, training.batch_size, params.seed)
+    source, target = read(data, "train", "source"), read(data, "train", "target")
+    mine = chosen(len(target), section.data_share, params.seed)
+    buckets = Buckets(source.lengths[mine] + 1, target.lengths[mine] + 1, training.batch_size, params.seed)
+    sides = [source, target]
+    cuts = [
+        BPEDropout(tokenizer, side, section.bpe_dropout, params.seed + i, params.text.max_length - 1)
+        for i, side in enumerate(sides)
+        if section.bpe_dropout
+    ]
 
     def draw(k: int) -> Batch:
         step, micro = divmod(k, training.accumulate)
-        rows = buckets.rows(step)
-        # Lightning divides by the micro-batches, and gradients are averaged over the ranks
-        tokens = max(float(lengths[rows].sum()), 1.0) / (training.accumulate * world_size)
-        mine = part(part(rows, micro, training.accumulate), rank, world_size)
-        return batches(mine, tokens) | {"position": k}
+        rows, drawn = mine[buckets.rows(step)], sides
+        if cuts:  # all ranks cut the whole batch, so as to know how many tokens it has
+            rows, drawn = np.arange(len(rows)), [cut.draw(rows, step) for cut in cuts]
+        tokens = (drawn[1].offsets[rows + 1] - drawn[1].offsets[rows] + 1).sum()
+        own = part(part(rows, micro, training.accumulate), rank, world_size)
+        batches = PairBatches(drawn[0], drawn[1], special)
+        return batches(own, share(tokens, training.accumulate * world_size)) | {"position": k}
 
     return Experiment(
         task=task,
         draw=draw,
         validation=fixed_batches(data, "validation", special, training.batch_size, rank, world_size),
         files={"tokenizer.json": data / "tokenizer.json"},
+        largest=draw(buckets.largest() * training.accumulate),
+        figures={"padding": buckets.padding(multiple=MULTIPLE)},
     )
 
 
@@ -136,5 +149,4 @@ def fixed_batches(
 
 def read(data: Path, split: str, side: str) -> Sentences:
     """Token ids of one side of a prepared split, memory-mapped."""
-    stem = data / f"{split}_{side}"
-    return Sentences(np.load(f"{stem}.npy", mmap_mode="r"), np.load(f"{stem}_offsets.npy"))
+    return Sentences.open(data / f"{split}_{side}")

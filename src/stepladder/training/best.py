@@ -1,0 +1,81 @@
+"""The best weights by a validation figure, and an end to a training that gets no better (Prechelt 1998, "Early Stopping")."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from safetensors.torch import load_file, save_file
+
+from stepladder.errors import UserError
+from stepladder.params import Training
+from stepladder.training.experiment import network
+
+HIGHER = {"loss": False, "bleu": True}
+
+
+class BestWeights(pl.Callback):
+    """Keeps, in ``file``, the weights with the best validation figure that ``training.stop_on`` names.
+
+    Placed before the average of the weights, so that it sees those that were validated. A resumed training repeats the
+    validations since its checkpoint, and writes the same weights again.
+
+    Attributes:
+        step, figures: of the best validation. waited: validations since. stopped: whether they became too many.
+    """
+
+    def __init__(self, file: Path, training: Training) -> None:
+        self.file, self.metric, self.patience = file, training.stop_on, training.patience
+        self.step, self.figures, self.waited, self.stopped = 0, dict[str, float](), 0, False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.stopped:  # killed after the last validation, before the model was written
+            trainer.should_stop = True
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.metric == "none":
+            return
+        name = f"validation/{self.metric}"
+        figures = {
+            key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("validation/")
+        }
+        if name not in figures:
+            raise UserError(
+                f"stop_on={self.metric} waits for {name}, and this training has {', '.join(figures) or 'no such figures'}; "
+                "set stop_on to none or loss."
+            )
+        sign = 1 if HIGHER[self.metric] else -1
+        if not self.figures or sign * figures[name] > sign * self.figures[name]:
+            self.step, self.figures, self.waited = trainer.global_step, figures, 0
+            if trainer.is_global_zero:
+                fresh = self.file.with_suffix(".new")
+                save_file({k: v.contiguous().cpu() for k, v in _weights(pl_module).items()}, fresh)
+                os.replace(fresh, self.file)
+            return
+        self.waited += 1
+        if self.patience and self.waited >= self.patience:
+            self.stopped = trainer.should_stop = True
+
+    def restore(self, pl_module: pl.LightningModule) -> None:
+        """Put the best weights in place."""
+        network(pl_module).load_state_dict(load_file(self.file), strict=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"step": self.step, "figures": self.figures, "waited": self.waited, "stopped": self.stopped}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.step, self.figures = state_dict["step"], state_dict["figures"]
+        self.waited, self.stopped = state_dict["waited"], state_dict["stopped"]
+
+
+def _weights(pl_module: pl.LightningModule) -> dict[str, Any]:
+    """Weights and buffers; a tied one once."""
+    found: dict[str, Any] = {}
+    seen: set[int] = set()
+    for name, value in network(pl_module).state_dict().items():
+        if value.data_ptr() not in seen:
+            seen.add(value.data_ptr())
+            found[name] = value
+    return found

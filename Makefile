@@ -4,7 +4,7 @@ BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help repro study adaptation guidance test lint ui doctor constraints clean
+.PHONY: help repro study adaptation guidance classification test lint ui doctor constraints clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -28,6 +28,12 @@ guidance: .venv/for-repro ## train the noisy classifier that sampling.classifier
 	@stepladder params --check
 	cp guidance/stages.yaml guidance/dvc.yaml
 	dvc repro guidance/dvc.yaml
+
+classification: .venv/for-repro ## a classifier of texts from a pre-trained encoder, against one from scratch
+	@stepladder params --check
+	cp classification/stages.yaml classification/dvc.yaml
+	dvc repro classification/dvc.yaml
+	@stepladder better reports/classification/scratch reports/classification/pretrained
 
 test: .venv/for-test lint ## set up, check style and types, run the tests
 	python -m pytest

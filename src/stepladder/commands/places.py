@@ -9,6 +9,8 @@ MODELS, REPORTS = Path("models"), Path("reports")
 FEATURE_NET, TRANSFORMER = MODELS / "feature-net", MODELS / "transformer"
 BASELINES = ("vae", "gan")
 NOISY_CLASSIFIER, ADAPTED = MODELS / "noisy-classifier", MODELS / "adapted"
+CLASSIFICATION = MODELS / "classification"
+STARTS = ("pretrained", "scratch")
 
 
 def diffusion(timesteps: int) -> Path:

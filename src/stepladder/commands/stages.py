@@ -11,12 +11,14 @@ from stepladder.commands.adaptation import METHODS, adaptation, shape
 from stepladder.commands.places import (
     ADAPTED,
     BASELINES,
+    CLASSIFICATION,
     FEATURE_NET,
     IMAGES,
     MODELS,
     NOISY_CLASSIFIER,
     OWN,
     REPORTS,
+    STARTS,
     TEXT,
     TRANSFORMER,
     diffusion,
@@ -28,12 +30,19 @@ def add(verb: Verb) -> None:
     added = verb("prepare", prepare, "make the prepared form of a data set")
     added.add_argument("kind", choices=["images", "text", "own"])
     for name, function, families in (
-        ("train", train, ["feature-net", "noisy-classifier", "diffusion", "transformer", *BASELINES]),
-        ("evaluate", evaluate, ["diffusion", "adapted", *BASELINES, "transformer"]),
+        (
+            "train",
+            train,
+            ["feature-net", "noisy-classifier", "diffusion", "transformer", "masked-lm", "classifier", *BASELINES],
+        ),
+        ("evaluate", evaluate, ["diffusion", "adapted", *BASELINES, "transformer", "classifier"]),
     ):
         added = verb(name, function, f"{name} a model of the prepared data")
         added.add_argument("family", choices=families)
         added.add_argument("--timesteps", type=int, metavar="T", help="timesteps T of the diffusion model")
+        added.add_argument(
+            "--start", choices=STARTS, default="pretrained", help="of the classifier: a masked model, or nothing"
+        )
         if name == "evaluate":
             added.add_argument("--method", choices=METHODS, help="of the adapted model; default: adaptation.method")
             added.add_argument("--before", action="store_true", help="judge the model before it was adapted")
@@ -64,7 +73,7 @@ def prepare(args: argparse.Namespace) -> int:
 
 
 def train(args: argparse.Namespace) -> int:
-    from stepladder.params import load
+    from stepladder.params import build, load, merge
     from stepladder.training.launch import train
 
     params = load()
@@ -75,6 +84,12 @@ def train(args: argparse.Namespace) -> int:
         return train(args.family, params, IMAGES, MODELS / args.family)
     if args.family in BASELINES:
         return train(args.family, params, IMAGES, MODELS / args.family)
+    if args.family == "masked-lm":
+        return train("masked-lm", params, TEXT, CLASSIFICATION / "masked-lm")
+    if args.family == "classifier":
+        base = str(CLASSIFICATION / "masked-lm") if args.start == "pretrained" else ""
+        changed = build(merge(params.model_dump(mode="json"), {"transformer": {"base": base}}))
+        return train("transformer", changed, TEXT, CLASSIFICATION / args.start)
     return train("transformer", params, TEXT, TRANSFORMER)
 
 
@@ -117,7 +132,13 @@ def _evaluate(args: argparse.Namespace, params: Any) -> int:
         from stepladder.evaluation.text import evaluate as evaluate_text
 
         model, out = TRANSFORMER, REPORTS / "transformer"
-        evaluate_text(params, TEXT, model, out)
+        if args.family == "classifier":
+            model, out = CLASSIFICATION / args.start, REPORTS / "classification" / args.start
+        metrics = evaluate_text(params, TEXT, model, out)
+        if args.family == "classifier":
+            shown = (f"{name} {metrics[name]:.3f} ({metrics[f'{name}_low']:.3f} to {metrics[f'{name}_high']:.3f})"
+                     for name in ("accuracy", "macro_f1"))  # fmt: skip
+            print(f"classifier, {args.start}: {', '.join(shown)}")
     _track(lambda: evaluations.record(model, out))
     return 0
 

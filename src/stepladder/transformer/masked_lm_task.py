@@ -71,7 +71,7 @@ def masked(params: Params, data: Path, training: Training, rank: int = 0, world_
     running = config["task"] == "lines"
     longest = section.context if running else params.text.max_length
     config["model"] |= {"layers": section.encoder_layers, "max_length": longest}
-    config |= {"task": "lines", "context": longest}
+    config |= {"task": "masked_lm", "context": longest}
     vocab_size, parts = config["model"]["vocab_size"], training.accumulate * world_size
 
     if running:

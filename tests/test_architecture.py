@@ -14,6 +14,7 @@ BELOW = {
     "tracking": {"data", "diffusion", "transformer"},
     "reporting": {"data"},
     "serving": {"data", "diffusion", "transformer", "tracking"},
+    "sweeps": {"data", "training", "evaluation", "tracking", "studies"},
     "studies": {"data", "diffusion", "baselines", "training", "evaluation", "reporting"},
 }
 EVERYWHERE = {"params", "errors", "project", "slots"}

@@ -6,7 +6,18 @@ import argparse
 import os
 import sys
 
-from stepladder.commands import Function, adaptation, drawing, language, project, registry, serving, stages, studies
+from stepladder.commands import (
+    Function,
+    adaptation,
+    drawing,
+    language,
+    project,
+    registry,
+    serving,
+    stages,
+    studies,
+    sweeps,
+)
 from stepladder.errors import UserError
 
 
@@ -21,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
         added.set_defaults(function=function)
         return added
 
-    for subject in (stages, adaptation, drawing, language, studies, registry, serving, project):
+    for subject in (stages, adaptation, drawing, language, studies, sweeps, registry, serving, project):
         subject.add(verb)
     return top
 

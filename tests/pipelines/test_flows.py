@@ -24,7 +24,7 @@ SWEEP = {
 
 
 def test_sweep_runs_the_diffusion_stages_in_the_workspace_and_only_once(scratch: Path, log: Path, monkeypatch):
-    monkeypatch.setenv("SCRATCH_SECONDS", "1")
+    monkeypatch.setenv("SCRATCH_TOGETHER", "train-diffusion:10,train-diffusion:20")
     began = time.time()
     state = sweep(return_state=True)
     assert state.is_completed(), state.message

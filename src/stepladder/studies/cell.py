@@ -26,7 +26,7 @@ from stepladder.evaluation.images import strip, timed
 from stepladder.evaluation.judging import Judge, scaled
 from stepladder.params import Params, load
 from stepladder.studies import spec
-from stepladder.studies.spec import Arm
+from stepladder.studies.spec import Arm, Study
 from stepladder.studies.stages import AT_ONCE
 from stepladder.training.launch import identity, train
 
@@ -57,25 +57,34 @@ def run(name: str, arm: str, seed: int, data: Path, feature_net: Path) -> int:
     code = _trained(name, arm, given, params, data, out)
     if code:
         return code
+    found = judged(name, study, arm, seed, params, out / "model", out, data, feature_net)
+    timing = json.loads((out / "timing.json").read_text(encoding="utf-8"))
+    (out / "metrics.json").write_text(json.dumps(found | {"timing": timing}, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def judged(
+    name: str, study: Study, arm: str, seed: int, params: Params, model: Path, out: Path, data: Path, feature_net: Path
+) -> dict[str, Any]:
+    """The figures of ``model``, which is that of ``arm`` with ``seed``, at each way to draw; strips of pictures in ``out``."""
+    given, title = study.arms[arm], f"{name} {arm} seed {seed}"
     judge = Judge(params.model_copy(update={"seed": load(preset=study.preset).seed}), data, feature_net)
     for old in out.glob("*.png"):
         old.unlink()
     if given.family == "diffusion":
-        points = _diffusion(study.ways(arm), judge, out, seed, f"{name} {arm} seed {seed}")
+        points = _diffusion(study.ways(arm), judge, model, out, seed, title)
     else:
-        points = _baseline(judge, out, seed, f"{name} {arm} seed {seed}")
-    history = json.loads((out / "model" / "run.json").read_text(encoding="utf-8"))
-    metrics = {
+        points = _baseline(judge, model, out, seed, title)
+    history = json.loads((model / "run.json").read_text(encoding="utf-8"))
+    asked = "bits_per_dim" in study.measures
+    return {
         "study": name, "arm": arm, "seed": seed, "family": given.family, "timesteps": given.timesteps or None,
         "points": points,
-        "bits_per_dim": _bits(given, params, data, out, history["figures"]) if "bits_per_dim" in study.measures else None,
+        "bits_per_dim": _bits(given, params, data, model, history["figures"]) if asked else None,
         "training": history["figures"],
-        "timing": json.loads((out / "timing.json").read_text(encoding="utf-8")),
         "run": {key: history.get(key) for key in ("run_id", "experiment_id", "tracking_uri", "git_commit", "key")},
         "floor": judge.floor, "held_out": judge.held_out, "protocol": judge.protocol,
     }  # fmt: skip
-    (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
-    return 0
 
 
 def _trained(name: str, arm: str, given: Arm, params: Params, data: Path, out: Path) -> int:
@@ -102,8 +111,8 @@ def _trained(name: str, arm: str, given: Arm, params: Params, data: Path, out: P
     return code
 
 
-def _diffusion(ways: Any, judge: Judge, out: Path, seed: int, name: str) -> list[Point]:
-    model, config = drawing.load(out / "model")
+def _diffusion(ways: Any, judge: Judge, folder: Path, out: Path, seed: int, name: str) -> list[Point]:
+    model, config = drawing.load(folder)
     model.to(_device())
     asked = held_out.condition(judge.test, held_out.rows(judge.test, judge.params.evaluation.samples), config)
     points = []
@@ -118,8 +127,8 @@ def _diffusion(ways: Any, judge: Judge, out: Path, seed: int, name: str) -> list
     return points
 
 
-def _baseline(judge: Judge, out: Path, seed: int, name: str) -> list[Point]:
-    model, config = baselines.load(out / "model")
+def _baseline(judge: Judge, folder: Path, out: Path, seed: int, name: str) -> list[Point]:
+    model, config = baselines.load(folder)
     model.to(_device())
     asked = held_out.condition(judge.test, held_out.rows(judge.test, judge.params.evaluation.samples), config)
     pictures, cost = timed(model, lambda: baselines.draw(model, config, asked, seed=seed))
@@ -148,14 +157,14 @@ def _show(point: Point, pictures: Tensor, out: Path, name: str, judge: Judge) ->
     print(f"{name}: {said}", flush=True)
 
 
-def _bits(given: Arm, params: Params, data: Path, out: Path, figures: dict[str, float]) -> float | None:
+def _bits(given: Arm, params: Params, data: Path, folder: Path, figures: dict[str, float]) -> float | None:
     """Bits a dimension of the held-out pictures, by each family's bound; ``None`` where there is none.
 
     Of a diffusion model on all its T steps; of one of continuous time on ``timesteps`` even times.
     """
     if given.family != "diffusion":
         return figures.get("validation/bits_per_dim")
-    model, config = drawing.load(out / "model")
+    model, config = drawing.load(folder)
     model.to(_device())
     test = ImageArrays.open(data, "test")
     asked = held_out.condition(test, np.arange(len(test.labels)), config)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -45,7 +45,7 @@ def run(name: str, jobs: int, reports: Path) -> int:
     threads = max(1, (os.cpu_count() or 1) // jobs)
     shared = {"OMP_NUM_THREADS": str(threads)} if jobs > 1 else {}
     environment = {stages.AT_ONCE: str(jobs)} | shared | slots.for_jobs(jobs)
-    running = _Running()
+    running = Running()
     start = time.monotonic()
     with running.ended_with_this():
         if running.dvc(UPSTREAM, {}, "what it needs", whole=True):
@@ -75,7 +75,7 @@ def run(name: str, jobs: int, reports: Path) -> int:
     return 1
 
 
-class _Running:
+class Running:
     """The processes of a run, each in a group of its own that ends with the run."""
 
     def __init__(self) -> None:
@@ -86,28 +86,48 @@ class _Running:
     def dvc(self, stage: str, environment: dict[str, str], prefix: str, *, whole: bool = False) -> int:
         """``dvc repro`` of one ``stage``, or of all that it needs as well (``whole``), its lines behind ``prefix``."""
         command = ["dvc", "--wait-for-lock", "repro", *([] if whole else ["--single-item"]), stage]
+        try:
+            return self.call(command, environment, lambda line: print(f"{prefix} | {line}", flush=True))
+        except FileNotFoundError:
+            raise UserError(
+                "DVC is not installed; `make repro` sets it up, or pip install 'stepladder[pipeline]'."
+            ) from None
+
+    def call(
+        self,
+        command: list[str],
+        environment: dict[str, str],
+        said: Callable[[str], None],
+        watch: Callable[[], bool] | None = None,
+    ) -> int:
+        """Run ``command``, handing its lines to ``said``; its exit code, 130 where the run is over.
+
+        ``watch`` is asked every second whether the command may go on; where not, its group gets SIGTERM. The command's standard
+        input closes when this process ends, however it ends.
+        """
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
         own = {"PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
         with self.lock:
             if self.over:
                 return 130
-            try:
-                process = subprocess.Popen(
-                    command, env=os.environ | own | environment, text=True, errors="replace", start_new_session=True,
-                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                )  # fmt: skip
-            except FileNotFoundError:
-                raise UserError(
-                    "DVC is not installed; `make repro` sets it up, or pip install 'stepladder[pipeline]'."
-                ) from None
+            process = subprocess.Popen(
+                command, env=os.environ | own | environment, text=True, errors="replace", start_new_session=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            )  # fmt: skip
             self.alive.add(process)
         assert process.stdout is not None
+        ended = threading.Event()
+        if watch is not None:
+            threading.Thread(target=_watch, args=(process, watch, ended), daemon=True).start()
         for line in process.stdout:
             if not QUIET.match(line):
-                print(f"{prefix} | {line.rstrip()}", flush=True)
+                said(line.rstrip())
         code = process.wait()
+        ended.set()
         with self.lock:
             self.alive.discard(process)
+        if process.stdin is not None:
+            process.stdin.close()
         return code
 
     @contextmanager
@@ -131,3 +151,11 @@ class _Running:
             for process in self.alive:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGTERM)
+
+
+def _watch(process: subprocess.Popen[str], may_go_on: Callable[[], bool], ended: threading.Event) -> None:
+    while not ended.wait(1.0):
+        if not may_go_on():
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            return

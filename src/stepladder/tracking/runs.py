@@ -106,15 +106,22 @@ def _parent(client: Any, experiment: str, header: dict[str, Any]) -> str:
     found = _find(client, experiment, SWEEP, header["sweep_key"])
     if found is not None:
         return str(found.info.run_id)
-    tags = _origin(header) | {
-        SWEEP: header["sweep_key"],
-        "mlflow.note.content": "One training for each T is nested below. Quality is logged with step = S, "
-        "`best/...` with step = T; `recommended/...` is the point that the comparison recommends.",
-    }
-    name = f"sweep {header['data']['name']} {header['sweep_key'][:6]}"
+    tags = _origin(header) | {SWEEP: header["sweep_key"]}
+    params, name = header["params"], f"sweep {header['data']['name']} {header['sweep_key'][:6]}"
+    if sweep := header.get("sweep"):
+        params, name = sweep["space"], f"sweep {sweep['name']}"
+        tags["mlflow.note.content"] = (
+            "One training for each point and seed is nested below. Means and intervals over the seeds are logged with step = "
+            "the point's place in `results.json`, `best/...` is the best point's."
+        )
+    else:
+        tags["mlflow.note.content"] = (
+            "One training for each T is nested below. Quality is logged with step = S, "
+            "`best/...` with step = T; `recommended/...` is the point that the comparison recommends."
+        )
     start = int(1000 * header["started"])
     parent = client.create_run(experiment, run_name=name, tags=tags, start_time=start)
-    _log_params(client, parent.info.run_id, header["params"])
+    _log_params(client, parent.info.run_id, params)
     _log_data(client, parent.info.run_id, header["data"])
     return str(parent.info.run_id)
 

@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +37,34 @@ FREE_BYTES = 300_000_000
 WEIGHTS = "model.safetensors"
 
 
+@dataclass(frozen=True)
+class Child:
+    """Of a sweep: the sweep's name, what it sweeps (for people), and this child's name in it."""
+
+    sweep: str
+    space: dict[str, str]
+    name: str
+
+
 def train(
-    family: str, params: Params, data: Path, out: Path, *, timesteps: int | None = None, study: Sequence[str] = ()
+    family: str,
+    params: Params,
+    data: Path,
+    out: Path,
+    *,
+    timesteps: int | None = None,
+    study: Sequence[str] = (),
+    child: Child | None = None,
 ) -> int:
     """Train ``family`` on the prepared ``data`` and put the model in ``out``; returns the exit code.
 
-    ``study``: the name of the study and of its arm that this training is for; none: it stands for itself.
+    ``study``: the name of the study and of its arm that this training is for; ``child``: which child of a sweep it is.
 
     Raises ``UserError`` before any work when the tracking store that the environment names does not answer, the disk
     is nearly full, or the same training already runs.
     """
     store.check()
-    header = _header(family, params, data, timesteps, study)
+    header = _header(family, params, data, timesteps, study, child)
     folder = project.checkpoints() / header["key"]
     folder.mkdir(parents=True, exist_ok=True)
     _check_disk(folder)
@@ -75,10 +92,16 @@ def train(
 
 
 def identity(
-    family: str, params: Params, data: Path, *, timesteps: int | None = None, study: Sequence[str] = ()
+    family: str,
+    params: Params,
+    data: Path,
+    *,
+    timesteps: int | None = None,
+    study: Sequence[str] = (),
+    child: Child | None = None,
 ) -> str:
     """The key of that training: equal exactly where spec, data and code are; a model's is in its ``run.json``."""
-    return str(_header(family, params, data, timesteps, study)["key"])
+    return str(_header(family, params, data, timesteps, study, child)["key"])
 
 
 def _finish(folder: Path, out: Path, header: dict[str, Any], run: dict[str, Any]) -> None:
@@ -99,7 +122,12 @@ def _finish(folder: Path, out: Path, header: dict[str, Any], run: dict[str, Any]
 
 
 def _header(
-    family: str, params: Params, data: Path, timesteps: int | None, study: Sequence[str] = ()
+    family: str,
+    params: Params,
+    data: Path,
+    timesteps: int | None,
+    study: Sequence[str] = (),
+    child: Child | None = None,
 ) -> dict[str, Any]:
     card = read_card(data)
     leaves = flatten(params)
@@ -109,13 +137,21 @@ def _header(
         content[1] = {k: v for k, v in relevant.items() if v != base} | {
             "base": project.file_hash(Path(base) / WEIGHTS)
         }
+    experiment, run_name = f"{family}-{card['name']}", family if timesteps is None else f"T={timesteps}"
+    sweep_key = _digest(*content) if timesteps is not None and not study else None
+    if study:
+        experiment, run_name = f"study-{study[0]}-{card['name']}", f"{study[1]} seed {params.seed}"
+    if child:
+        experiment, run_name = f"sweep-{child.sweep}-{card['name']}", child.name
+        sweep_key = _digest("sweep", child.sweep, card["content_hash"])
     return {
         "family": family,
-        "experiment": f"study-{study[0]}-{card['name']}" if study else f"{family}-{card['name']}",
-        "run_name": f"{study[1]} seed {params.seed}" if study else family if timesteps is None else f"T={timesteps}",
+        "experiment": experiment,
+        "run_name": run_name,
         "study": "/".join(study),
-        "key": _digest(*content, timesteps, *study),
-        "sweep_key": _digest(*content) if timesteps is not None and not study else None,
+        "key": _digest(*content, timesteps, *study, *(["sweep", child.sweep] if child else [])),
+        "sweep": {"name": child.sweep, "space": child.space} if child else None,
+        "sweep_key": sweep_key,
         "params": relevant,
         "timesteps": timesteps,
         "seed": params.seed,

@@ -1,7 +1,8 @@
 """``python steps.py STAGE OUT [T]``: writes invented results into OUT.
 
 The environment makes it misbehave: ``SCRATCH_REFUSE=STAGE:T`` refuses its input as the command line does, ``SCRATCH_BREAK=STAGE:T``
-fails at the first attempt, ``SCRATCH_SLOW=STAGE:T`` sleeps for a minute,\n``SCRATCH_SECONDS`` is how long the others take. Each start and end is a line of ``SCRATCH_LOG``.
+fails at the first attempt, ``SCRATCH_SLOW=STAGE:T`` sleeps for a minute,
+``SCRATCH_SECONDS`` is how long the others take, those of ``SCRATCH_TOGETHER=STAGE:T,STAGE:T`` until all have started. Each start and end is a line of ``SCRATCH_LOG``.
 """
 
 import json
@@ -51,6 +52,13 @@ if os.environ.get("SCRATCH_REFUSE") == me:
 if os.environ.get("SCRATCH_BREAK") == me and not again:
     sys.exit("RuntimeError: the device went away")
 print(f"{me}: step 1 of 1", flush=True)
+together = os.environ.get("SCRATCH_TOGETHER", "").split(",")
+deadline = time.monotonic() + 60
+while me in together and time.monotonic() < deadline:
+    log = Path(os.environ["SCRATCH_LOG"]).read_text()
+    if all(f'"start", "stage": "{stage}"' in log for stage in together):
+        break
+    time.sleep(0.1)
 time.sleep(60 if os.environ.get("SCRATCH_SLOW") == me else float(os.environ.get("SCRATCH_SECONDS", "0.1")))
 params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
 if kind == "report":

@@ -1,0 +1,178 @@
+"""One child of a sweep: a point trained with one seed, and judged where the metric asks for it.
+
+Children of equal training (which differ in how they draw, say) share one model, in ``sweeps/NAME/models/KEY``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from stepladder import project
+from stepladder.params import load
+from stepladder.sweeps import space, spec
+from stepladder.sweeps.space import Point
+from stepladder.sweeps.spec import Sweep
+from stepladder.training import launch
+from stepladder.training.families import FAMILIES
+
+
+@dataclass(frozen=True)
+class Places:
+    """Prepared pictures and texts, and the network that judges pictures."""
+
+    images: Path
+    text: Path
+    feature_net: Path
+
+    def data(self, family: str) -> Path:
+        """What ``family`` is trained on."""
+        return self.text if family == "transformer" else self.images
+
+
+@dataclass(frozen=True)
+class Child:
+    """``point`` of the sweep ``name`` with ``seed``."""
+
+    name: str
+    sweep: Sweep
+    point: Point
+    seed: int
+    places: Places
+
+    @property
+    def id(self) -> str:
+        """Of the point."""
+        return space.identity(self.point)
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"{space.named(self.point)}, seed {self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Holds ``metrics.json`` once it is finished, else what became of it in ``outcome.json``."""
+        return spec.folder(self.name) / "children" / f"{self.id}-{self.seed}"
+
+    @property
+    def model(self) -> Path:
+        """The trained model."""
+        return spec.folder(self.name) / "models" / self.key
+
+    @property
+    def key(self) -> str:
+        """Of its training."""
+        return launch.identity(*self._training()[:3], **self._training()[3])
+
+    def _training(self) -> tuple[str, Any, Path, dict[str, Any]]:
+        family, params = self.sweep.family, self.sweep.params(self.point, self.seed)
+        swept = {key: json.dumps(value) for key, value in self.sweep.space.items()}
+        of = launch.Child(self.name, swept, self.title)
+        return family, params, self.places.data(family), {"timesteps": self.sweep.timesteps_of(self.point), "child": of}
+
+    def fingerprint(self) -> str:
+        """Equal exactly where ``metrics.json`` would be."""
+        content: list[Any] = [self.key, self.sweep.metric]
+        if self.sweep.is_judged:
+            params = self.sweep.params(self.point, self.seed).model_dump(mode="json")
+            judge = load(preset=self.sweep.preset).seed, self.places.feature_net / launch.WEIGHTS
+            content += [
+                params["sampling"], params["decoding"], params["evaluation"], self.sweep.steps_of(self.point),
+                judge[0], project.file_hash(judge[1]), project.code_hash("evaluation", *FAMILIES[self.sweep.family].code),
+            ]  # fmt: skip
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def finished(self) -> dict[str, Any] | None:
+        """Its ``metrics.json``, where that is of this very child."""
+        file = self.folder / "metrics.json"
+        if not file.exists():
+            return None
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return dict(found) if found["fingerprint"] == self.fingerprint() else None
+
+    def outcome(self) -> dict[str, str]:
+        """What became of it where it is not finished: ``status`` failed or pruned, and ``why``; empty: nothing yet."""
+        file = self.folder / "outcome.json"
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+
+    def journal(self) -> Path:
+        """Of the training while it runs."""
+        return project.checkpoints() / self.key / "journal.jsonl"
+
+    def make(self) -> int:
+        """Train and judge, each where it is not done; the exit code."""
+        with FileLock(self._locked()):
+            if not (self.model / "run.json").exists():
+                family, params, data, which = self._training()
+                code = launch.train(family, params, data, self.model, **which)
+                if code:
+                    return code
+        self.folder.mkdir(parents=True, exist_ok=True)
+        metrics = self._measured() | {"point": self.point, "fingerprint": self.fingerprint()}
+        fresh = self.folder / "metrics.new"
+        fresh.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+        fresh.replace(self.folder / "metrics.json")
+        return 0
+
+    def _locked(self) -> Path:
+        file = self.model.with_suffix(".lock")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return file
+
+    def _measured(self) -> dict[str, Any]:
+        params = self.sweep.params(self.point, self.seed)
+        history = json.loads((self.model / "run.json").read_text(encoding="utf-8"))
+        found = {"seed": self.seed, "training": history["figures"], "run": {"run_id": history.get("run_id")}}
+        if not self.sweep.is_judged:
+            return found
+        if self.sweep.family == "transformer":
+            from stepladder.evaluation.text import evaluate
+
+            return found | {"text": evaluate(params, self.places.text, self.model, self.folder)}
+        from stepladder.studies import cell
+
+        study = self.sweep.as_study({self.id: self.point})
+        return found | cell.judged(
+            self.name,
+            study,
+            self.id,
+            self.seed,
+            params,
+            self.model,
+            self.folder,
+            self.places.images,
+            self.places.feature_net,
+        )
+
+
+def read(name: str, point: str, seed: int, places: Places) -> Child:
+    """The child of the sweep ``name`` whose point has the identity ``point``, as whoever started it wrote it down."""
+    file = spec.folder(name) / "points" / f"{point}.json"
+    return Child(name, spec.read(name), json.loads(file.read_text(encoding="utf-8")), seed, places)
+
+
+def write_point(name: str, point: Point) -> None:
+    """For ``read``."""
+    file = spec.folder(name) / "points" / f"{space.identity(point)}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(point) + "\n", encoding="utf-8")
+
+
+def end_with_parent() -> None:
+    """Have this process terminated when its standard input closes: when whoever started it is gone."""
+
+    def wait() -> None:
+        while os.read(0, 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -1,0 +1,136 @@
+"""Optuna chooses the points: its study is in a database, so that a sweep that was killed goes on where it was.
+
+The database is ``sweeps/NAME/optuna.db``, or what ``STEPLADDER_OPTUNA_STORAGE`` names (a URL of SQLAlchemy's). A changed space
+or metric begins a new study in it; children that were made before are found again by their content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from stepladder.errors import UserError
+from stepladder.sweeps import space, spec
+from stepladder.sweeps.results import Row
+from stepladder.sweeps.space import Dimension, Point
+from stepladder.sweeps.spec import Sweep
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+
+STORAGE = "STEPLADDER_OPTUNA_STORAGE"
+Make = Callable[[Point, Callable[[list[float]], bool]], Row | str]
+
+
+def run(name: str, sweep: Sweep, jobs: int, make: Make) -> None:
+    """Bring the study to ``sweep.trials`` finished trials, ``jobs`` at once; ``make`` makes a point of one.
+
+    Trials that were running when the sweep was killed are made first.
+
+    Raises:
+        UserError: Optuna is not installed, or its database cannot be used.
+    """
+    from optuna.trial import Trial, TrialState
+
+    study, lock, over = open_study(name, sweep), threading.Lock(), threading.Event()
+    begun = [Trial(study, t._trial_id) for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))]
+    finished = len(study.get_trials(deepcopy=False)) - len(begun)
+    left = list(range(max(0, sweep.trials - finished - len(begun))))
+
+    def one(begun_trial: Trial | None) -> None:
+        with lock:
+            if over.is_set():
+                return
+            trial = begun_trial or study.ask()
+            point = {dimension.key: _suggested(trial, dimension) for dimension in sweep.dimensions}
+            trial.set_user_attr("point", space.identity(point))
+        reported = 0
+
+        def prune(figures: list[float]) -> bool:
+            nonlocal reported
+            with lock:
+                for place, figure in enumerate(figures[reported:], reported + 1):
+                    trial.report(-sweep.sign * figure, place)
+                reported = len(figures)
+                return sweep.prune.by != "none" and trial.should_prune()
+
+        try:
+            sweep.params(point, sweep.seeds[0])
+            made = make(point, prune)
+        except UserError as error:  # of a combination that no run can have
+            print(f"{name}: {space.named(point)}: failed: {error}", flush=True)
+            made = Row(point, None)  # type: ignore[arg-type]
+        except BaseException:
+            over.set()
+            raise
+        with lock:
+            if isinstance(made, str):
+                study.tell(trial.number, state=TrialState.PRUNED)
+            elif made.figure and made.figure.mean is not None:
+                study.tell(trial.number, made.figure.mean)
+            elif made.figure is None or any(why.startswith("failed") for why in made.unfinished.values()):
+                study.tell(trial.number, state=TrialState.FAIL)
+            else:  # it was stopped: it stays as running, and is made first the next time
+                over.set()
+
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(one, [*begun, *(None for _ in left)]))
+
+
+def open_study(name: str, sweep: Sweep) -> Study:
+    """Optuna's study of this sweep, made where it is missing."""
+    try:
+        import optuna
+    except ImportError:
+        raise UserError(
+            "Optuna is not installed; `make repro` sets it up, or pip install 'stepladder[pipeline]'; or take method: random."
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    address = os.environ.get(STORAGE) or f"sqlite:///{spec.folder(name).resolve() / 'optuna.db'}"
+    content = [sweep.family, sweep.space, sweep.base, sweep.preset, sweep.metric, sweep.sign, list(sweep.seeds)]
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+    try:
+        study = optuna.create_study(
+            storage=optuna.storages.RDBStorage(address),
+            study_name=f"{name}-{digest}",
+            direction="maximize" if sweep.sign > 0 else "minimize",
+            pruner=_pruner(sweep),
+            load_if_exists=True,
+        )
+        drawn = len(study.get_trials(deepcopy=False))  # one that goes on must not draw the same numbers again
+        study.sampler = optuna.samplers.TPESampler(seed=sweep.seed + drawn, constant_liar=True)
+        return study
+    except Exception as error:
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise UserError(
+            f"Optuna's database cannot be used ({reason[:200]}); check {STORAGE}, or {spec.folder(name)}."
+        ) from None
+
+
+def _pruner(sweep: Sweep) -> Any:
+    from optuna import pruners
+
+    prune = sweep.prune
+    if prune.by == "median":
+        # the first validation is number 1, and Optuna leaves those up to n_warmup_steps alone
+        return pruners.MedianPruner(n_startup_trials=prune.startup_trials, n_warmup_steps=prune.warmup)
+    if prune.by == "successive_halving":
+        return pruners.SuccessiveHalvingPruner(min_resource=max(1, prune.warmup), reduction_factor=prune.factor)
+    return pruners.NopPruner()
+
+
+def _suggested(trial: Trial, dimension: Dimension) -> Any:
+    if dimension.choices:
+        texts = [json.dumps(choice) for choice in dimension.choices]
+        return json.loads(str(trial.suggest_categorical(dimension.key, texts)))
+    if dimension.integer:
+        step = int(dimension.step) or 1
+        return trial.suggest_int(dimension.key, int(dimension.low), int(dimension.high), step=step, log=dimension.log)
+    return trial.suggest_float(
+        dimension.key, dimension.low, dimension.high, step=dimension.step or None, log=dimension.log
+    )

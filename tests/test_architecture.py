@@ -17,7 +17,7 @@ BELOW = {
     "sweeps": {"data", "training", "evaluation", "tracking", "studies"},
     "studies": {"data", "diffusion", "baselines", "training", "evaluation", "reporting"},
 }
-EVERYWHERE = {"params", "errors", "project", "slots"}
+EVERYWHERE = {"params", "errors", "project", "slots", "disk"}
 TASK_HELPERS = {"training.experiment", "training.optim", "training.randomness", "training.journal"}
 
 

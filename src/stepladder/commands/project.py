@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from stepladder.commands import Verb
@@ -23,6 +24,9 @@ def add(verb: Verb) -> None:
     added.add_argument("--batch", type=int, default=0, help="pictures a step; default: the training's")
     added = verb("sync", sync, "send journals, figures and models that the tracking store lacks")
     added.add_argument("paths", nargs="*", type=Path, help="folders with journals; default: all of the project's")
+    added = verb("prune", prune, "remove old checkpoints until the disk budget is kept")
+    added.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    added.add_argument("--gb", type=float, help="the budget in gigabytes; default: STEPLADDER_DISK_GB")
     verb("slots", slots, "the device slots of this machine, and who holds them")
     verb("doctor", doctor, "check this machine and say how to mend what is wrong")
     verb("where", where, "say where the results are")
@@ -79,6 +83,19 @@ def _shape(text: str) -> list[int]:
     if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
         raise UserError(f"--shape {text} is not C,H,W; give three numbers above 0, such as 3,32,32.")
     return [int(part) for part in parts]
+
+
+def prune(args: argparse.Namespace) -> int:
+    from stepladder import disk
+    from stepladder.tracking.registry import registered_runs
+
+    if args.gb is not None:
+        os.environ[disk.BUDGET] = str(args.gb)
+    allowed = disk.budget()
+    if allowed is None:
+        raise UserError(f"There is no disk budget; set {disk.BUDGET}, or give one: stepladder prune --gb 5.")
+    disk.prune(allowed, print, registered_runs, dry=args.dry_run)
+    return 0
 
 
 def slots(args: argparse.Namespace) -> int:

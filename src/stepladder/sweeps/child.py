@@ -116,8 +116,8 @@ class Child:
                 code = launch.train(family, params, data, self.model, **which)
                 if code:
                     return code
-        self.folder.mkdir(parents=True, exist_ok=True)
-        metrics = self._measured() | {"point": self.point, "fingerprint": self.fingerprint()}
+            self.folder.mkdir(parents=True, exist_ok=True)
+            metrics = self._measured() | {"point": self.point, "fingerprint": self.fingerprint()}
         fresh = self.folder / "metrics.new"
         fresh.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
         fresh.replace(self.folder / "metrics.json")

@@ -84,6 +84,14 @@ def register(params: Params, models: Path, reports: Path) -> dict[str, Any]:
 
 
 @store.answering()
+@store.answering()
+def registered_runs() -> set[str]:
+    """The runs whose models are registered, under whatever name; none where there is no store."""
+    if not store.uri():
+        return set()
+    return {str(version.run_id) for version in store.client().search_model_versions() if version.run_id}
+
+
 def restore(params: Params, models: Path, reports: Path) -> list[dict[str, Any]]:
     """Register again what the present store lacks of ``reports/registered.json``; returns that.
 

@@ -24,7 +24,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from stepladder import project, slots
+from stepladder import disk, project, slots
 from stepladder.data.card import read_card
 from stepladder.errors import UserError
 from stepladder.params import Params, flatten
@@ -70,6 +70,10 @@ def train(
     _check_disk(folder)
     name = family if timesteps is None else f"{family} T={timesteps}"
     with _alone(folder, header["run_name"]), slots.hold(f"train {name}") as held:
+        if (allowed := disk.budget()) is not None:
+            from stepladder.tracking import registry
+
+            disk.prune(allowed, lambda line: print(f"disk: {line}", flush=True), registry.registered_runs)
         spec = {
             "family": family, "name": name, "params": params.model_dump(mode="json"), "timesteps": timesteps,
             "steps": FAMILIES[family].training(params).steps, "data": str(data.resolve()), "header": header,

@@ -10,6 +10,7 @@ from stepladder.commands import (
     Function,
     adaptation,
     drawing,
+    judging,
     language,
     project,
     registry,
@@ -32,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
         added.set_defaults(function=function)
         return added
 
-    for subject in (stages, adaptation, drawing, language, studies, sweeps, registry, serving, project):
+    for subject in (stages, adaptation, drawing, language, judging, studies, sweeps, registry, serving, project):
         subject.add(verb)
     return top
 
@@ -49,6 +50,9 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever read the answers has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 if __name__ == "__main__":

@@ -1,65 +1,166 @@
-"""Use a trained language model."""
+"""Use a trained language model: translate, generate, classify."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from stepladder.commands import Verb
+from stepladder.commands.lines import arriving
 from stepladder.commands.places import TRANSFORMER
 from stepladder.errors import UserError
+
+SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 
 
 def add(verb: Verb) -> None:
     added = verb("translate", translate, "translate lines of standard input or of a file")
-    added.add_argument("--model", default=str(TRANSFORMER), help="folder of a model, or models:/NAME@ALIAS")
-    added.add_argument("--file", type=Path)
+    _model(added)
+    added.add_argument("--file", type=Path, help="one sentence a line; default: standard input")
     added.add_argument("--language", help="target language, where the model knows several")
     added.add_argument("--beam-size", type=int, help="hypotheses kept; default: the model's")
-    added = verb("better", better, "is B better than A? two evaluations of the same held-out text, compared")
-    added.add_argument("a", type=Path, metavar="A", help="folder of an evaluation, such as reports/transformer")
-    added.add_argument("b", type=Path, metavar="B")
-    added.add_argument("--resamples", type=int, default=1000)
-    added.add_argument("--confidence", type=float, default=0.95, help="of the intervals")
-    added.add_argument("--seed", type=int, default=0)
+    added.add_argument(
+        "--n-best", type=int, metavar="N", help="the N best of each line: number of the line, score, translation"
+    )
+    added.add_argument("--int8", action="store_true", help="weights and activations as 8-bit integers: faster on a CPU")
+    _decoding(added)
+    added = verb("generate", generate, "go on with a prompt, by a language model")
+    _model(added)
+    added.add_argument("--prompt", default="\n", help="what to go on with; default: a line break")
+    added.add_argument("--count", type=int, default=1, help="how many times")
+    added.add_argument("--length", type=int, help="tokens at most; default: decoding.max_length")
+    for name in SAMPLING:
+        kind = int if name == "top_k" else float
+        added.add_argument(f"--{name.replace('_', '-')}", type=kind, help=f"see decoding.{name}; default: the model's")
+    _decoding(added)
+    added = verb("classify", classify, "say the class of lines of standard input or of a file")
+    _model(added)
+    added.add_argument("--file", type=Path, help="one text a line; default: standard input")
+    added.add_argument("--top", type=int, default=1, metavar="N", help="the N likeliest classes")
 
 
 def translate(args: argparse.Namespace) -> int:
-    from stepladder.params import Decoding, section
     from stepladder.tracking.fetch import fetch
+    from stepladder.transformer import translation
     from stepladder.transformer.trained import load
-    from stepladder.transformer.translation import translate
 
     folder, settings = fetch(args.model)
-    model, tokenizer, config = load(folder)
-    changed = {} if args.beam_size is None else {"beam_size": args.beam_size}
-    decoding = section(Decoding, settings.get("decoding", {}) | changed, "decoding")
-    try:
-        lines = args.file.open(encoding="utf-8") if args.file else sys.stdin
-    except OSError as error:
-        raise UserError(
-            f"{args.file} cannot be read ({error.strerror}); name a text file, one sentence a line."
-        ) from None
-    for line in lines:
-        print(*translate(model, tokenizer, config, [line.strip()], decoding, args.language), flush=True)
+    model, tokenizer, config = load(folder, task="pairs")
+    decoding = _resolved(args, settings, beam_size=args.beam_size)
+    translation.tokens(tokenizer, config, [""], args.language)  # refuses a language before a line is read
+    if args.n_best is not None:
+        translation.n_best(model, tokenizer, config, [], decoding, args.language, count=args.n_best)
+    if args.int8:
+        from stepladder.transformer.quantisation import int8
+
+        model = int8(model)
+    number = 0
+    for lines in arriving(args.file, f"{config['source_language']}> "):
+        for i, ids in enumerate(translation.tokens(tokenizer, config, lines, args.language)):
+            if len(ids) > config["max_length"]:
+                _skipped(number + i, translation.too_long(len(ids), config))
+                lines[i] = ""
+        if args.n_best is None:
+            for text in translation.translate(
+                model, tokenizer, config, lines, decoding, args.language, seed=args.seed, first=number
+            ):
+                print(text)
+        else:
+            for i, found in enumerate(
+                translation.n_best(model, tokenizer, config, lines, decoding, args.language, count=args.n_best)
+            ):
+                for text, score in found:
+                    print(number + i + 1, f"{score:.4f}", text, sep="\t")
+        sys.stdout.flush()
+        number += len(lines)
     return 0
 
 
-def better(args: argparse.Namespace) -> int:
-    from stepladder.evaluation.text.better import better
+def generate(args: argparse.Namespace) -> int:
+    from stepladder.tracking.fetch import fetch
+    from stepladder.transformer.generation import generate, generate_stream
+    from stepladder.transformer.trained import load
 
-    if args.resamples < 10 or not 0 < args.confidence < 1:
-        raise UserError("--resamples is 10 or more, and --confidence between 0 and 1.")
-    found = better(args.a, args.b, count=args.resamples, confidence=args.confidence, seed=args.seed)
-    print(f"{'':28s}{'A':>10s}{'B':>10s}{'B - A':>10s}  interval{'':13s}{'p':>7s}{'B better in':>13s}")
-    for d in found:
-        print(
-            f"{d.name:28s}{d.a:10.3f}{d.b:10.3f}{d.b - d.a:10.3f}  {f'{d.low:.3f} to {d.high:.3f}':21s}{d.p:7.3f}"
-            f"{100 * d.better:12.1f}%  {d.verdict}"
-        )
-    print(
-        f"Paired bootstrap (Koehn 2004), {args.resamples} resamples of the held-out items, {100 * args.confidence:g}% intervals; "
-        "p is two-sided."
+    if args.count < 1:
+        raise UserError(f"--count {args.count} given; it is 1 or more.")
+    folder, settings = fetch(args.model)
+    model, tokenizer, config = load(folder, task="lines")
+    given = {name: getattr(args, name) for name in SAMPLING} | {"max_length": args.length}
+    drawn = any(given[name] is not None for name in SAMPLING) or "decoding" not in settings
+    decoding = _resolved(args, settings, **given, method="sample" if drawn else None)
+    if decoding.method == "beam":
+        print(args.prompt + generate(model, tokenizer, config, [args.prompt], decoding)[0])
+        return 0
+    waiting: dict[int, list[str]] = {row: [] for row in range(1, args.count)}
+    _begin(args, 0)
+    for row, text in generate_stream(model, tokenizer, config, args.prompt, decoding, count=args.count, seed=args.seed):
+        if row:
+            waiting[row].append(text)
+        else:
+            print(text, end="", flush=True)
+    print()
+    for row, texts in waiting.items():
+        _begin(args, row)
+        print("".join(texts))
+    return 0
+
+
+def classify(args: argparse.Namespace) -> int:
+    from stepladder.tracking.fetch import fetch
+    from stepladder.transformer.classification import classify, encode, too_long
+    from stepladder.transformer.trained import load
+
+    model, tokenizer, config = load(fetch(args.model)[0], task="labels")
+    if not 1 <= args.top <= len(config["classes"]):
+        raise UserError(f"--top {args.top} given; the model knows 1 to {len(config['classes'])} classes.")
+    number = 0
+    for lines in arriving(args.file):
+        skipped = set()
+        for i, ids in enumerate(encode(tokenizer, lines)):
+            if len(ids) > config["max_length"]:
+                _skipped(number + i, too_long(len(ids), config))
+                skipped.add(i)
+        kept = [line for i, line in enumerate(lines) if i not in skipped]
+        likeliest = classify(model, tokenizer, config, kept).topk(args.top)
+        found = iter(zip(likeliest.values.tolist(), likeliest.indices.tolist(), strict=True))
+        for i in range(len(lines)):
+            row = [] if i in skipped else zip(*next(found), strict=True)
+            print(*(f"{config['classes'][c]}\t{p:.3f}" for p, c in row), sep="\t")
+        sys.stdout.flush()
+        number += len(lines)
+    return 0
+
+
+def _model(added: argparse.ArgumentParser) -> None:
+    added.add_argument("--model", default=str(TRANSFORMER), help="folder of a model, or models:/NAME@ALIAS")
+
+
+def _decoding(added: argparse.ArgumentParser) -> None:
+    added.add_argument("--seed", type=int, default=0, help="of what is drawn at random")
+    added.add_argument(
+        "-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="such as decoding.length_penalty=0.6"
     )
-    return 0
+
+
+def _resolved(args: argparse.Namespace, settings: dict[str, Any], **given: Any) -> Any:
+    """The model's way of decoding, with what the command line says."""
+    from stepladder.params import Decoding, merge, override, section
+
+    values = {"decoding": settings.get("decoding", {}) | {k: v for k, v in given.items() if v is not None}}
+    for text in args.set:
+        values = merge(values, override(text))
+    if further := set(values) - {"decoding"}:
+        raise UserError(f"-S {further.pop()}... is not of decoding, which alone can be changed here.")
+    return section(Decoding, values["decoding"], "decoding")
+
+
+def _begin(args: argparse.Namespace, row: int) -> None:
+    if args.count > 1:
+        print(f"--- {row + 1} of {args.count}")
+    print(args.prompt, end="", flush=True)
+
+
+def _skipped(row: int, why: str) -> None:
+    print(f"stepladder: line {row + 1} has {why}", file=sys.stderr, flush=True)

@@ -24,7 +24,7 @@ def classify(model: TextClassifier, tokenizer: Tokenizer, config: dict[str, Any]
         UserError: a text is longer than the model was trained for.
     """
     special, device = SpecialTokens.of(tokenizer), next(model.parameters()).device
-    encoded = [[special.bos, *e.ids, special.eos] for e in tokenizer.encode_batch(texts, add_special_tokens=False)]
+    encoded = encode(tokenizer, texts)
     for number, ids in enumerate(encoded, 1):
         if len(ids) > config["max_length"]:
             raise UserError(f"Text {number} has {too_long(len(ids), config)}")
@@ -34,6 +34,12 @@ def classify(model: TextClassifier, tokenizer: Tokenizer, config: dict[str, Any]
         rows = order[start : start + TOGETHER]
         found[rows] = model(pad_rows([encoded[i] for i in rows], special.pad).to(device)).float().softmax(-1).cpu()
     return found
+
+
+def encode(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
+    """Tokens of each of ``texts`` as the model reads them: beginning, text, end."""
+    special = SpecialTokens.of(tokenizer)
+    return [[special.bos, *e.ids, special.eos] for e in tokenizer.encode_batch(texts, add_special_tokens=False)]
 
 
 def too_long(length: int, config: dict[str, Any]) -> str:

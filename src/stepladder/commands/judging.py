@@ -1,4 +1,4 @@
-"""Look into language models: compare two evaluations."""
+"""Look into language models and pass them on: attention, comparison, export."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from stepladder.commands import Verb
+from stepladder.commands.places import TRANSFORMER
 from stepladder.errors import UserError
 
 
@@ -16,6 +17,10 @@ def add(verb: Verb) -> None:
     added.add_argument("--resamples", type=int, default=1000)
     added.add_argument("--confidence", type=float, default=0.95, help="of the intervals")
     added.add_argument("--seed", type=int, default=0)
+    added = verb("export", export, "write a translation model in another format, for serving")
+    added.add_argument("--model", default=str(TRANSFORMER), help="folder of a model, or models:/NAME@ALIAS")
+    added.add_argument("--to", choices=["ctranslate2"], default="ctranslate2")
+    added.add_argument("--out", type=Path, required=True, help="folder, which must not be there yet")
 
 
 def better(args: argparse.Namespace) -> int:
@@ -34,4 +39,14 @@ def better(args: argparse.Namespace) -> int:
         f"Paired bootstrap (Koehn 2004), {args.resamples} resamples of the held-out items, {100 * args.confidence:g}% intervals; "
         "p is two-sided."
     )
+    return 0
+
+
+def export(args: argparse.Namespace) -> int:
+    from stepladder.tracking.fetch import fetch
+    from stepladder.transformer.ctranslate2_export import export
+    from stepladder.transformer.trained import load
+
+    export(*load(fetch(args.model)[0], task="pairs"), args.out)
+    print(f"{args.out}: a CTranslate2 model, its tokenizer.json, and stepladder.json with what it was trained on")
     return 0

@@ -8,6 +8,7 @@ from prefect.deployments.runner import RunnerDeployment
 from pipelines.automations import TAG
 from pipelines.evaluate import evaluate
 from pipelines.pipeline import pipeline
+from pipelines.predict import predict
 from pipelines.promote import promote
 from pipelines.report import report
 from pipelines.reproduce import reproduce
@@ -15,7 +16,7 @@ from pipelines.sweep import sweep
 from pipelines.train import train
 
 NAME = "this-machine"
-FLOWS = (pipeline, train, sweep, evaluate, promote, report, reproduce)
+FLOWS = (pipeline, train, sweep, evaluate, promote, report, reproduce, predict)
 
 
 def deployments() -> list[RunnerDeployment]:

@@ -35,6 +35,11 @@ HELP = {
     "force": "promote whatever the gate says; needs a reason",
     "reason": "kept in the model's history",
     "evaluate": "judge it again also where it is bit-identical",
+    "source": "a .txt file (a sentence a line), a .csv file (a column label, or text), or a folder of such, from the project's folder",
+    "out": "file or folder that is made, from the project's folder",
+    "steps": "of a diffusion model: sampling steps S; 0: the model's own",
+    "beam_size": "of a translation model: hypotheses kept; 0: the model's own",
+    "chunk": "rows answered, and kept, at once; at least 1",
     "experiment": "name of a DVC experiment (`dvc exp list`), such as an earlier flow run's; empty: the workspace",
 }
 F = TypeVar("F", bound=Callable[..., Any])
@@ -97,6 +102,8 @@ if TYPE_CHECKING:
     Trained = str
     Evaluated = str
     Experiment = str
+    Count = int
+    Rows = int
     Seed = int
     Steps = tuple[int, ...]
     from stepladder.params import Decoding, Diffusion, Evaluation, ImageData, Sampling, TextData, Transformer
@@ -112,6 +119,7 @@ else:
     Trained, Evaluated = _choice(declared("train")), _choice(declared("evaluate"))
     Experiment = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]*$")]
     Registered = Annotated[str, Field(pattern=r"^models:/[^/@]+(/[0-9]+|@[^/@]+)$")]
+    Count, Rows = (Annotated[int, Field(ge=least, le=100_000)] for least in (0, 1))
     Seed = _field(Params, "seed")
     Steps = _field(Sweep, "timesteps")
     ImageData, TextData, Diffusion, Sampling, Transformer, Decoding, Evaluation = (

@@ -58,6 +58,7 @@ FIELDS = {
     "promote": {"model", "force", "reason"},
     "report": {"experiment"},
     "reproduce": {"model", "evaluate"},
+    "predict": {"model", "source", "out", "steps", "beam_size", "seed", "chunk"},
 }  # fmt: skip
 
 
@@ -89,6 +90,7 @@ def test_models_to_choose_are_those_of_dvc_yaml(prefect_api, deployed):
         ("train", {"models": "transformr"}, "models"),
         ("promote", {"model": "diffusion-digits"}, "model"),
         ("reproduce", {"model": "models:/diffusion-digits"}, "model"),
+        ("predict", {"chunk": 0}, "chunk"),
         ("evaluate", {"decoding": {"beam_size": 0}}, "beam_size"),
         ("report", {"experiment": "not a name"}, "experiment"),
     ],

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from stepladder.params import Params, flatten
-from stepladder.tracking import aliases, lineage, promotion, store
+from stepladder.tracking import aliases, flow_runs, lineage, promotion, store
 
 HASH = 16  # characters of a hash that are shown
 
@@ -47,7 +47,10 @@ def show(uri: str) -> str:
         ("parameters", _parameters(run.data.params)),
         ("sweep", tags.get("sweep_run", "")),
         ("study", made.get("stepladder.study", "")),
-        ("flow run", made.get("stepladder.flow_run", "")),
+        (
+            "flow run",
+            " ".join(made[tag] for tag in (flow_runs.FLOW_RUN, flow_runs.STATE, flow_runs.PAGE) if tag in made),
+        ),
         ("MLflow run", f"{run_id} in {store.shown()}"),
         ("kept there", ", ".join(kept)),
         ("load it", f'mlflow.pyfunc.load_model("models:/{name}/{number}")'),

@@ -1,0 +1,31 @@
+"""The flow ``predict``: a registered model's answers to a whole file or folder, kept chunk by chunk."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.client.schemas import State
+
+from pipelines import form, verbs
+from pipelines.form import CHAMPION, SHOWN, Count, Registered, Rows, Seed
+from pipelines.hooks import HOOKS
+
+
+@flow(name="predict", **HOOKS)
+@form.described
+def predict(
+    model: Registered = CHAMPION,
+    source: str = "requests.csv",
+    out: str = "predictions",
+    steps: Count = 0,
+    beam_size: Count = 0,
+    seed: Seed = SHOWN.seed,
+    chunk: Rows = 256,
+) -> State[None]:
+    """Translate a file of sentences, or draw a table of labels. A run that was stopped goes on where it was when it is started
+    again with the same values.
+    """
+    options = [("--steps", steps), ("--beam-size", beam_size)]
+    given = [part for name, value in options if value for part in (name, str(value))]
+    return verbs.run(
+        "predict", source, "--model", model, "--out", out, "--seed", str(seed), "--chunk", str(chunk), *given
+    )

@@ -1,4 +1,5 @@
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,8 +69,36 @@ def test_corrupt_checkpoint_is_refused_and_kept(tmp_path):
     assert worker.main(folder) == 2
     assert "cannot be read" in (folder / "error.txt").read_text()
     assert (folder / "last.ckpt").read_bytes() == b"PK\x03\x04 not a checkpoint"
-    with pytest.raises(UserError, match="delete it to train from the beginning"):
-        checkpoint.finished_steps(folder / "last.ckpt")
+    with pytest.raises(UserError, match=r"delete .* to train from the beginning"):
+        checkpoint.newest(folder)
+
+
+@pytest.mark.parametrize("damage", ["cut short", "a byte changed", "gone"])
+def test_of_a_damaged_checkpoint_the_one_before_it_is_used(tmp_path, monkeypatch, capsys, damage):
+    whole = spec(tmp_path / "whole")
+    worker.train(whole)
+    broken = spec(tmp_path / "broken")
+    monkeypatch.setattr(checkpoint, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(toy, "DIE_AT", 24)
+    with pytest.raises(RuntimeError, match="killed by the test"):
+        worker.train(broken)
+    monkeypatch.setattr(toy, "DIE_AT", -1)
+    last = broken / "last.ckpt"
+    content = bytearray(last.read_bytes())
+    if damage == "gone":  # killed between the two renames
+        last.unlink()
+    elif damage == "cut short":
+        last.write_bytes(content[: len(content) // 2])
+    else:
+        with zipfile.ZipFile(last) as archive:
+            part = max(archive.infolist(), key=lambda part: part.file_size)
+        content[part.header_offset + 30 + len(part.filename) + part.file_size // 2] ^= 1
+        last.write_bytes(content)
+    assert checkpoint.finished_steps(checkpoint.newest(broken)) == 23
+    assert ("cannot be read" in capsys.readouterr().out) == (damage != "gone")
+    worker.train(broken)
+    expected, got = (load_file(f / "model" / "model.safetensors") for f in (whole, broken))
+    assert all(torch.equal(expected[name], got[name]) for name in expected)
 
 
 def test_exported_weights_are_the_average(tmp_path):

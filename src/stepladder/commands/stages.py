@@ -106,6 +106,8 @@ def evaluate(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace, params: Any) -> int:
+    from stepladder import slots
+    from stepladder.data.replacing import replacing
     from stepladder.tracking import evaluations
 
     if args.family == "diffusion":
@@ -113,28 +115,35 @@ def _evaluate(args: argparse.Namespace, params: Any) -> int:
 
         timesteps = _timesteps(args)
         model, out = diffusion(timesteps), REPORTS / "diffusion" / f"T{timesteps}"
-        evaluate_images(params, timesteps, IMAGES, FEATURE_NET, model, out, classifier=NOISY_CLASSIFIER)
+        with replacing(out) as fresh:
+            evaluate_images(
+                params, timesteps, IMAGES, FEATURE_NET, model, fresh,
+                classifier=NOISY_CLASSIFIER, devices=slots.devices(),
+            )  # fmt: skip
     elif args.family == "adapted":
         from stepladder.evaluation.adaptation import evaluate as evaluate_adapted
 
         params, base = adaptation(args)
         model = base if args.before else ADAPTED / params.adaptation.method
         out = REPORTS / "adapted" / ("before" if args.before else params.adaptation.method)
-        evaluate_adapted(params, IMAGES, OWN, FEATURE_NET, model, out)
+        with replacing(out) as fresh:
+            evaluate_adapted(params, IMAGES, OWN, FEATURE_NET, model, fresh)
         if args.before:
             return 0
     elif args.family in BASELINES:
         from stepladder.evaluation.baselines import evaluate as evaluate_baseline
 
         model, out = MODELS / args.family, REPORTS / args.family
-        evaluate_baseline(params, args.family, IMAGES, FEATURE_NET, model, out)
+        with replacing(out) as fresh:
+            evaluate_baseline(params, args.family, IMAGES, FEATURE_NET, model, fresh)
     else:
         from stepladder.evaluation.text import evaluate as evaluate_text
 
         model, out = TRANSFORMER, REPORTS / "transformer"
         if args.family == "classifier":
             model, out = CLASSIFICATION / args.start, REPORTS / "classification" / args.start
-        metrics = evaluate_text(params, TEXT, model, out)
+        with replacing(out) as fresh:
+            metrics = evaluate_text(params, TEXT, model, fresh)
         if args.family == "classifier":
             shown = (f"{name} {metrics[name]:.3f} ({metrics[f'{name}_low']:.3f} to {metrics[f'{name}_high']:.3f})"
                      for name in ("accuracy", "macro_f1"))  # fmt: skip

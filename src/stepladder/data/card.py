@@ -6,12 +6,12 @@ import errno
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from stepladder.data.replacing import replacing
 from stepladder.errors import UserError
 
 CARD = "card.json"
@@ -62,20 +62,10 @@ def prepared(folder: Path, card: dict[str, Any], size: int = 0) -> Iterator[Path
         free = shutil.disk_usage(folder.parent).free
         if free < size:
             raise OSError(errno.ENOSPC, f"{size / 2**20:.0f} MiB needed, {free / 2**20:.0f} MiB free")
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-            fresh, old = Path(temporary) / "new", Path(temporary) / "old"
-            fresh.mkdir()
+        with replacing(folder) as fresh:
             yield fresh
             card["content_hash"] = content_hash(fresh)
             (fresh / CARD).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            if folder.exists():
-                folder.rename(old)
-            try:
-                fresh.rename(folder)
-            except OSError:
-                if old.exists():
-                    old.rename(folder)
-                raise
     except OSError as error:
         if error.errno in UNWRITABLE:
             raise UserError(

@@ -10,8 +10,9 @@ import torch
 
 from stepladder.baselines.drawing import draw, load
 from stepladder.errors import UserError
+from stepladder.evaluation.drawers import timed
 from stepladder.evaluation.held_out import condition, rows
-from stepladder.evaluation.images import fresh, said, strip, timed
+from stepladder.evaluation.images import fresh, said, strip
 from stepladder.evaluation.judging import Judge
 from stepladder.params import Params
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from stepladder.data.grid import grid, scaled
 from stepladder.diffusion.classifier import load as load_classifier
-from stepladder.diffusion.drawing import draw, load
+from stepladder.diffusion.drawing import load
 from stepladder.errors import UserError
+from stepladder.evaluation import drawers
+from stepladder.evaluation.drawers import Drawer
 from stepladder.evaluation.held_out import STRIP_COLUMNS, STRIP_ROWS, condition, rows
 from stepladder.evaluation.judging import Judge
 from stepladder.evaluation.likelihood import likelihood
@@ -39,6 +41,7 @@ def evaluate(
     out: Path,
     samplings: Sequence[Sampling] = (),
     classifier: Path | None = None,
+    devices: int = 1,
 ) -> dict[str, Any]:
     """Judge the model of T = ``timesteps`` in ``model_folder`` at every S <= T of the sweep.
 
@@ -48,6 +51,7 @@ def evaluate(
         samplings: ways to draw, each at every S; none: ``params.sampling``. Of the second and further ones the strips are
             ``samples-{i}-S{S}.png``, i = 1, 2, ...
         classifier: folder of the noisy classifier, used where a sampling's ``classifier_scale`` is above 0.
+        devices: how many draw, each a share of the pictures; the figures do not depend on it.
 
     Raises:
         UserError: the model is of another T, cannot be loaded, or draws pictures that are not numbers; or there is no noisy
@@ -60,20 +64,23 @@ def evaluate(
     model.to(device)
     samplings = tuple(samplings) or (params.sampling,)
     guide = None
-    if classifier is not None and any(sampling.classifier_scale for sampling in samplings):
-        guide = load_classifier(classifier, config)[0].to(device)
+    guided = classifier if any(sampling.classifier_scale for sampling in samplings) else None
+    if guided is not None:
+        guide = load_classifier(guided, config)[0].to(device)
     judge = Judge(params, data, feature_net)
     fresh(out)
     found = []
-    for number, sampling in enumerate(samplings):
-        mark = f"-{number}" if number else ""
-        for point, pictures in points(model, config, judge, sampling, params.sweep.sampling_steps, guide):
-            strip(pictures).save(out / f"samples{mark}-S{point['sampling_steps']}.png")
-            print(
-                said(judge, f"T={timesteps} S={point['sampling_steps']}{mark and f' {sampling.sampler}'}", point),
-                flush=True,
-            )
-            found.append(point)
+    with ExitStack() as stack:
+        drawer = None
+        if devices > 1:
+            drawer = stack.enter_context(drawers.on(devices, model_folder, params.seed, guided))
+        for number, sampling in enumerate(samplings):
+            mark = f"-{number}" if number else ""
+            for point, pictures in points(model, config, judge, sampling, params.sweep.sampling_steps, guide, drawer):
+                strip(pictures).save(out / f"samples{mark}-S{point['sampling_steps']}.png")
+                name = f"T={timesteps} S={point['sampling_steps']}{mark and f' {sampling.sampler}'}"
+                print(said(judge, name, point), flush=True)
+                found.append(point)
     metrics = {
         "timesteps": timesteps,
         "floor": judge.floor,
@@ -96,11 +103,15 @@ def points(
     sampling: Sampling,
     sampling_steps: Sequence[int],
     classifier: nn.Module | None = None,
+    drawer: Drawer | None = None,
 ) -> Iterator[tuple[Point, Tensor]]:
     """A point, and its pictures ``(N, C, H, W)``, for each S <= T of ``sampling_steps``.
 
     A point has ``timesteps``, ``sampling_steps``, of the sampling what ``SHOWN`` names, the judge's figures, of a model that reads
     texts those of ``retrieval``, of one that enlarges pictures those of ``super_resolution``, ``milliseconds_per_image`` and ``network_evaluations`` (of one picture).
+
+    Args:
+        drawer: draws the pictures; None: ``model``, guided by ``classifier``, where they are.
 
     Raises:
         UserError: the model cannot be sampled so, or draws pictures that are not numbers.
@@ -108,13 +119,9 @@ def points(
     numbers = rows(judge.test, judge.params.evaluation.samples)
     classes = judge.test.card["classes"] if classifier is not None and sampling.classifier_scale else config["classes"]
     asked = condition(judge.test, numbers, config | {"classes": classes})
+    drawer = drawer or drawers.here(model, config, judge.params.seed, classifier)
     for steps in (s for s in sampling_steps if s <= config["timesteps"]):
-        pictures, cost = timed(
-            model,
-            lambda steps=steps: draw(
-                model, config, asked, steps, sampling, seed=judge.params.seed, classifier=classifier
-            ),
-        )
+        pictures, cost = drawer(asked, steps, sampling)
         if not pictures.isfinite().all():
             raise UserError(
                 f"The model draws pictures that are not numbers at S={steps}: its training diverged; "
@@ -128,27 +135,6 @@ def points(
         if "low_resolution" in asked:
             figures |= fidelity(pictures, scaled(judge.test.images[numbers]), asked["low_resolution"])
         yield where | how | figures | cost, pictures
-
-
-def timed(model: nn.Module, drawing: Any) -> tuple[Tensor, dict[str, float]]:
-    """What ``drawing()`` gives, ``(N, C, H, W)``, and what a picture cost: time, and evaluations of ``model``, counted."""
-    evaluated = 0
-
-    def count(_: nn.Module, given: tuple[Tensor, ...]) -> None:
-        nonlocal evaluated
-        evaluated += len(given[0])
-
-    hook = model.register_forward_pre_hook(count)
-    start = time.perf_counter()
-    try:
-        pictures: Tensor = drawing()
-    finally:
-        hook.remove()
-    seconds = time.perf_counter() - start
-    return pictures, {
-        "milliseconds_per_image": 1000 * seconds / len(pictures),
-        "network_evaluations": evaluated / len(pictures),
-    }
 
 
 def said(judge: Judge, name: str, point: Point) -> str:

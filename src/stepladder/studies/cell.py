@@ -22,7 +22,8 @@ from stepladder.data.images import ImageArrays
 from stepladder.diffusion import drawing, likelihood
 from stepladder.errors import UserError
 from stepladder.evaluation import held_out
-from stepladder.evaluation.images import strip, timed
+from stepladder.evaluation.drawers import here, timed
+from stepladder.evaluation.images import strip
 from stepladder.evaluation.judging import Judge, scaled
 from stepladder.params import Params, load
 from stepladder.studies import spec
@@ -115,12 +116,10 @@ def _diffusion(ways: Any, judge: Judge, folder: Path, out: Path, seed: int, name
     model, config = drawing.load(folder)
     model.to(_device())
     asked = held_out.condition(judge.test, held_out.rows(judge.test, judge.params.evaluation.samples), config)
-    points = []
+    drawer, points = here(model, config, seed), []
     for number, (sampling, all_steps) in enumerate(ways):
         for steps in all_steps:
-            pictures, cost = timed(
-                model, lambda s=steps, w=sampling: drawing.draw(model, config, asked, s, w, seed=seed)
-            )
+            pictures, cost = drawer(asked, steps, sampling)
             point = {"sampling": sampling.model_dump(mode="json"), "steps": steps, "strip": f"way{number}-S{steps}.png"}
             points.append(point | _figures(judge, pictures, asked["labels"] if config["classes"] else None) | cost)
             _show(points[-1], pictures, out, f"{name} {sampling.sampler} S={steps}", judge)

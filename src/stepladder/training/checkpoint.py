@@ -1,37 +1,54 @@
-"""Checkpoints by time and on exception, replaced in one stroke, so that a kill at any moment leaves a whole one."""
+"""Checkpoints by time and on exception. A kill at any moment leaves a whole one, and the one before it is kept too."""
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from stepladder.errors import UserError
 
 EVERY_SECONDS = float(os.environ.get("STEPLADDER_CHECKPOINT_SECONDS", 30))
 
 
-class TimedCheckpoint(pl.Callback):
-    """Saves the whole state to ``path`` between two optimiser steps, every ``EVERY_SECONDS`` and on an exception.
+LAST, PREVIOUS, DAMAGED = "last.ckpt", "previous.ckpt", "damaged.ckpt"
 
-    A checkpoint is always of a finished step: all that a resumed training has to know besides is its number.
+
+class TimedCheckpoint(pl.Callback):
+    """Saves the whole state to ``folder/last.ckpt`` between two optimiser steps, every ``EVERY_SECONDS`` and on an exception.
+
+    A checkpoint is always of a finished step: all that a resumed training has to know besides is its number. The one that
+    was last is kept as ``previous.ckpt``. Several ranks agree before every step whether it is time, and whether one of them
+    was told to end: then all save and end after the same step.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._saved = time.monotonic()
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._saved, self._saved_step = time.monotonic(), 0
         self._between_steps = True
+        self._told_to_end = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._saved_step = trainer.global_step
+        if trainer.world_size > 1:  # Lightning's own handler has each rank end after a step of its own
+            signal.signal(signal.SIGTERM, self._end)
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        due = self._between_steps and time.monotonic() - self._saved >= EVERY_SECONDS
+        due, end = time.monotonic() - self._saved >= EVERY_SECONDS, self._told_to_end
         if trainer.world_size > 1:
-            due = trainer.strategy.broadcast(due)
-        if due:
+            due, end = _any_rank(due, end, device=pl_module.device)
+        if self._between_steps and (due or end):
             self._save(trainer)
+            if end:
+                raise SIGTERMException
 
     def on_before_optimizer_step(self, *_: Any) -> None:
         self._between_steps = False
@@ -42,7 +59,8 @@ class TimedCheckpoint(pl.Callback):
         self._between_steps = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        if self._between_steps and trainer.global_step and trainer.world_size == 1:
+        full = isinstance(exception, OSError) and exception.errno == errno.ENOSPC
+        if self._between_steps and trainer.world_size == 1 and not full:
             self._save(trainer)
 
     def on_save_checkpoint(
@@ -52,21 +70,73 @@ class TimedCheckpoint(pl.Callback):
         total = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]
         total["ready"] = total["started"] = total["completed"]
 
+    def _end(self, *_: Any) -> None:
+        self._told_to_end = True
+
     def _save(self, trainer: pl.Trainer) -> None:
-        fresh = self.path.with_suffix(".new")
-        trainer.save_checkpoint(fresh)
+        if trainer.global_step == self._saved_step:
+            return
+        fresh, last = self.folder / "new.ckpt", self.folder / LAST
+        try:
+            trainer.save_checkpoint(fresh)
+        except OSError:
+            fresh.unlink(missing_ok=True)
+            raise
         if trainer.is_global_zero:
-            os.replace(fresh, self.path)
-        self._saved = time.monotonic()
+            if last.exists():
+                os.replace(last, self.folder / PREVIOUS)
+            os.replace(fresh, last)
+        self._saved, self._saved_step = time.monotonic(), trainer.global_step
+
+
+def _any_rank(*flags: bool, device: torch.device) -> list[bool]:
+    """Each flag, whether it is set on any rank."""
+    tensor = torch.tensor(flags, dtype=torch.uint8, device=device)
+    torch.distributed.all_reduce(tensor, op=torch.distributed.ReduceOp.MAX)
+    return [bool(flag) for flag in tensor.tolist()]
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest checkpoint in ``folder`` that is whole, ``None`` where there is none; a damaged one is set aside.
+
+    Raises:
+        UserError: there are some, and none can be read.
+    """
+    problems: dict[Path, str] = {}
+    for path in (folder / LAST, folder / PREVIOUS):
+        if path.exists():
+            try:
+                verify(path)
+            except UserError as error:
+                problems[path] = str(error)
+                continue
+            for damaged, problem in problems.items():
+                os.replace(damaged, folder / DAMAGED)
+                print(f"{problem} The one before it, {path.name}, is used.", flush=True)
+            return path
+    if problems:
+        raise UserError(
+            f"{' '.join(problems.values())} Nothing was changed: delete {folder} to train from the beginning, or put back an "
+            "intact copy."
+        )
+    return None
+
+
+def verify(path: Path) -> None:
+    """Raise ``UserError`` where the checkpoint at ``path`` is not whole: every part of it carries a checksum."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        finished_steps(path)
+    except Exception as error:
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+    else:
+        if damaged is None:
+            return
+        reason = f"its part {damaged} is not what was written"
+    raise UserError(f"The checkpoint {path} cannot be read ({reason}).")
 
 
 def finished_steps(path: Path) -> int:
-    """Number of optimiser steps behind the checkpoint at ``path``; ``UserError`` if it cannot be read."""
-    try:
-        return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"])
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"The checkpoint {path} cannot be read ({reason[:120]}); it was left as it is: "
-            "delete it to train from the beginning, or put back an intact copy."
-        ) from None
+    """Number of optimiser steps behind the checkpoint at ``path``."""
+    return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"])

@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 
 from stepladder.training.experiment import network
+from stepladder.training.sharding import alike, whole
 
 
 class WeightAverage(pl.Callback):
@@ -24,7 +25,7 @@ class WeightAverage(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         weights = [p.detach() for p in network(pl_module).parameters()]
         saved = self.average or weights
-        self.average = [a.to(p.device, copy=True) for a, p in zip(saved, weights, strict=True)]
+        self.average = [a.clone() if a is p else alike(a, p) for a, p in zip(saved, weights, strict=True)]
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -50,7 +51,7 @@ class WeightAverage(pl.Callback):
         self.swap(pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"average": self.average}
+        return {"average": [whole(a) for a in self.average]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.average = state_dict["average"]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from stepladder.training.experiment import network
+from stepladder.training.sharding import whole
 
 
 class LayerGradients(pl.Callback):
@@ -35,4 +36,4 @@ def by_layer(model: nn.Module) -> dict[str, float]:
         number = next((i for i, part in enumerate(parts) if part.isdecimal()), None)
         if number is not None and parameter.grad is not None:
             layers.setdefault(".".join(parts[: number + 1]), []).append(parameter.grad)
-    return {layer: float(torch.nn.utils.get_total_norm(gradients)) for layer, gradients in layers.items()}
+    return {layer: float(whole(torch.nn.utils.get_total_norm(gradients))) for layer, gradients in layers.items()}

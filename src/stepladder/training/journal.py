@@ -53,11 +53,16 @@ class Journal:
 
 
 class JournalLogger(Logger):
-    """Lightning's logger that writes to a journal; on ranks other than 0 to none."""
+    """Lightning's logger that writes to a journal the means over all ranks; on ranks other than 0 to none.
+
+    Attributes:
+        latest: the last value of every figure.
+    """
 
     def __init__(self, journal: Journal | None) -> None:
         super().__init__()
         self.journal = journal
+        self.latest: dict[str, float] = {}
         self._system = _SystemMetrics(every=10.0)
 
     @property
@@ -72,10 +77,21 @@ class JournalLogger(Logger):
         """The header holds them."""
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        values = _over_ranks({name: float(value) for name, value in metrics.items() if name != "epoch"})
+        self.latest |= values
         if self.journal is not None:
-            values = {name: float(value) for name, value in metrics.items() if name != "epoch"}
             finished = (step or 0) + 1  # Lightning counts steps from 0
             self.journal.metrics(finished, values | self._system.due())
+
+
+def _over_ranks(values: dict[str, float]) -> dict[str, float]:
+    """The mean of each over all ranks: a rank's own loss is of its share of the batch only."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized() and values):
+        return values
+    device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+    total = torch.tensor(list(values.values()), dtype=torch.float64, device=device)
+    torch.distributed.all_reduce(total)
+    return dict(zip(values, (total / torch.distributed.get_world_size()).tolist(), strict=True))
 
 
 class _SystemMetrics:

@@ -61,13 +61,15 @@ class LastAverage(pl.Callback):
             fresh = file.with_suffix(".new")
             save_file({str(i): w.detach().contiguous().cpu() for i, w in enumerate(weights)}, fresh)
             os.replace(fresh, file)
-        trainer.strategy.barrier()
-        files = self._files(trainer.global_step)[-self.count :]
         self.average = [torch.zeros_like(w) for w in weights]
+        files = self._files(trainer.global_step)[-self.count :] if trainer.is_global_zero else []
         for each in files:
             loaded = load_file(each)
             for i, average in enumerate(self.average):
                 average += loaded[str(i)].to(average) / len(files)
+        if trainer.world_size > 1:  # other nodes need not see the folder
+            for average in self.average:
+                torch.distributed.broadcast(average, src=0)
 
     def _files(self, step: int) -> list[Path]:
         """Weights up to ``step``, in order."""

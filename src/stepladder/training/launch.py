@@ -1,8 +1,8 @@
 """Starts a training as a process of its own, forwards its journal, and puts the finished model in place.
 
 State lives in ``.checkpoints/KEY/``, KEY being the content of (spec, data, code): whoever launches the same training
-again goes on where it stopped. What does not change the result comes from the environment: ``STEPLADDER_DEVICES``
-(ranks, default 1), ``STEPLADDER_CHECKPOINT_SECONDS``, ``STEPLADDER_TRACKING``, ``MLFLOW_TRACKING_URI``.
+again goes on where it stopped. What does not change the result comes from the environment: see ``processes``,
+``STEPLADDER_CHECKPOINT_SECONDS``, ``STEPLADDER_TRACKING``, ``MLFLOW_TRACKING_URI``.
 """
 
 from __future__ import annotations
@@ -11,10 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import threading
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,9 +25,9 @@ from stepladder import disk, project, slots
 from stepladder.data.card import read_card
 from stepladder.errors import UserError
 from stepladder.params import Params, flatten
-from stepladder.slots import Held
 from stepladder.tracking import lineage, store
 from stepladder.tracking.follow import Follower
+from stepladder.training import processes
 from stepladder.training.families import FAMILIES
 
 FREE_BYTES = 300_000_000
@@ -60,17 +57,23 @@ def train(
 
     ``study``: the name of the study and of its arm that this training is for; ``child``: which child of a sweep it is.
 
+    On several nodes, each calls this; node 0 alone has the state, the tracking and the model. The others have a folder of
+    their own while they train, but for an elastic training, whose ranks move between nodes and whose folder is shared.
+
     Raises ``UserError`` before any work when the tracking store that the environment names does not answer, the disk
     is nearly full, or the same training already runs.
     """
-    store.check()
+    world = processes.world()
+    if world.node == 0:
+        store.check()
     header = _header(family, params, data, timesteps, study, child)
-    folder = project.checkpoints() / header["key"]
+    own = project.checkpoints() / (header["key"] if world.node == 0 else f"{header['key']}.node-{world.node}")
+    folder = project.checkpoints() / header["key"] if world.elastic else own
     folder.mkdir(parents=True, exist_ok=True)
     _check_disk(folder)
     name = family if timesteps is None else f"{family} T={timesteps}"
-    with _alone(folder, header["run_name"]), slots.hold(f"train {name}") as held:
-        if (allowed := disk.budget()) is not None:
+    with _alone(own, header["run_name"]), slots.hold(f"train {name}") as held:
+        if world.node == 0 and (allowed := disk.budget()) is not None:
             from stepladder.tracking import registry
 
             disk.prune(allowed, lambda line: print(f"disk: {line}", flush=True), registry.registered_runs)
@@ -78,20 +81,22 @@ def train(
             "family": family, "name": name, "params": params.model_dump(mode="json"), "timesteps": timesteps,
             "steps": FAMILIES[family].training(params).steps, "data": str(data.resolve()), "header": header,
         }  # fmt: skip
-        (folder / "spec.json").write_text(json.dumps(spec, indent=2))
-        if not (folder / "journal.jsonl").exists():  # else it goes on with what began elsewhere
+        _write_spec(folder / "spec.json", spec)
+        if world.node == 0 and not (folder / "journal.jsonl").exists():  # else it goes on with what began elsewhere
             lineage.capture(folder / lineage.FOLDER, params)
-        follower = Follower(folder / "journal.jsonl", header)
         refused = folder / "error.txt"
         refused.unlink(missing_ok=True)
-        command = _command(folder)
-        follower.start()
-        code = _run(command, held)
-        run = follower.finish({0: "FINISHED", 130: "KILLED", 143: "KILLED"}.get(code, "FAILED"))
-        if refused.exists():
+        follower = Follower(folder / "journal.jsonl", header) if world.node == 0 else None
+        if follower:
+            follower.start()
+        code = processes.run(processes.command(folder, world, header["key"]), held)
+        run = follower.finish({0: "FINISHED", 130: "KILLED", 143: "KILLED"}.get(code, "FAILED")) if follower else {}
+        if refused.exists() and code:
             raise UserError(refused.read_text())
-        if code == 0:
+        if code == 0 and follower:
             _finish(folder, out, header, run)
+        elif code == 0 and folder == own:
+            shutil.rmtree(folder)
     return code
 
 
@@ -106,6 +111,13 @@ def identity(
 ) -> str:
     """The key of that training: equal exactly where spec, data and code are; a model's is in its ``run.json``."""
     return str(_header(family, params, data, timesteps, study, child)["key"])
+
+
+def _write_spec(file: Path, spec: dict[str, Any]) -> None:
+    """In one stroke: another node may be reading the one that is there, which says the same."""
+    fresh = file.with_name(f"{file.name}.{socket.gethostname()}.{os.getpid()}")
+    fresh.write_text(json.dumps(spec, indent=2))
+    os.replace(fresh, file)
 
 
 def _finish(folder: Path, out: Path, header: dict[str, Any], run: dict[str, Any]) -> None:
@@ -165,7 +177,7 @@ def _header(
         "dvc_lock": project.file_hash(project.root() / "dvc.lock"),
         "flow_run": lineage.flow_run(),
         "started": time.time(),
-        "world_size": slots.devices(),
+        "world_size": processes.world().size,
     }
 
 
@@ -196,36 +208,3 @@ def _alone(folder: Path, name: str) -> Iterator[None]:
     finally:
         Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
-
-
-def _command(folder: Path) -> list[str]:
-    worker = ["-m", "stepladder.training.worker", str(folder)]
-    if slots.devices() == 1:
-        return [sys.executable, *worker]
-    return [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        f"--nproc-per-node={slots.devices()}",
-        *worker,
-    ]
-
-
-def _run(command: list[str], held: Held) -> int:
-    """Run ``command`` in this process group and in the slots ``held``; SIGTERM is passed on, and waited for."""
-    # Threads that soon stop spinning: on a busy machine waiting ones would else slow the working ones down many times.
-    defaults = {"GOMP_SPINCOUNT": "1000", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTHONUNBUFFERED": "1"}
-    environment = defaults | os.environ | held.environment
-    child = subprocess.Popen(command, env=environment, pass_fds=held.handles)
-    before = {
-        number: signal.signal(number, lambda received, _: child.send_signal(received))
-        for number in (signal.SIGTERM, signal.SIGINT)
-        if threading.current_thread() is threading.main_thread()
-    }
-    try:
-        code = child.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    return 128 - code if code < 0 else code

@@ -24,6 +24,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader
@@ -31,6 +32,7 @@ from torch.utils.data import DataLoader
 from stepladder.errors import UserError
 from stepladder.params import Training, build
 from stepladder.tracking import lineage
+from stepladder.training.agreement import agreed_checkpoint
 from stepladder.training.best import BestWeights
 from stepladder.training.checkpoint import TimedCheckpoint, finished_steps
 from stepladder.training.ema import WeightAverage
@@ -42,6 +44,7 @@ from stepladder.training.last_average import LastAverage
 from stepladder.training.memory import LargestBatch
 from stepladder.training.progress import Clock, progress
 from stepladder.training.randomness import mix
+from stepladder.training.sharding import ShardedStrategy, whole
 from stepladder.training.unfreezing import Unfreezing
 
 AHEAD = 4  # micro-batches drawn before they are asked for, beside a GPU
@@ -53,8 +56,8 @@ def train(folder: Path) -> None:
     params, family = build(spec["params"]), spec["family"]
     training = FAMILIES[family].training(params)
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    last = folder / "last.ckpt"
-    start = finished_steps(last) if last.exists() else 0
+    checkpoint = agreed_checkpoint(folder, spec["header"].get("key", ""))
+    start = finished_steps(checkpoint) if checkpoint else 0
 
     torch.manual_seed(mix(params.seed))
     experiment: Experiment = import_module(FAMILIES[family].module).experiment(
@@ -67,7 +70,7 @@ def train(folder: Path) -> None:
     average: WeightAverage | LastAverage = WeightAverage(training.ema_half_life, training.steps)
     if training.average_last:
         average = LastAverage(folder / "averaged", training.average_last)
-    best, clock = BestWeights(folder / "best.safetensors", training), Clock()
+    best, clock, logger = BestWeights(folder / "best.safetensors", training), Clock(), JournalLogger(journal)
     trainer = pl.Trainer(
         accelerator="auto",
         devices=int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
@@ -82,9 +85,9 @@ def train(folder: Path) -> None:
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         log_every_n_steps=10,
-        logger=JournalLogger(journal),
+        logger=logger,
         callbacks=[
-            TimedCheckpoint(last), _Seeding(params.seed, rank), LargestBatch(experiment.largest), best, average, clock,
+            TimedCheckpoint(folder), _Seeding(params.seed, rank), LargestBatch(experiment.largest), best, average, clock,
             _Previews(folder, journal), Unfreezing(FAMILIES[family].unfreeze(params), training.steps),
             LayerGradients(training.validate_every), progress(spec["name"]),
         ],
@@ -111,22 +114,22 @@ def train(folder: Path) -> None:
         experiment.task,
         _Stream(experiment.draw, start * training.accumulate),
         DataLoader(experiment.validation, batch_size=None),  # type: ignore[arg-type]
-        ckpt_path=last if start else None,
+        ckpt_path=checkpoint if start else None,
         weights_only=True,
     )
     if trainer.global_step < training.steps and not best.stopped:
         raise KeyboardInterrupt
+    average.swap(experiment.task)
+    if best.figures and trainer.is_global_zero:
+        best.restore(experiment.task)
+    weights = {name: whole(tensor).cpu() for name, tensor in network(experiment.task).state_dict().items()}
     if trainer.is_global_zero:
-        average.swap(experiment.task)
-        if best.figures:
-            best.restore(experiment.task)
         (folder / "model").mkdir(exist_ok=True)
         if finish := getattr(experiment.task, "finish", None):
             finish(folder / "model")
-        figures = _figures(experiment, trainer, clock) | {"trained_parameters": trained} | experiment.figures
-        _export(
-            experiment, folder / "model", figures | best.figures | ({"best_step": best.step} if best.figures else {})
-        )
+        figures = _figures(experiment, trainer, clock, logger) | {"trained_parameters": trained} | experiment.figures
+        figures |= best.figures | ({"best_step": best.step} if best.figures else {})
+        _export(experiment, weights, folder / "model", figures)
 
 
 class _Stream:
@@ -164,17 +167,24 @@ class _Previews(pl.Callback):
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         preview = getattr(pl_module, "preview", None)
-        if self.journal is not None and preview is not None:
+        sharded = isinstance(trainer.strategy, ShardedStrategy)
+        if preview is not None and (self.journal is not None or sharded):
+            picture = preview()  # a sharded network needs all its ranks
+            if self.journal is None:
+                return
             file = Path("previews") / f"step-{trainer.global_step:07d}.png"
             (self.folder / file.parent).mkdir(exist_ok=True)
-            preview().save(self.folder / file)
+            picture.save(self.folder / file)
             self.journal.artifact(trainer.global_step, str(file))
 
 
-def _strategy(experiment: Experiment, world_size: int) -> str:
+def _strategy(experiment: Experiment, world_size: int) -> Any:
     """A task says ``find_unused_parameters`` where a step trains some of its parameters only."""
-    ddp = "ddp_find_unused_parameters_true" if getattr(experiment.task, "find_unused_parameters", False) else "ddp"
-    return ddp if world_size > 1 else "auto"
+    if world_size == 1:
+        return "auto"
+    if os.environ.get("STEPLADDER_STRATEGY") == "fsdp":
+        return ShardedStrategy()
+    return DDPStrategy(find_unused_parameters=getattr(experiment.task, "find_unused_parameters", False))
 
 
 def _deterministic() -> Any:
@@ -189,21 +199,19 @@ def _precision(training: Training) -> Any:
     return {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[training.precision]
 
 
-def _figures(experiment: Experiment, trainer: pl.Trainer, clock: Clock) -> dict[str, float]:
-    figures = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
+def _figures(experiment: Experiment, trainer: pl.Trainer, clock: Clock, logger: JournalLogger) -> dict[str, float]:
+    logged = logger.latest if trainer.world_size > 1 else {}  # else every step's, not only those journalled
+    figures = {name: logged.get(name, float(value)) for name, value in trainer.callback_metrics.items() if "/" in name}
     parameters = sum(p.numel() for p in network(experiment.task).parameters())
     if os.environ.get("STEPLADDER_COMPILE") == "1":
         figures["compiled_graphs"] = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     return figures | {"seconds": clock.seconds, "steps": trainer.global_step, "parameters": parameters}
 
 
-def _export(experiment: Experiment, folder: Path, figures: dict[str, float]) -> None:
-    weights = dict(network(experiment.task).state_dict())
-    shared: dict[int, str] = {}
-    for name in list(weights):  # a tied weight is stored once
-        if shared.setdefault(weights[name].data_ptr(), name) != name:
-            del weights[name]
-    save_file({name: w.contiguous().cpu() for name, w in weights.items()}, folder / "model.safetensors")
+def _export(experiment: Experiment, weights: dict[str, torch.Tensor], folder: Path, figures: dict[str, float]) -> None:
+    model = network(experiment.task)
+    kept = dict(model.named_parameters()) | dict(model.named_buffers())  # a tied weight is stored once
+    save_file({name: w.contiguous() for name, w in weights.items() if name in kept}, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(experiment.task.config, indent=2) + "\n")
     (folder / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
     for name, file in experiment.files.items():
@@ -217,6 +225,8 @@ def main(folder: Path) -> int:
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric|torch")
+    if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0" and (folder / "error.txt").exists():
+        return 2  # what the user has to mend is not mended by another attempt
     try:
         train(folder)
     except UserError as error:

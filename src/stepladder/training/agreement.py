@@ -1,0 +1,105 @@
+"""What all ranks agree on before they start: that they train the same, and from which checkpoint they go on.
+
+Rank 0 alone chooses. A node that lacks the checkpoint, having no folder in common with rank 0, is sent it.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from stepladder.errors import UserError
+from stepladder.training.checkpoint import newest
+
+CHUNK = 64 * 2**20  # bytes
+
+
+def agreed_checkpoint(folder: Path, key: str) -> Path | None:
+    """The checkpoint in ``folder`` from which every rank goes on, ``None`` to begin.
+
+    Raises:
+        UserError: on every rank: no checkpoint can be read, or the ranks are not of the same training ``key``.
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return newest(folder)
+    with _together() as rank:
+        said = _from_rank_0(_choice(folder, key) if rank == 0 else None)
+        others = [None] * dist.get_world_size()
+        dist.all_gather_object(others, key)
+        if different := [i for i, other in enumerate(others) if other != said["key"]]:
+            raise UserError(
+                f"The ranks {', '.join(map(str, different))} are of another training than rank 0: parameters, prepared data or "
+                "code are not the same on all nodes; bring them to the same commit and `dvc pull`."
+            )
+        if "error" in said:
+            raise UserError(said["error"])
+        if said["name"] is None:
+            return None
+        path = folder / said["name"]
+        _bring(path, said["identity"])
+        return path
+
+
+@contextmanager
+def _together() -> Iterator[int]:
+    """All ranks in a group of their own, on the processor; the number of this one."""
+    store, rank, size = next(dist.rendezvous("env://"))
+    dist.init_process_group(
+        "gloo", store=dist.PrefixStore("agreement", store), rank=rank, world_size=size, timeout=timedelta(minutes=10)
+    )
+    try:
+        yield rank
+    finally:
+        dist.destroy_process_group()
+
+
+def _choice(folder: Path, key: str) -> dict[str, Any]:
+    try:
+        path = newest(folder)
+    except UserError as error:
+        return {"key": key, "error": str(error)}
+    return {"key": key, "name": path and path.name, "identity": path and _identity(path)}
+
+
+def _bring(path: Path, identity: str) -> None:
+    """Have on every node at ``path`` what rank 0 has there."""
+    lacks = os.environ["LOCAL_RANK"] == "0" and (not path.exists() or _identity(path) != identity)
+    lacking = [False] * dist.get_world_size()
+    dist.all_gather_object(lacking, lacks)
+    if not any(lacking):
+        return
+    size = _from_rank_0(path.stat().st_size if dist.get_rank() == 0 else None)
+    fresh = path.with_suffix(".new")
+    sends, receives = dist.get_rank() == 0, lacks
+    with path.open("rb") if sends else fresh.open("wb") if receives else open(os.devnull, "rb") as file:
+        for first in range(0, size, CHUNK):
+            chunk = bytearray(file.read(CHUNK) if sends else min(CHUNK, size - first))
+            dist.broadcast(torch.frombuffer(chunk, dtype=torch.uint8), src=0)
+            if receives:
+                file.write(chunk)
+    if lacks:
+        os.replace(fresh, path)
+    dist.barrier()
+
+
+def _identity(path: Path) -> str:
+    """Checksums of the checkpoint's parts, as its directory says, without reading them; empty for what is damaged."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return " ".join(f"{part.CRC:x}" for part in archive.infolist())
+    except (OSError, zipfile.BadZipFile):
+        return ""
+
+
+def _from_rank_0(value: Any) -> Any:
+    values = [value]
+    dist.broadcast_object_list(values, src=0)
+    return values[0]

@@ -1,0 +1,89 @@
+"""Fully sharded data parallel (FSDP2): every rank keeps a share of the network, its gradients and its optimiser's state.
+
+Ranks do the same work on the same batches as under DDP, and a checkpoint holds whole tensors: a training may go on under
+the other strategy, or on another number of ranks. See Zhao et al. 2023 (PyTorch FSDP) and Rajbhandari et al. 2020 (ZeRO-3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pytorch_lightning.strategies import DDPStrategy
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.optim import Optimizer
+from torch.utils._pytree import tree_map_only
+
+from stepladder.errors import UserError
+from stepladder.training.experiment import network
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """The whole of a tensor that may be sharded; all ranks have to ask for it."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def alike(tensor: Tensor, example: Tensor) -> Tensor:
+    """A copy of the whole ``tensor`` that is placed, and sharded, as ``example`` is."""
+    if not isinstance(example, DTensor):
+        return tensor.to(example.device, copy=True)
+    moved = tensor.to(example.to_local().device)
+    return distribute_tensor(moved, example.device_mesh, example.placements, src_data_rank=None).clone()
+
+
+class ShardedStrategy(DDPStrategy):
+    """DDP, but that the network's parameters are sharded where DDP has a copy on every rank.
+
+    Each block (member of a ``ModuleList``) is gathered when it is used, and the rest of the network as one. At the start
+    every rank holds the network in the memory of its node, which has to suffice for that; a device holds one block at a time.
+    """
+
+    def model_to_device(self) -> None:
+        """Later: sharding places what it shards, a block at a time."""
+
+    def configure_ddp(self) -> None:
+        assert self.lightning_module is not None
+        shard(self.lightning_module, self.root_device)
+        self.lightning_module.to(self.root_device)
+
+    def lightning_module_state_dict(self) -> dict[str, Any]:
+        return {name: whole(tensor).cpu() for name, tensor in super().lightning_module_state_dict().items()}
+
+    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
+        return tree_map_only(DTensor, lambda tensor: whole(tensor).cpu(), super().optimizer_state(optimizer))
+
+    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
+        for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            numbers = [number for group in state["param_groups"] for number in group["params"]]
+            for number, parameter in zip(numbers, parameters, strict=True):
+                for name, value in state["state"].get(number, {}).items():
+                    if value.shape == parameter.shape:
+                        state["state"][number][name] = alike(value, parameter)
+            optimizer.load_state_dict(state)
+
+
+def shard(task: Any, device: torch.device) -> None:
+    """Shard the network of ``task`` over all ranks; ``UserError`` where the task trains more than its network, or finishes it."""
+    model = network(task)
+    own = {id(parameter) for parameter in model.parameters()}
+    several = any(parameter.requires_grad and id(parameter) not in own for parameter in task.parameters())
+    if several or hasattr(task, "finish"):  # what a task does with a whole network, one rank cannot
+        raise UserError(
+            "STEPLADDER_STRATEGY=fsdp shards one network that is trained as a whole; use ddp for this model."
+        )
+    for parameter in model.parameters():  # of any memory format
+        parameter.data = parameter.data.contiguous()
+    mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
+    blocks = [block for part in model.modules() if isinstance(part, nn.ModuleList) for block in part]
+    for block in reversed(blocks):  # what is inside another first
+        if not isinstance(block, nn.ModuleList) and next(block.parameters(), None) is not None:
+            fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh, reshard_after_forward=True)  # so that its parameters are always the shares
+    for name in vars(type(model)):  # what a task may call of its network beside ``forward``
+        if not name.startswith("_") and name != "forward" and callable(getattr(model, name)):
+            register_fsdp_forward_method(model, name)

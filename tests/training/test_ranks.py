@@ -24,6 +24,7 @@ SMALL = {
         "training": TRAINING | {"batch_size": 32},
     },
     "transformer": {
+        "dropout": 0.0,  # is drawn for each rank
         "d_model": 32, "d_ff": 64, "num_heads": 2, "encoder_layers": 1, "decoder_layers": 1,
         "training": TRAINING | {"batch_size": 512, "accumulate": 2},
     },

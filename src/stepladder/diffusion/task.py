@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
@@ -32,6 +33,7 @@ __all__ = ["DiffusionTask", "draw", "experiment", "grid", "load", "low_resolutio
 
 VALIDATION_STREAM = 2**40  # numbers of micro-batches stay below
 PREVIEWED = 40
+MOST_VALIDATED = 2048
 
 
 class DiffusionTask(pl.LightningModule):
@@ -201,11 +203,9 @@ def experiment(
         rows = shuffle.rows(k)[rank::world_size]
         return _batch(train, rows, size, section.text) | {"position": k}
 
-    order = shuffle.all(len(test.labels))
-    validation = [
-        _batch(test, order[s : s + size][rank::world_size], min(size, len(order) - s), section.text)
-        for s in range(0, min(len(order), 2048), size)
-    ]
+    order = shuffle.all(len(test.labels))[:MOST_VALIDATED]
+    chunks = np.array_split(order, -(-len(order) // size))  # of one length, so that each rank has a part of each
+    validation = [_batch(test, chunk[rank::world_size], len(chunk), section.text) for chunk in chunks]
     task = DiffusionTask(config, section, params.seed, rank, world_size, _previewed(section, test))
     validation = [batch for batch in validation if len(batch["labels"])]
     tokenizer = data / "tokenizer.json"

@@ -5,6 +5,7 @@ What the environment says of them does not change the result, and stays out of p
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import signal
@@ -122,3 +123,9 @@ def run(command: list[str], held: Held) -> int:
     if code and received:
         return 128 + received[0]
     return 128 - code if code < 0 else code
+
+
+def die_with_parent() -> None:
+    """Where the system can: of a launcher that was killed no rank is left behind, still writing to the folder."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

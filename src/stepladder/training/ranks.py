@@ -9,6 +9,8 @@ from torch.distributed import run
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+from stepladder.training.processes import die_with_parent
+
 
 def main(arguments: list[str]) -> int:
     """Run ``torchrun ARGUMENTS``; returns 0, the first failed rank's exit code, or 128 and the signal that ended it."""
@@ -28,4 +30,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    die_with_parent()
     sys.exit(main(sys.argv[1:]))

@@ -42,6 +42,7 @@ from stepladder.training.gradients import LayerGradients
 from stepladder.training.journal import Journal, JournalLogger
 from stepladder.training.last_average import LastAverage
 from stepladder.training.memory import LargestBatch
+from stepladder.training.processes import die_with_parent
 from stepladder.training.progress import Clock, progress
 from stepladder.training.randomness import mix
 from stepladder.training.sharding import ShardedStrategy, whole
@@ -75,7 +76,7 @@ def train(folder: Path) -> None:
         accelerator="auto",
         devices=int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
         num_nodes=world_size // int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
-        strategy=_strategy(experiment, world_size),
+        strategy=_strategy(experiment, training, world_size),
         precision=_precision(training),
         max_steps=training.steps,
         max_epochs=-1,
@@ -178,11 +179,15 @@ class _Previews(pl.Callback):
             self.journal.artifact(trainer.global_step, str(file))
 
 
-def _strategy(experiment: Experiment, world_size: int) -> Any:
+def _strategy(experiment: Experiment, training: Training, world_size: int) -> Any:
     """A task says ``find_unused_parameters`` where a step trains some of its parameters only."""
     if world_size == 1:
         return "auto"
     if os.environ.get("STEPLADDER_STRATEGY") == "fsdp":
+        if training.average_last or training.stop_on != "none":
+            raise UserError(
+                "average_last and stop_on keep whole weights, which STEPLADDER_STRATEGY=fsdp has not; use ddp."
+            )
         return ShardedStrategy()
     return DDPStrategy(find_unused_parameters=getattr(experiment.task, "find_unused_parameters", False))
 
@@ -246,4 +251,5 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
+    die_with_parent()
     sys.exit(main(Path(sys.argv[1])))

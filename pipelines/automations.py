@@ -103,7 +103,7 @@ def _notification() -> list[Automation]:
     tell = SendNotification(
         block_document_id=block._block_document_id,
         subject="{{ flow.name }} {{ flow_run.name }}: {{ flow_run.state.name }}",
-        body="{{ flow_run.state.message }}\n{{ flow_run|ui_url }}",
+        body="{{ flow_run.state.message }}\n{{ (flow_run|ui_url) or flow_run.id }}",
     )
     return [
         Automation(

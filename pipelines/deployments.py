@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from prefect import serve
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import ObjectNotFound
 
 from pipelines.automations import TAG
 from pipelines.evaluate import evaluate
@@ -20,8 +23,19 @@ FLOWS = (pipeline, train, sweep, evaluate, promote, report, reproduce, predict)
 
 
 def deployments() -> list[RunnerDeployment]:
-    return [flow.to_deployment(NAME, tags=[TAG]) for flow in FLOWS]  # type: ignore[misc]
+    return [flow.to_deployment(NAME, tags=[TAG], schedules=_schedules(flow.name)) for flow in FLOWS]  # type: ignore[misc]
+
+
+def _schedules(flow: str) -> list[DeploymentScheduleCreate] | None:
+    """The schedules that someone gave the deployment, which Prefect would else remove."""
+    try:
+        with get_client(sync_client=True) as client:
+            there = client.read_deployment_by_name(f"{flow}/{NAME}").schedules
+    except ObjectNotFound:
+        return None
+    kept = {"schedule", "active", "parameters", "slug"}
+    return [DeploymentScheduleCreate(**{name: getattr(one, name) for name in kept}) for one in there] or None
 
 
 if __name__ == "__main__":
-    serve(*deployments(), print_starting_message=False)
+    serve(*deployments(), pause_on_shutdown=False, print_starting_message=False)

@@ -6,13 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from prefect import get_run_logger, runtime, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
 from prefect.client.schemas import State, TaskRun
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.futures import as_completed
-from prefect.states import Completed, Failed
+from prefect.states import Completed, Crashed, Failed
 from prefect.tasks import Task
 
 from pipelines import artifacts, experiments, form, graph, limits, progress, stages
@@ -126,11 +129,19 @@ def again(experiment: str, select: Callable[[Graph], Graph], *, title: str) -> S
 
 
 def _root() -> Path:
-    """The project's folder; what an earlier attempt at this flow run left running on this machine is ended first."""
+    """The project's folder; what an earlier attempt at this flow run left is ended first: its processes on this machine, and
+    its tasks, which the page would show as running for ever.
+    """
     limits.show()
     flow_run = runtime.flow_run.id
-    if flow_run and (ended := stages.end_left_over(flow_run)):
+    if flow_run and runtime.flow_run.run_count > 1:
+        ended = stages.end_left_over(flow_run)
         get_run_logger().info(f"ended {ended} processes that an earlier attempt at this run had left")
+        mine = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(flow_run)]))
+        with get_client(sync_client=True) as client:
+            for left in client.read_task_runs(flow_run_filter=mine):
+                if left.state is not None and not left.state.is_final():
+                    client.set_task_run_state(left.id, Crashed(message="An earlier attempt ended here."), force=True)
     return project.root().resolve()
 
 

@@ -124,7 +124,7 @@ def _start(root: Path, services: Services) -> None:
     if not api:
         port = _port("STEPLADDER_PREFECT_PORT", 4200)
         api = f"http://{HOST}:{port}/api"
-        environment["PREFECT_UI_API_URL"] = api
+        environment |= {"PREFECT_UI_API_URL": api, "PREFECT_UI_URL": api.removesuffix("/api")}
         services.start(
             "prefect", [f"{python}/prefect", "server", "start", "--host", HOST, "--port", str(port)], environment
         )

@@ -45,6 +45,18 @@ def test_form_shows_help_bounds_choices_and_the_workspaces_values(prefect_api, d
     assert section["prediction"]["enum"] == ["eps", "x0", "v"]
 
 
+def test_schedule_that_someone_made_outlives_serving_again(prefect_api, deployed):
+    schedules = f"{prefect_api}/deployments/{deployed['train']}/schedules"
+    given = {"schedule": {"cron": "0 2 * * *", "timezone": "Europe/Kyiv"}, "active": True, "parameters": {"seed": 5}}
+    assert httpx.post(schedules, json=[given]).status_code == 201
+    for deployment in deployments.deployments():
+        deployment.apply()
+    (kept,) = httpx.get(schedules).json()
+    assert kept["active"]
+    assert kept["schedule"]["cron"] == "0 2 * * *"
+    assert kept["parameters"] == {"seed": 5}
+
+
 FIELDS = {
     "pipeline": {
         "preset", "timesteps", "sampling_steps", "seed", "images", "text", "diffusion", "sampling", "transformer",

@@ -1,9 +1,13 @@
+import subprocess
+import sys
+
 import httpx
 import pytest
 
 from pipelines import deployments, form
 from stepladder.errors import UserError
 from stepladder.params import Params, load
+from tests.pipelines.project import ROOT
 
 
 def test_untouched_form_means_the_presets_values():
@@ -111,3 +115,16 @@ def test_server_refuses_what_no_run_can_have(prefect_api, deployed, flow, parame
     answer = httpx.post(f"{prefect_api}/deployments/{deployed[flow]}/create_flow_run", json={"parameters": parameters})
     assert answer.status_code == 409
     assert words in answer.json()["detail"]
+
+
+@pytest.mark.slow
+def test_all_flows_deploy_to_a_work_pool(prefect_api: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PREFECT_API_URL", prefect_api)
+    monkeypatch.chdir(ROOT)
+    prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
+    subprocess.run([*prefect, "work-pool", "create", "--type", "process", "stepladder"], check=True, timeout=120)
+    subprocess.run([*prefect, "deploy", "--all"], check=True, timeout=300)
+    found = httpx.post(f"{prefect_api}/deployments/filter", json={}).json()
+    pooled = {d["entrypoint"].partition(":")[2] for d in found if d["work_pool_name"] == "stepladder"}
+    assert pooled == {flow.name for flow in deployments.FLOWS}
+    assert all("stepladder" in d["tags"] for d in found)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from stepladder.transformer.linear import Linear, linear, suits
+from stepladder.transformer.linear import Linear, linear, packed, suits
 
 
 @pytest.mark.parametrize("shape", [(5,), (2, 3, 5), (0, 5)])
@@ -43,3 +43,17 @@ def test_without_gradients_there_are_none() -> None:
         assert not layer(x).requires_grad
     with torch.inference_mode():
         torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias))
+
+
+def test_packed_weights_give_the_same_and_are_forgotten() -> None:
+    layer, x = Linear(70, 130), torch.randn(3, 2, 70)
+    other = Linear(70, 130)
+    with torch.inference_mode():
+        expected = layer(x)
+        with packed(*layer.parameters()):
+            torch.testing.assert_close(layer(x), expected)
+            with packed(layer.weight, other.weight):
+                torch.testing.assert_close(other(x), F.linear(x, other.weight, other.bias))
+            torch.testing.assert_close(layer(x[:1]), expected[:1])
+        layer.weight.zero_()
+        torch.testing.assert_close(layer(x), layer.bias.expand(3, 2, 130))

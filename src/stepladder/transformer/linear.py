@@ -6,11 +6,15 @@ PyTorch leaves them to MKL, which on an AMD processor does not use AVX-512: ther
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+_packed: dict[int, Tensor] = {}
 
 
 class Linear(nn.Linear):
@@ -27,7 +31,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if torch.is_grad_enabled():
         result: Tensor = _Linear.apply(x, weight, bias)
         return result
-    return product(x, weight, bias)
+    return product(x, _packed.get(id(weight), weight), bias)
 
 
 def suits(x: Tensor, weight: Tensor) -> bool:
@@ -46,6 +50,26 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """oneDNN's ``x W^T + b``; knows no gradients."""
     result: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return result
+
+
+@contextmanager
+def packed(*weights: Tensor) -> Iterator[None]:
+    """While open, products with ``weights`` ``(N, K)`` without gradients use a copy in the layout that oneDNN reads fastest.
+
+    For decoding, which multiplies few rows with the same weights many times; the weights must not change meanwhile.
+    One inside another packs nothing again.
+    """
+    mine = {
+        id(w): torch.ops.mkldnn._reorder_linear_weight(w.detach(), None)
+        for w in weights
+        if w.ndim == 2 and id(w) not in _packed and suits(w, w)
+    }
+    _packed.update(mine)
+    try:
+        yield
+    finally:
+        for key in mine:
+            _packed.pop(key, None)
 
 
 class _Linear(torch.autograd.Function):

@@ -95,7 +95,8 @@ class Seq2Seq(nn.Module):
         """Encode ``source`` ``(B, S)``; the cache from which ``step`` goes on, for ``beams`` hypotheses a sentence."""
         mask = self.source_mask(source)
         memory = self.encode(source, mask)
-        cross = [layer.cross_attention.project(memory) for layer in self.decoder]  # type: ignore[union-attr, operator]
+        projected = [layer.cross_attention.project(memory) for layer in self.decoder]  # type: ignore[union-attr, operator]
+        cross = [(key.contiguous(), value.contiguous()) for key, value in projected]  # read at every step
         _, heads, _, d_head = cross[0][0].shape
         return Cache(len(cross), len(source) * beams, heads, d_head, memory, cross, mask)
 

@@ -62,3 +62,17 @@ def test_the_package_knows_nothing_of_the_flows():
     for file in SOURCE.rglob("*.py"):
         if file.name != "doctor.py":
             assert not {name.split(".")[0] for name in imports(file)} & {"pipelines", "prefect"}, file
+
+
+def test_nothing_reads_or_writes_pickle():
+    """Models are safetensors and JSON; Lightning's checkpoints are read with ``weights_only``."""
+    for file in (*SOURCE.rglob("*.py"), *Path("pipelines").rglob("*.py")):
+        assert not imports(file) & {"pickle", "cloudpickle", "dill", "joblib"}, file
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            called = ast.unparse(node.func)
+            assert called != "torch.save", f"{file}:{node.lineno}"
+            if called == "torch.load":
+                safe = {word.arg: ast.unparse(word.value) for word in node.keywords}.get("weights_only")
+                assert safe == "True", f"{file}:{node.lineno} loads without weights_only=True"

@@ -101,8 +101,8 @@ def test_a_refused_one_is_told_everything_at_once(versions):
     assert len(verdict.reasons) == 3
     for words in (
         "not better by more than the interval: frechet 0.6 (0.59 to 0.61) against 0.5 (0.49 to 0.51) of version 1",
-        "2500 megabytes are its files, and promotion.megabytes=2000 is the limit",
-        "90 seconds does it take to answer its 2 examples, and promotion.seconds=60 is the limit",
+        "its files have 2500 MB, more than promotion.megabytes=2000",
+        "answering its 2 examples takes 90 s, more than promotion.seconds=60",
     ):
         assert words in verdict.why
     assert champion() == "1"
@@ -129,6 +129,11 @@ def test_a_first_version_that_does_not_load_is_no_champion(versions):
     verdict = promote(f"models:/{NAME}/1", LIMITS)
     assert (verdict.promoted, verdict.reasons) == (False, ("it does not load (a reason)",))
     assert not store.client().get_registered_model(NAME).aliases
+
+
+def test_a_figure_that_is_not_a_number_is_no_figure(versions):
+    versions(tags(float("nan")))
+    assert promote(f"models:/{NAME}/1", LIMITS).reasons == ("its frechet is not a number",)
 
 
 def test_a_person_can_force_it_for_a_reason_that_is_kept(versions):

@@ -2,9 +2,13 @@
 
 import json
 import re
+import shutil
+from dataclasses import replace
 
 import pytest
+from safetensors.torch import load_file, save_file
 
+from stepladder.tracking import fetch, reproduction
 from tests import registered
 from tests.registered import git, run
 
@@ -38,10 +42,42 @@ def test_a_diffusion_model_is_made_again_bit_for_bit_and_the_workspace_stays_as_
     assert (tmp_path / "again" / "notes.txt").read_text() == "as committed\nand a line that was not\n"
 
 
-def test_a_transformer_is_made_again_bit_for_bit(project):
-    said = run(project, "reproduce", TRANSFORMER)
+def test_a_transformer_is_made_again_and_a_difference_is_measured(project, tmp_path, monkeypatch):
+    out = tmp_path / "again"
+    said = run(project, "reproduce", TRANSFORMER, "--out", str(out))
     assert "weights are bit-identical." in said
-    assert "finished reproduction" in run(project, "reproduce", TRANSFORMER, code=2)
+    assert "finished reproduction" in run(project, "reproduce", TRANSFORMER, "--out", str(out), code=2)
+
+    # As if it had been registered from another kind of machine: last bits differ. It goes on with the training that is there.
+    (out / reproduction.RESULT).unlink()
+    folder, settings = in_project(project, monkeypatch, lambda: fetch.fetch(TRANSFORMER))
+    other = shutil.copytree(folder, tmp_path / "other")
+    weights = load_file(other / "model.safetensors")
+    save_file({name: weight * (1 + 1e-6) for name, weight in weights.items()}, other / "model.safetensors")
+    monkeypatch.setattr(reproduction, "fetch", lambda name: (other, settings))
+    heard: list[str] = []
+    found = in_project(project, monkeypatch, lambda: reproduction.reproduce(TRANSFORMER, out, log=heard.append))
+    assert not any("step 8/8" in line for line in heard), "it is not trained a third time"
+    assert not found.identical
+    assert 0 < found.largest < 1e-4
+    assert found.environment == ()
+    chrf = found.figures["chrf"]
+    assert chrf.then == chrf.now
+    assert chrf.low <= 0 <= chrf.high
+    assert found.succeeded
+    assert re.search(
+        r"the weights differ, by \S+ at most .*\nNothing that is recorded of the environment differs\.", str(found)
+    )
+    worse = replace(found, figures={"chrf": replace(chrf, low=0.1)})
+    assert not worse.succeeded
+    assert "more than the interval" in str(worse)
+
+
+def in_project(project, monkeypatch, do):
+    monkeypatch.chdir(project)
+    for name in ("MLFLOW_TRACKING_URI", "STEPLADDER_TRACKING", "DVC_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+    return do()
 
 
 def test_show_says_where_a_model_comes_from(project):

@@ -1,4 +1,4 @@
-"""A fresh process that loads a registered model as a stranger would: ``python -I -B probe.py MODEL_URI TRACKING_URI``.
+"""A fresh process that loads a registered model as a stranger would: ``python -I -B probe.py MODEL_URI``.
 
 Without Stepladder's source in reach but for the model's own, and with pickle forbidden, it answers the input example. Its last line
 is JSON: ``{"megabytes", "seconds_to_load", "seconds", "rows"}``, ``seconds`` for the whole example, the best of up to three answers.
@@ -13,12 +13,10 @@ from typing import Any
 PATIENCE = 1.0  # seconds after which an answer is not asked for again
 
 
-def main(model_uri: str, tracking_uri: str) -> None:
+def main(model_uri: str) -> None:
     import mlflow
     from mlflow.models import Model
 
-    mlflow.set_tracking_uri(tracking_uri)
-    mlflow.set_registry_uri(tracking_uri)
     folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=model_uri))
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     start = time.perf_counter()
@@ -37,4 +35,4 @@ def main(model_uri: str, tracking_uri: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1])

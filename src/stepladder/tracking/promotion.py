@@ -71,6 +71,8 @@ def promote(uri: str, limits: Promotion, *, force: bool = False, reason: str = "
         if force and verdict.reasons:
             why = f"champion, forced: {reason.strip()} (although {'; '.join(verdict.reasons)})"
             verdict, how = replace(verdict, promoted=True, why=why), "force"
+        elif verdict.promoted and reason.strip():
+            verdict = replace(verdict, why=f"{verdict.why} ({reason.strip()})")
         settle(client, verdict, how)
     return verdict
 
@@ -83,7 +85,9 @@ def judge(client: Any, name: str, number: str, limits: Promotion) -> Verdict:
     if holder == number:
         return Verdict(name, number, False, (), f"champion already: {figure}")
     compared, reasons = figure, []
-    if holder:
+    if ours.get(FIGURE) and not math.isfinite(_figure(ours)[0]):
+        reasons.append(f"its {ours[FIGURE]} is not a number")
+    elif holder:
         compared, worse = _compared(ours, client.get_model_version(name, holder).tags, holder)
         reasons += [compared] * worse
     if back := ours.get(aliases.ROLLED_BACK):
@@ -144,22 +148,25 @@ def _measured(client: Any, name: str, number: str, limits: Promotion) -> list[st
         return [str(error)]
     for tag in ("megabytes", "seconds_to_load", "seconds"):
         client.set_model_version_tag(name, number, tag, f"{found[tag]:.4g}")
-    return [
-        f"{found[figure]:.4g} {figure} {what}, and promotion.{figure}={limit:g} is the limit"
-        for figure, what, limit in (
-            ("megabytes", "are its files", limits.megabytes),
-            ("seconds", f"does it take to answer its {found['rows']} examples", limits.seconds),
-        )
-        if found[figure] > limit
-    ]
+    size, seconds = found["megabytes"], found["seconds"]
+    too_large = f"its files have {size:.4g} MB, more than promotion.megabytes={limits.megabytes:g}"
+    too_slow = (
+        f"answering its {found['rows']} examples takes {seconds:.4g} s, more than promotion.seconds={limits.seconds:g}"
+    )
+    return [too_large] * (size > limits.megabytes) + [too_slow] * (seconds > limits.seconds)
 
 
 def probe(uri: str) -> dict[str, float]:
     """``probe.py``'s figures of the model that ``uri`` names; raises ``Unfit`` where it does not load or answer."""
-    command = [sys.executable, "-I", "-B", "-W", "ignore", str(Path(__file__).with_name("probe.py")), uri, store.uri()]
+    command = [sys.executable, "-I", "-B", "-W", "ignore", str(Path(__file__).with_name("probe.py")), uri]
+    where = {"MLFLOW_TRACKING_URI": store.uri(), "MLFLOW_REGISTRY_URI": store.uri()}  # it may hold a password
     try:
         done = subprocess.run(
-            command, env=os.environ | store.QUIET | PICKLE_FREE, capture_output=True, text=True, timeout=LONGEST_PROBE
+            command,
+            env=os.environ | store.QUIET | PICKLE_FREE | where,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST_PROBE,
         )
     except subprocess.TimeoutExpired:
         raise Unfit(f"it does not answer its input example in a fresh process within {LONGEST_PROBE} seconds") from None

@@ -25,7 +25,10 @@ def state(project) -> dict[str, bytes]:
     """Everything in the workspace but git's own files and the reproductions."""
     files = [file for file in project.rglob("*") if file.is_file()]
     kept = [f for f in files if not {".git", ".reproductions"} & set(f.relative_to(project).parts)]
-    return {str(f): f.read_bytes() for f in kept if f.suffix not in (".lock", ".pyc") and "mlflow.db" not in f.name}
+    mlflows = ("mlflow.db", "registered_model_meta")  # what MLflow itself writes when a model is fetched
+    return {
+        str(f): f.read_bytes() for f in kept if f.suffix not in (".lock", ".pyc") and not f.name.startswith(mlflows)
+    }
 
 
 def test_a_diffusion_model_is_made_again_bit_for_bit_and_the_workspace_stays_as_it_is(project, tmp_path):

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepladder.transformer.decoding import Hypothesis, beam_search, greedy, length_penalty
+from stepladder.transformer.decoding import Hypothesis, beam_search, greedy, length_penalty, top
 from stepladder.transformer.seq2seq import Seq2Seq
 from tests.transformer import tiny
 
@@ -111,3 +111,11 @@ def test_hypotheses_end_at_the_longest_length() -> None:
         model.target_embedding[tiny.EOS] = 0
     (found,) = beam_search(model, source, beam_size=3, alpha=0.6, max_length=6, **ENDS)
     assert all(isinstance(h, Hypothesis) and len(h.tokens) <= 6 for h in found)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 1000), st.integers(1, 12), st.integers(0, 100))
+def test_top_is_topk(entries: int, k: int, seed: int) -> None:
+    scores, k = torch.randn(2, 3, entries, generator=torch.Generator().manual_seed(seed)), min(k, entries)
+    for found, expected in zip(top(scores, k), scores.topk(k), strict=True):
+        assert torch.equal(found, expected)

@@ -16,7 +16,7 @@ class Cache:
     Attributes:
         cross: a layer's keys and values of the memory, ``(B, G, S, d_head)``, which the hypotheses of a sentence share;
             empty where there is no encoder.
-        memory_mask: ``(B, 1, 1, S)``, or None where nothing is padding.
+        memory_mask: ``(B, 1, 1, S)``, added to the scores: minus infinity at padding; None where nothing is padding.
         length: positions decoded so far, ``t``.
 
     Args:

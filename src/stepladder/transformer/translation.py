@@ -12,6 +12,7 @@ from torch import Tensor
 from stepladder.errors import UserError
 from stepladder.params import Decoding
 from stepladder.transformer.decoding import Hypothesis, beam_search, greedy
+from stepladder.transformer.linear import packed
 from stepladder.transformer.sampling import sample
 from stepladder.transformer.seq2seq import Seq2Seq
 from stepladder.transformer.trained import SpecialTokens, token_id
@@ -139,9 +140,10 @@ def _in_batches(
     """What ``find`` gives for each of ``encoded``, called with a batch ``(B, S)`` of like lengths and its rows."""
     pad, device = SpecialTokens.of(tokenizer).pad, next(model.parameters()).device
     found: dict[int, T] = {}
-    for rows in _batches([len(ids) for ids in encoded], beams):
-        source = pad_rows([encoded[i] for i in rows], pad).to(device)
-        found |= zip(rows, find(source, rows), strict=True)
+    with packed(*model.decoder.parameters(), model.output):
+        for rows in _batches([len(ids) for ids in encoded], beams):
+            source = pad_rows([encoded[i] for i in rows], pad).to(device)
+            found |= zip(rows, find(source, rows), strict=True)
     return [found[i] for i in range(len(encoded))]
 
 

@@ -14,6 +14,7 @@ BELOW = {
     "tracking": {"data", "diffusion", "transformer"},
     "reporting": {"data"},
     "serving": {"data", "diffusion", "transformer", "tracking"},
+    "planning": {"training", "studies", "sweeps"},
     "sweeps": {"data", "training", "evaluation", "tracking", "studies"},
     "studies": {"data", "diffusion", "baselines", "training", "evaluation", "reporting"},
 }

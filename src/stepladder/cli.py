@@ -12,6 +12,7 @@ from stepladder.commands import (
     drawing,
     judging,
     language,
+    planning,
     project,
     registry,
     serving,
@@ -33,7 +34,19 @@ def parser() -> argparse.ArgumentParser:
         added.set_defaults(function=function)
         return added
 
-    for subject in (stages, adaptation, drawing, language, judging, studies, sweeps, registry, serving, project):
+    for subject in (
+        stages,
+        adaptation,
+        drawing,
+        language,
+        judging,
+        studies,
+        sweeps,
+        planning,
+        registry,
+        serving,
+        project,
+    ):
         subject.add(verb)
     return top
 

@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +64,14 @@ class Child:
         """Holds ``metrics.json`` once it is finished, else what became of it in ``outcome.json``."""
         return spec.folder(self.name) / "children" / f"{self.id}-{self.seed}"
 
-    @property
+    @cached_property
     def model(self) -> Path:
         """The trained model."""
         return spec.folder(self.name) / "models" / self.key
 
-    @property
+    @cached_property
     def key(self) -> str:
-        """Of its training."""
+        """Of its training: of the code as it is now, even if that is changed before the training ends."""
         return launch.identity(*self._training()[:3], **self._training()[3])
 
     def _training(self) -> tuple[str, Any, Path, dict[str, Any]]:

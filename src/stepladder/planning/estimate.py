@@ -1,0 +1,87 @@
+"""What the work will take, each distinct training tried for a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from stepladder.errors import UserError
+from stepladder.planning.work import Piece, Training, trainings
+from stepladder.training import trial
+from stepladder.training.families import FAMILIES
+from stepladder.training.trial import Cost
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of all trainings that are to be done, ``jobs`` at once; ``unknown``: those that could not be tried, and why."""
+
+    costs: dict[str, Cost]
+    unknown: dict[str, str]
+
+    def of(self, training: Training) -> float | None:
+        """Seconds of what is left of one."""
+        cost = self.costs.get(trial.alike(training.family, training.params, training.timesteps))
+        if cost is None:
+            return None
+        settings = FAMILIES[training.family].training(training.params)
+        return cost.seconds(training.steps - training.done, settings.validate_every)
+
+
+def estimate(pieces: Sequence[Piece], say: Callable[[str], None]) -> Estimate:
+    """Try each distinct training of ``pieces`` whose data is there."""
+    costs: dict[str, Cost] = {}
+    unknown: dict[str, str] = {}
+    distinct = {trial.alike(t.family, t.params, t.timesteps): t for t in trainings(pieces)}
+    for number, (alike, training) in enumerate(distinct.items(), 1):
+        name = training.family if training.timesteps is None else f"{training.family} T={training.timesteps}"
+        if not (training.data / "card.json").exists():
+            unknown[alike] = f"{name}: {training.data} is not prepared yet"
+            continue
+        say(f"trying {name} for {trial.STEPS} steps ({number} of {len(distinct)})")
+        try:
+            costs[alike] = trial.measure(training.family, training.params, training.data, training.timesteps)
+        except UserError as error:
+            unknown[alike] = f"{name}: {error}"
+    return Estimate(costs, unknown)
+
+
+def summary(pieces: Sequence[Piece], found: Estimate | None, jobs: int) -> list[str]:
+    """A line a piece, then the sums."""
+    wide = max((len(piece.name) for piece in pieces), default=0)
+    lines = []
+    for piece in pieces:
+        seconds = found.of(piece.training) if found and piece.training else None
+        told = f", {duration(seconds)}" if seconds is not None else ""
+        lines.append(f"{piece.name.ljust(wide)}  {piece.state}{told}{f' ({piece.why})' if piece.why else ''}")
+    states = {state: sum(piece.state == state for piece in pieces) for state in dict.fromkeys(p.state for p in pieces)}
+    lines += ["", f"{len(pieces)} in all: " + ", ".join(f"{count} {state}" for state, count in states.items())]
+    asked = list(trainings(pieces))
+    if found is None or not asked:
+        return lines
+    known = [(t, seconds) for t in asked if (seconds := found.of(t)) is not None]
+    lines += [f"not estimated: {why}" for why in found.unknown.values()]
+    if known:
+        costs = [found.costs[trial.alike(t.family, t.params, t.timesteps)] for t, _ in known]
+        total, largest = sum(seconds for _, seconds in known), max(seconds for _, seconds in known)
+        at_once = min(jobs, len(known))
+        lines.append(
+            f"{len(known)} trainings: {duration(max(total / at_once, largest))}"
+            + (f" with {at_once} at once that do not slow each other down" if at_once > 1 else "")
+            + "; preparing, judging and reports come on top"
+        )
+        gpu = max(cost.gpu_memory for cost in costs)
+        lines.append(
+            f"memory {at_once * max(c.memory for c in costs) / 1e9:.2f} GB"
+            + (f", on the device {gpu / 1e9:.2f} GB" if gpu else "")
+            + f"; disk {sum(c.model for c in costs) / 1e6:.1f} MB for models, at most "
+            f"{2 * at_once * max(c.checkpoint for c in costs) / 1e6:.1f} MB for checkpoints meanwhile"
+        )
+    return lines
+
+
+def duration(seconds: float) -> str:
+    """``about 2 min 10 s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return "about " + (f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s")

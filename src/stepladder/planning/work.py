@@ -107,10 +107,15 @@ def _stage(repo: Any, stage: Any, before: Sequence[Piece], places: Places) -> Pi
 def _is_restored(repo: Any, stage: Any) -> bool:
     """Whether DVC has its results: of what it depends on now, or, where that is itself to be restored, of what ``dvc.lock`` says."""
     from dvc.exceptions import DvcException
+    from dvc_data.hashfile.hash_info import HashInfo
 
     if all(dep.exists for dep in stage.deps):
+        recorded = not stage.changed_stage() and stage.deps_cached() and all(out.hash_info for out in stage.outs)
         try:
-            stage.save_deps()
+            if not recorded:  # then the run-cache decides, by what the stage depends on now
+                stage.save_deps()
+                for out in stage.outs:
+                    out.hash_info = HashInfo()
             repo.stage_cache.restore(stage, dry=True)
             return True
         except (DvcException, OSError):

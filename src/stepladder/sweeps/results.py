@@ -77,7 +77,7 @@ def table(sweep: Sweep, rows: Sequence[Row]) -> str:
     heads = [
         "",
         *short,
-        *(["S"] if any(r.steps for r in rows) else []),
+        *(["S"] if any(r.steps for r in rows) and space.SAMPLING_STEPS not in keys else []),
         sweep.metric,
         "interval",
         "seeds",
@@ -92,7 +92,7 @@ def table(sweep: Sweep, rows: Sequence[Row]) -> str:
             [
                 str(place) if f.mean is not None else "-",
                 *(str(r.point[key]) for key in keys),
-                *([str(r.steps or "")] if "S" in heads else []),
+                *([str(r.steps or "")] if len(heads) > len(keys) + 5 else []),
                 f"{f.mean:.4g}" if f.mean is not None else (sorted(r.unfinished.values()) or [""])[0].partition(":")[0],
                 interval,
                 f"{known} of {len(sweep.seeds)}",

@@ -29,6 +29,7 @@ class Served:
     folder: Path
     prefect: str
     mlflow: str
+    reports: str
     process: subprocess.Popen[str]
 
 
@@ -38,7 +39,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_", "STEPLADDER_"))}
     environment |= {
         "PYTHONPATH": str(project.ROOT), "PYTHONUNBUFFERED": "1", "SCRATCH_LOG": str(folder.parent / "log.jsonl"),
-        "STEPLADDER_PREFECT_PORT": str(free_port()), "STEPLADDER_MLFLOW_PORT": str(free_port()), "STEPLADDER_SLOTS": "2",
+        "STEPLADDER_PREFECT_PORT": str(free_port()), "STEPLADDER_MLFLOW_PORT": str(free_port()),
+        "STEPLADDER_REPORTS_PORT": str(free_port()), "STEPLADDER_SLOTS_FOLDER": str(folder.parent / "slots"), "STEPLADDER_SLOTS": "2",
         "SCRATCH_SLOW": "train-diffusion:666",
     }  # fmt: skip
     process = subprocess.Popen(
@@ -51,9 +53,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         if line.startswith("Ctrl-C"):
             break
     try:
-        addresses = dict(re.findall(r"^(Prefect|MLflow)\s+(http://[\d.:]+)", said, re.M))
-        assert set(addresses) == {"Prefect", "MLflow"}, said
-        yield Served(folder, addresses["Prefect"], addresses["MLflow"], process)
+        addresses = dict(re.findall(r"^(Prefect|MLflow|Reports)\s+(http://[\d.:]+)", said, re.M))
+        assert set(addresses) == {"Prefect", "MLflow", "Reports"}, said
+        yield Served(folder, addresses["Prefect"], addresses["MLflow"], addresses["Reports"], process)
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)

@@ -42,6 +42,36 @@ def test_form_refuses_no_timesteps_at_all_before_anything_runs(served, page):
     assert runs(served) == before
 
 
+def test_report_made_from_the_page_opens_in_the_browser(served, page):
+    page.goto(form(served, "report"))
+    click_submit(page, served)
+    wait_for(lambda: latest_state(served) == "COMPLETED", seconds=300)
+    (link,) = httpx.post(
+        f"{served.prefect}/api/artifacts/filter", json={"artifacts": {"key": {"any_": ["report-report"]}}}
+    ).json()
+    page.goto(f"{served.prefect}/artifacts/artifact/{link['id']}")
+    page.get_by_role("link", name="the report").click()
+    page.context.pages[-1].get_by_text("the report of [10, 20]").wait_for()
+
+
+def test_report_of_an_unknown_experiment_fails_with_a_sentence_on_the_page(served, page):
+    page.goto(form(served, "report"))
+    page.locator("textarea").first.fill("nobody")
+    click_submit(page, served)
+    wait_for(lambda: latest_state(served) == "FAILED")
+    page.goto(f"{served.prefect}/runs/flow-run/{latest(served)['id']}")
+    page.get_by_text("There is no DVC experiment 'nobody'").first.wait_for()
+
+
+def test_promotion_of_no_models_address_is_refused_by_the_form(served, page):
+    before = runs(served)
+    page.goto(form(served, "promote"))
+    page.locator("textarea").first.fill("diffusion-digits")
+    page.get_by_role("button", name="Submit").click()
+    page.get_by_text("does not match").first.wait_for()
+    assert runs(served) == before
+
+
 def test_cancelling_a_run_on_the_page_ends_the_training(served, page):
     log = served.folder.parent / "log.jsonl"
     start(page, served, timesteps=[666], sampling_steps=[1])
@@ -54,6 +84,18 @@ def test_cancelling_a_run_on_the_page_ends_the_training(served, page):
     wait_for(lambda: latest_state(served) == "CANCELLED")
 
 
+def form(served, flow: str) -> str:
+    deployment = httpx.get(f"{served.prefect}/api/deployments/name/{flow}/this-machine").json()["id"]
+    return f"{served.prefect}/deployments/deployment/{deployment}/run"
+
+
+def click_submit(page, served) -> None:
+    """Submit the form, and wait until there is a run of it."""
+    before = runs(served)
+    page.get_by_role("button", name="Submit").click()
+    wait_for(lambda: runs(served) > before)
+
+
 def start(page, served, **parameters: list[int]) -> None:
     """Submit the form and go to the page of the run that it makes."""
     before = runs(served)
@@ -63,8 +105,7 @@ def start(page, served, **parameters: list[int]) -> None:
 
 
 def submit(page, served, *, timesteps: list[int], sampling_steps: list[int]) -> None:
-    deployment = httpx.get(f"{served.prefect}/api/deployments/name/sweep/this-machine").json()["id"]
-    page.goto(f"{served.prefect}/deployments/deployment/{deployment}/run")
+    page.goto(form(served, "sweep"))
     for field, values in (("timesteps", timesteps), ("sampling_steps", sampling_steps)):
         fill_list(page, field, values)
     page.get_by_role("button", name="Submit").click()

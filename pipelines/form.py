@@ -106,7 +106,17 @@ if TYPE_CHECKING:
     Rows = int
     Seed = int
     Steps = tuple[int, ...]
-    from stepladder.params import Decoding, Diffusion, Evaluation, ImageData, Sampling, TextData, Transformer
+    from stepladder.params import (
+        Decoding,
+        Diffusion,
+        Evaluation,
+        FeatureNet,
+        ImageData,
+        Promotion,
+        Sampling,
+        TextData,
+        Transformer,
+    )
 else:
 
     def _field(section: type[BaseModel], name: str) -> Any:
@@ -122,13 +132,14 @@ else:
     Count, Rows = (Annotated[int, Field(ge=least, le=100_000)] for least in (0, 1))
     Seed = _field(Params, "seed")
     Steps = _field(Sweep, "timesteps")
-    ImageData, TextData, Diffusion, Sampling, Transformer, Decoding, Evaluation = (
-        Annotated[type(section), _ShowBounds()]
-        for section in (
-            SHOWN.images, SHOWN.text, SHOWN.diffusion, SHOWN.sampling,
-            SHOWN.transformer, SHOWN.decoding, SHOWN.evaluation,
-        )
-    )  # fmt: skip
+
+    def _section(name: str) -> Any:
+        return Annotated[Params.model_fields[name].annotation, _ShowBounds()]
+
+    ImageData, TextData, FeatureNet = _section("images"), _section("text"), _section("feature_net")
+    Diffusion, Sampling, Evaluation = _section("diffusion"), _section("sampling"), _section("evaluation")
+    Transformer, Decoding = _section("transformer"), _section("decoding")
+    Promotion = _section("promotion")
 
 
 def _help() -> dict[str, str]:

@@ -12,8 +12,10 @@ from pipelines.form import (
     Decoding,
     Diffusion,
     Evaluation,
+    FeatureNet,
     ImageData,
     Preset,
+    Promotion,
     Sampling,
     Seed,
     Steps,
@@ -33,16 +35,18 @@ def pipeline(
     seed: Seed = SHOWN.seed,
     images: ImageData = SHOWN.images,
     text: TextData = SHOWN.text,
+    feature_net: FeatureNet = SHOWN.feature_net,
     diffusion: Diffusion = SHOWN.diffusion,
     sampling: Sampling = SHOWN.sampling,
     transformer: Transformer = SHOWN.transformer,
     decoding: Decoding = SHOWN.decoding,
     evaluation: Evaluation = SHOWN.evaluation,
+    promotion: Promotion = SHOWN.promotion,
 ) -> State[None]:
     """Prepare the data, train and judge the timestep sweep and the translation Transformer, compare, register, report."""
     fields = {
         "timesteps": timesteps, "sampling_steps": sampling_steps, "seed": seed, "images": images, "text": text,
-        "diffusion": diffusion, "sampling": sampling, "transformer": transformer, "decoding": decoding,
-        "evaluation": evaluation,
+        "feature_net": feature_net, "diffusion": diffusion, "sampling": sampling, "transformer": transformer,
+        "decoding": decoding, "evaluation": evaluation, "promotion": promotion,
     }  # fmt: skip
     return run(preset, fields, lambda whole: whole, title="pipeline")

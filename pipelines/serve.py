@@ -27,7 +27,7 @@ from stepladder.errors import UserError
 from stepladder.tracking import store
 
 HOST = "127.0.0.1"
-FLOWS = ("pipeline", "train", "sweep", "evaluate", "promote", "report", "reproduce")
+FLOWS = ("pipeline", "train", "sweep", "evaluate", "promote", "report", "reproduce", "predict")
 START_SECONDS = 120.0
 STOP_SECONDS = 10.0
 SETTINGS = {

@@ -3,6 +3,7 @@ import sys
 
 import httpx
 import pytest
+import yaml
 
 from pipelines import deployments, form
 from stepladder.errors import UserError
@@ -63,8 +64,8 @@ def test_schedule_that_someone_made_outlives_serving_again(prefect_api, deployed
 
 FIELDS = {
     "pipeline": {
-        "preset", "timesteps", "sampling_steps", "seed", "images", "text", "diffusion", "sampling", "transformer",
-        "decoding", "evaluation",
+        "preset", "timesteps", "sampling_steps", "seed", "images", "text", "feature_net", "diffusion",
+        "sampling", "transformer", "decoding", "evaluation", "promotion",
     },
     "sweep": {"preset", "timesteps", "sampling_steps", "seed", "diffusion", "sampling"},
     "train": {"models", "preset", "timesteps", "seed", "diffusion", "transformer"},
@@ -87,6 +88,13 @@ def test_every_field_of_every_form_has_help_and_a_default(prefect_api, deployed,
     assert all(section["description"] for section in sections)
     for fields in (schema["properties"], *(section["properties"] for section in sections)):
         assert not [name for name, field in fields.items() if "$ref" not in field and not field.get("description")]
+
+
+def test_form_of_pipeline_has_every_section_that_a_stage_of_dvc_yaml_depends_on():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].values()
+    named = {name for stage in stages for name in stage.get("do", stage).get("params", [])}
+    sections = {name.partition(".")[0] for name in named if "$" not in name} | {"images", "text"}
+    assert sections - {"sweep"} <= FIELDS["pipeline"]
 
 
 def test_models_to_choose_are_those_of_dvc_yaml(prefect_api, deployed):

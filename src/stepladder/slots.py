@@ -25,7 +25,6 @@ from typing import Any
 
 from stepladder.errors import UserError
 
-CORES_A_SLOT = 4
 HOLDS = "STEPLADDER_HOLDS"
 SECONDS_BETWEEN = 0.2
 
@@ -51,9 +50,9 @@ class Held:
 
 
 def number() -> int:
-    """``STEPLADDER_SLOTS``, else ``STEPLADDER_SLOTS_PER_DEVICE`` a GPU, else one for every four cores, at least one."""
+    """``STEPLADDER_SLOTS``, else ``STEPLADDER_SLOTS_PER_DEVICE`` a GPU, else one for all cores of the processor."""
     given, per_device = _count("STEPLADDER_SLOTS", 0), _count("STEPLADDER_SLOTS_PER_DEVICE", 1)
-    return given or len(gpus()) * per_device or max(1, (os.cpu_count() or 1) // CORES_A_SLOT)
+    return given or len(gpus()) * per_device or 1
 
 
 def devices() -> int:

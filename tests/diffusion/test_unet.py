@@ -191,6 +191,14 @@ def test_a_text_is_read_and_padding_is_not():
     torch.testing.assert_close(model(x, time, condition | {"text": text[:, :3]}), output, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
+def test_compiles_into_one_graph():
+    model = awake(unet())
+    given = inputs((1, 8, 8))
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(*given), model(*given), rtol=1e-4, atol=1e-5)
+
+
 CIFAR = {
     "shape": [3, 32, 32],
     "channels": 128,

@@ -143,10 +143,12 @@ def _arms(study: Study, rows: Sequence[Row], floor: dict[str, float]) -> Markup:
         body.append(cells)
     real: list[Content] = [element("td", "real against real", colspan=5 if cheaper else 4)]
     real += [number(MEASURES[m].shown(floor[m]) if m in floor else ABSENT) for m in study.measures]
-    told = element(
-        "p", f"Mean over {len(study.seeds)} seeds, its interval, and the smallest and largest seed.", class_="note"
-    )
+    told = element("p", f"Mean over {_seeds(study)}, its interval, and the smallest and largest seed.", class_="note")
     return join([table(head, body, [real], class_="wide dense"), told])
+
+
+def _seeds(study: Study) -> str:
+    return "1 seed" if len(study.seeds) == 1 else f"{len(study.seeds)} seeds"
 
 
 def _cheapest(row: Row, own: Sequence[Row], measure: str) -> Content:
@@ -246,14 +248,18 @@ def _shown(key: str, drawn: Sequence[str], out: Path) -> Content:
 def _protocol(name: str, study: Study, cell: Cell) -> Markup:
     p, floor = cell["protocol"], cell["floor"]
     interval = (
-        f"Intervals of {p['confidence'] * 100:g}% are Student's over the {len(study.seeds)} seeds."
+        f"Intervals of {p['confidence'] * 100:g}% are Student's over the {_seeds(study)}."
         if len(study.seeds) >= results.FEWEST
         else f"Intervals of {p['confidence'] * 100:g}% are the bootstrap's over the pictures of a run ({p['bootstrap']} resamples); "
-        "of two seeds, both runs' together."
+        + (
+            "of two seeds, both runs' together."
+            if len(study.seeds) > 1
+            else "how far trainings differ takes more seeds."
+        )
     )
     lines = [
-        f"Every arm was trained with the seeds {', '.join(map(str, study.seeds))} on the same {p['training']:,} pictures and judged by "
-        f"the same network: {p['samples']:,} drawn pictures of each, the classes in the shares of the {p['held_out']:,} held-out ones, "
+        f"Every arm was trained with {_seeds(study)} ({', '.join(map(str, study.seeds))}) on the same {p['training']:,} pictures and "
+        f"judged by the same network: {p['samples']:,} drawn pictures of each, the classes in the shares of the {p['held_out']:,} held-out ones, "
         f"in the features of {p['features']}; {p['preprocessing']}. The floor, real training pictures against held-out ones, is a "
         f"Fréchet distance of {short(floor['frechet'])}.",
         interval,

@@ -42,7 +42,7 @@ RESULT = Path(__file__).parent / "results" / "seq2seq.json"
 V, D, FF, HEADS, LAYERS, LENGTH = 8000, 256, 1024, 4, 3, 32
 PAIRS, SENTENCES, BEAM = 64, 32, 5
 EOS, PAD = 2, V - 1
-ROUNDS = {"training": 8, "greedy": 12, "beam 5": 6}
+ROUNDS = {"training": 5, "greedy": 16, "beam 5": 5}
 Run = Callable[[], Any]
 
 

@@ -189,7 +189,7 @@ def projection(inputs: int, *outputs: int) -> nn.Linear:
 
 def _split(x: Tensor, d_head: int, *heads: int) -> tuple[Tensor, ...]:
     """``(B, T, sum(heads) * d)`` into one ``(B, H, T, d)`` for each number of ``heads``."""
-    return x.unflatten(-1, (-1, d_head)).transpose(1, 2).split(heads, dim=1)
+    return x.view(*x.shape[:-1], -1, d_head).transpose(1, 2).split_with_sizes(heads, dim=1)
 
 
 def _merge(x: Tensor) -> Tensor:

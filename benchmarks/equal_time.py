@@ -179,9 +179,9 @@ def _train_peer(params: Params, args: argparse.Namespace) -> None:
 
 @torch.inference_mode()
 def draw_peer(network: Any, scheduler: Any, labels: torch.Tensor, shape: list[int], steps: int) -> torch.Tensor:
-    scheduler.set_timesteps(steps)
-    pictures = []
+    pictures: list[torch.Tensor] = []
     for part in labels.to(DEVICE).split(1000):
+        scheduler.set_timesteps(steps)  # it counts the steps that it has taken
         x = torch.randn(len(part), *shape, device=DEVICE, generator=torch.Generator(DEVICE).manual_seed(len(pictures)))
         for t in scheduler.timesteps:
             with torch.autocast(DEVICE.type, torch.bfloat16):

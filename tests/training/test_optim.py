@@ -46,3 +46,14 @@ def test_only_matrices_decay():
     groups = configure(model, Training(weight_decay=0.1))["optimizer"].param_groups
     decay = {p.ndim: group["weight_decay"] for group in groups for p in group["params"]}
     assert decay == {2: 0.1, 1: 0.0}
+
+
+def test_lightning_clips_the_gradients_of_the_fused_optimiser_under_autocast():
+    from pytorch_lightning.plugins.precision import MixedPrecision
+
+    model = nn.Linear(3, 1)
+    optimizer = configure(model, Training())["optimizer"]
+    assert optimizer.defaults["fused"]
+    model(torch.full((1, 3), 100.0)).sum().backward()
+    MixedPrecision("bf16-mixed", "cpu").clip_gradients(optimizer, 1.0)
+    assert nn.utils.get_total_norm([p.grad for p in model.parameters()]) == pytest.approx(1.0, rel=1e-5)

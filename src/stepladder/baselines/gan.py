@@ -29,7 +29,7 @@ from stepladder.baselines.batches import batches, described
 from stepladder.baselines.drawing import preview
 from stepladder.params import GAN, Params
 from stepladder.training.experiment import Batch, Experiment
-from stepladder.training.optim import factor
+from stepladder.training.optim import allow_clipping, factor
 from stepladder.training.randomness import generator
 
 VALIDATION_STREAM = 2**40  # numbers of micro-batches stay below
@@ -97,8 +97,8 @@ class GANTask(pl.LightningModule):
             for network, rate in rates
             for matrices, decay in ((True, training.weight_decay), (False, 0.0))
         ]
-        fused = all(p.device.type == "cpu" for p in self.parameters())
-        optimizer = torch.optim.AdamW(groups, betas=(self.section.beta1, training.beta2), fused=fused)
+        optimizer = torch.optim.AdamW(groups, betas=(self.section.beta1, training.beta2), fused=True)
+        allow_clipping(optimizer)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: factor(step, training))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

@@ -51,9 +51,16 @@ def configure(model: nn.Module, training: Training) -> dict[str, Any]:
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": training.weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
-    fused = all(
-        p.device.type == "cpu" for p in parameters
-    )  # Lightning clips no gradients of a fused one under autocast
-    optimizer = torch.optim.AdamW(groups, lr=peak(model, training), betas=(0.9, training.beta2), fused=fused)
+    optimizer = torch.optim.AdamW(groups, lr=peak(model, training), betas=(0.9, training.beta2), fused=True)
+    allow_clipping(optimizer)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: factor(step, training))
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def allow_clipping(optimizer: torch.optim.Optimizer) -> None:
+    """Let Lightning clip a fused optimiser's gradients under autocast.
+
+    It refuses to, since such an optimiser could divide by the loss scale itself; told that it does not, the scaler of fp16 does
+    so before the clipping, as for any other, and bf16 has no scale.
+    """
+    optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]

@@ -34,18 +34,19 @@ def lines(folder: Path, name: str) -> list[tuple[int, float]]:
     return [(line["step"], line["metrics"][name]) for line in found if name in line.get("metrics", {})]
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize(("accumulate", "died"), [(1, 24), (2, 24), (1, 20), (2, 30)])
 @pytest.mark.parametrize("every", [0.0, 1e9], ids=["checkpoint before every step", "checkpoint on the exception only"])
-def test_killed_in_the_middle_and_run_again_gives_the_same_bits(tmp_path, monkeypatch, accumulate, every):
+def test_killed_in_the_middle_and_run_again_gives_the_same_bits(tmp_path, monkeypatch, accumulate, died, every):
+    """Right after a validation, too."""
     whole = spec(tmp_path / "whole", accumulate=accumulate)
     worker.train(whole)
 
     broken = spec(tmp_path / "broken", accumulate=accumulate)
     monkeypatch.setattr(checkpoint, "EVERY_SECONDS", every)
-    monkeypatch.setattr(toy, "DIE_AT", 24 * accumulate)
+    monkeypatch.setattr(toy, "DIE_AT", died * accumulate)
     with pytest.raises(RuntimeError, match="killed by the test"):
         worker.train(broken)
-    assert checkpoint.finished_steps(broken / "last.ckpt") == 24
+    assert checkpoint.finished_steps(broken / "last.ckpt") == died
     monkeypatch.setattr(toy, "DIE_AT", -1)
     worker.train(broken)
 

@@ -66,9 +66,15 @@ class TimedCheckpoint(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Take back the micro-batch that was fetched and not trained on; Lightning does so for one of two counters."""
-        total = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]
+        """Take back the micro-batch that was fetched and not trained on; Lightning does so for one of two counters.
+
+        And the step that it will count, right after a validation, for the round in which it finds that there is none to do.
+        """
+        loop = checkpoint["loops"]["fit_loop"]
+        total = loop["epoch_loop.batch_progress"]["total"]
         total["ready"] = total["started"] = total["completed"]
+        if total["completed"] and total["completed"] % trainer.val_check_batch == 0:
+            loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
 
     def _end(self, *_: Any) -> None:
         self._told_to_end = True

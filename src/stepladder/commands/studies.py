@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from stepladder.commands import Verb
-from stepladder.commands.places import FEATURE_NET, IMAGES, REPORTS
+from stepladder.commands.places import FEATURE_NET, IMAGES, REPORTS, TEXT
 
 
 def add(verb: Verb) -> None:
@@ -44,7 +44,8 @@ def study(args: argparse.Namespace) -> int:
         with slots.occupy(f"study {args.name}: {args.arm} seed {args.seed}"):
             from stepladder.studies import cell
 
-            return cell.run(args.name, args.arm, args.seed, IMAGES, FEATURE_NET)
+            data = TEXT if spec.read(args.name).of_text else IMAGES
+            return cell.run(args.name, args.arm, args.seed, data, FEATURE_NET)
     if args.action == "page":
         from stepladder.studies import page
 

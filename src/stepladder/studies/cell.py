@@ -26,7 +26,7 @@ from stepladder.evaluation.drawers import here, timed
 from stepladder.evaluation.images import strip
 from stepladder.evaluation.judging import Judge, scaled
 from stepladder.params import Params, load
-from stepladder.studies import spec
+from stepladder.studies import spec, text_cell
 from stepladder.studies.spec import Arm, Study
 from stepladder.studies.stages import AT_ONCE
 from stepladder.training.launch import identity, train
@@ -69,6 +69,8 @@ def judged(
 ) -> dict[str, Any]:
     """The figures of ``model``, which is that of ``arm`` with ``seed``, at each way to draw; strips of pictures in ``out``."""
     given, title = study.arms[arm], f"{name} {arm} seed {seed}"
+    if study.of_text:
+        return text_cell.judged(name, study, arm, seed, params, model, out, data)
     judge = Judge(params.model_copy(update={"seed": load(preset=study.preset).seed}), data, feature_net)
     for old in out.glob("*.png"):
         old.unlink()

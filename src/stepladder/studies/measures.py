@@ -14,18 +14,19 @@ class Measure:
 
     Attributes:
         label: as on the page. better: -1 where smaller is better, 1 where larger is.
-        share: it is between 0 and 1. cost: it is what something takes, not how good it is.
+        share: it is between 0 and 1. cost: it is what something takes, not how good it is. signed: it can be below 0.
     """
 
     label: str
     better: int
     share: bool = False
     cost: bool = False
+    signed: bool = False
 
     @property
     def bounds(self) -> tuple[float, float]:
         """Between which every value lies."""
-        return (-math.inf if self.label == "KID" else 0.0), (1.0 if self.share else math.inf)
+        return (-math.inf if self.signed else 0.0), (1.0 if self.share else math.inf)
 
     def shown(self, value: float | None) -> str:
         """``value`` as people read it."""
@@ -40,8 +41,8 @@ class Measure:
 
 MEASURES = {
     "frechet": Measure("Fréchet distance", -1),
-    "kid": Measure("KID", -1),
-    "accuracy": Measure("accuracy of the wanted class", 1, share=True),
+    "kid": Measure("KID", -1, signed=True),
+    "accuracy": Measure("accuracy", 1, share=True),
     "precision": Measure("precision", 1, share=True),
     "recall": Measure("recall", 1, share=True),
     "density": Measure("density", 1),
@@ -49,6 +50,15 @@ MEASURES = {
     "memorised": Measure("share memorised", -1, share=True),
     "nearest_ratio": Measure("distance to training pictures, relative", 1),
     "bits_per_dim": Measure("bits a dimension", -1),
+    "bleu": Measure("BLEU", 1),
+    "chrf": Measure("chrF", 1),
+    "exact_match": Measure("exact match", 1, share=True),
+    "perplexity": Measure("perplexity", -1),
+    "bits_per_character": Measure("bits a character", -1),
+    "macro_f1": Measure("macro-F1", 1, share=True),
+    "loss": Measure("validation loss, nats", -1),
+    "gap": Measure("validation loss less training loss", -1, signed=True),
+    "gradient_ratio": Measure("gradient norms at the first step, largest layer over smallest", -1),
     "seconds": Measure("training time", -1, cost=True),
     "parameters": Measure("parameters", -1, cost=True),
     "network_evaluations": Measure("network evaluations a picture", -1, cost=True),

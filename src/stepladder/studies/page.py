@@ -59,7 +59,8 @@ def write(name: str, reports: Path) -> Path:
     if drawn and set(drawn) - {"seeds"}:
         sections.append(("figures", "Figures", [_shown(key, drawn, out) for key in ("steps", "plane", "time")]))
     sections.append(("cost", "What it cost", _cost(study, rows, cells)))
-    sections.append(("pictures", "Pictures", _pictures(study, rows)))
+    if not study.of_text:
+        sections.append(("pictures", "Pictures", _pictures(study, rows)))
     if len(rows) > len(study.arms):
         sections.append(("all", "Every way to draw", _all(study, rows)))
     sections.append(("protocol", "Protocol", _protocol(name, study, cells[0])))
@@ -124,27 +125,26 @@ def _arms(study: Study, rows: Sequence[Row], floor: dict[str, float]) -> Markup:
     """Each arm in its best way to draw: mean, interval, smallest and largest."""
     each = best_of_each(study, rows, study.measures[0])
     cheaper = len(rows) > len(each)
-    head: list[Content] = ["arm", "best drawn by", "S", *(["cheapest as good"] if cheaper else []), "failed"]
+    drawn = [] if study.of_text else ["best drawn by", "S", *(["cheapest as good"] if cheaper else []), "failed"]
+    head: list[Content] = ["arm", *drawn]
     head += [_head(m) for m in study.measures]
     body = []
     for arm, row in each.items():
         failed = f"{len(row.failures)} of {len(study.seeds)}"
         why = "; ".join(f"seed {seed}: {reason}" for seed, reason in row.failures.items())
-        cells: list[Content] = [
-            element(
-                "th", arm, element("small", f" {study.arms[arm].about}") if study.arms[arm].about else None, scope="row"
-            ),
+        about = element("small", f" {study.arms[arm].about}") if study.arms[arm].about else None
+        how: list[Content] = [
             row.way,
             number(str(row.steps) if row.sampling else ABSENT),
             *([_cheapest(row, [r for r in rows if r.arm == arm], study.measures[0])] if cheaper else []),
             number(failed, title=why) if why else number(failed),
-            *(_figure(m, row.figures.get(m), study) for m in study.measures),
         ]
-        body.append(cells)
+        figures = (_figure(m, row.figures.get(m), study) for m in study.measures)
+        body.append([element("th", arm, about, scope="row"), *([] if study.of_text else how), *figures])
     real: list[Content] = [element("td", "real against real", colspan=5 if cheaper else 4)]
     real += [number(MEASURES[m].shown(floor[m]) if m in floor else ABSENT) for m in study.measures]
     told = element("p", f"Mean over {_seeds(study)}, its interval, and the smallest and largest seed.", class_="note")
-    return join([table(head, body, [real], class_="wide dense"), told])
+    return join([table(head, body, [] if study.of_text else [real], class_="wide dense"), told])
 
 
 def _seeds(study: Study) -> str:
@@ -257,8 +257,13 @@ def _protocol(name: str, study: Study, cell: Cell) -> Markup:
             else "how far trainings differ takes more seeds."
         )
     )
+    seeds = ", ".join(map(str, study.seeds))
     lines = [
-        f"Every arm was trained with {_seeds(study)} ({', '.join(map(str, study.seeds))}) on the same {p['training']:,} pictures and "
+        f"Every arm was trained with {_seeds(study)} ({seeds}) on the same text of {p['training']:,} tokens or texts, and judged on "
+        f"the {p['held_out']:,} held-out ones.",
+        interval.replace("pictures of a run", "texts of a run"),
+    ] if study.of_text else [
+        f"Every arm was trained with {_seeds(study)} ({seeds}) on the same {p['training']:,} pictures and "
         f"judged by the same network: {p['samples']:,} drawn pictures of each, the classes in the shares of the {p['held_out']:,} held-out ones, "
         f"in the features of {p['features']}; {p['preprocessing']}. The floor, real training pictures against held-out ones, is a "
         f"Fréchet distance of {short(floor['frechet'])}.",

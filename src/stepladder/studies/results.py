@@ -64,13 +64,15 @@ class Row:
 
     @property
     def way(self) -> str:
-        """How it is drawn, without S: ``"DDIM, quadratic"``."""
-        return "one pass" if self.sampling is None else named(self.sampling)
+        """How it is drawn, without S: ``"DDIM, quadratic"``; of a language model, which draws nothing, empty."""
+        if self.sampling is None:
+            return "one pass" if self.steps else ""
+        return named(self.sampling)
 
     @property
     def name(self) -> str:
         """``"T50, DDIM, S=10"``."""
-        return f"{self.arm}, {self.way}" + (f", S={self.steps}" if self.sampling is not None else "")
+        return ", ".join(filter(None, [self.arm, self.way, f"S={self.steps}" if self.sampling is not None else ""]))
 
     def mean(self, measure: str) -> float | None:
         """Of ``measure`` over the seeds."""
@@ -143,8 +145,8 @@ def read(name: str, study: Study, cells: Path) -> tuple[list[Cell], list[tuple[s
                 found.append(json.loads(file.read_text(encoding="utf-8")) | {"folder": str(file.parent)})
             else:
                 missing.append((arm, seed))
-    floors = {cell["floor"]["frechet"]: f"{cell['arm']}-{cell['seed']}" for cell in found}
-    if floors and not np.allclose(list(floors), next(iter(floors)), rtol=1e-3):
+    floors = {cell["floor"].get("frechet", math.nan): f"{cell['arm']}-{cell['seed']}" for cell in found}
+    if floors and not np.allclose(list(floors), next(iter(floors)), rtol=1e-3, equal_nan=True):
         raise UserError(
             f"The cells of {name} were judged by different networks or data (floors "
             f"{', '.join(f'{v:.4g} of {n}' for v, n in floors.items())}); `dvc repro studies/{name}/dvc.yaml` judges them again."
@@ -183,11 +185,13 @@ def _row(members: list[tuple[Cell, dict[str, Any]]], confidence: float) -> Row:
         if any(v is not None for v in values[name].values())
     }
     failures = {cell["seed"]: why for cell, point in members if (why := _failed(point, cell["floor"]))}
-    strips = {cell["seed"]: Path(cell["folder"]) / point["strip"] for cell, point in members}
+    strips = {cell["seed"]: Path(cell["folder"]) / point["strip"] for cell, point in members if point.get("strip")}
     return Row(cell["arm"], point["sampling"], point["steps"], cell["timesteps"], figures, failures, strips)
 
 
 def _failed(point: dict[str, Any], floor: dict[str, Any]) -> str:
+    if not floor:  # of a language model
+        return ""
     if point.get("frechet") is None:
         return "diverged: pictures that are not numbers"
     return failed({key: value for key, value in point.items() if value is not None}, floor)

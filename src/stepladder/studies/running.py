@@ -23,6 +23,7 @@ from stepladder.errors import UserError
 from stepladder.studies import page, results, spec, stages
 
 UPSTREAM = "feature-net"  # and what it needs: the prepared pictures
+UPSTREAM_OF_TEXT = "prepare@text"
 QUIET = re.compile(
     r"\s*$|\s*(To track the changes|git add |To enable auto staging|dvc config |Use `dvc push`|(Generat|Updat)ing lock|"
     r"Running stage |> stepladder |Stage '.*' didn't change)"
@@ -48,7 +49,7 @@ def run(name: str, jobs: int, reports: Path) -> int:
     running = Running()
     start = time.monotonic()
     with running.ended_with_this():
-        if running.dvc(UPSTREAM, {}, "what it needs", whole=True):
+        if running.dvc(UPSTREAM_OF_TEXT if study.of_text else UPSTREAM, {}, "what it needs", whole=True):
             return 1
         done = 0
 

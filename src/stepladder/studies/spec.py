@@ -22,7 +22,7 @@ class Arm(Section):
     """One thing that is compared: a family of models, what it changes, how it is sampled."""
 
     about: str = Field("", description="one sentence for the page")
-    family: Literal["diffusion", "vae", "gan"] = Field("diffusion", description="family of models")
+    family: Literal["diffusion", "vae", "gan", "transformer"] = Field("diffusion", description="family of models")
     timesteps: int = Field(0, ge=0, le=100_000, description="T of a diffusion model; the largest S of continuous time")
     set: dict[str, Any] = Field({}, description="parameters, as in params.yaml, nested or by dotted keys")
     samplings: tuple[dict[str, Any], ...] = Field((), description="ways to draw; none: those of the study")
@@ -34,7 +34,7 @@ class Arm(Section):
                 f"timesteps={self.timesteps} with family {self.family}; a diffusion model has T = 1 or more, the others none"
             )
         if self.family != "diffusion" and self.samplings:
-            raise ValueError(f"samplings with family {self.family}, which draws in one pass; leave them out")
+            raise ValueError(f"samplings with family {self.family}, which draws in one pass or none; leave them out")
         return self
 
 
@@ -69,6 +69,10 @@ class Study(Section):
         for name in self.arms:
             if not NAME.fullmatch(name):
                 raise ValueError(f"arms.{name}: a name has small letters, digits, - and _, such as wgan-gp")
+        if len({given.family == "transformer" for given in self.arms.values()}) > 1:
+            raise ValueError(
+                "arms: a study is of pictures or of text; leave the transformer arms to a study of their own"
+            )
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds={list(self.seeds)} names one twice; name each once")
         wanted = (*self.measures, *self.plane, *(c.measure for c in self.contrasts if c.measure))
@@ -89,6 +93,11 @@ class Study(Section):
                         f"contrasts: {contrast.claim!r} chooses by {', '.join(strange)}; an arm, steps and sampling parameters do"
                     )
         return self
+
+    @property
+    def of_text(self) -> bool:
+        """Whether its arms are language models, which read ``data/text`` and draw nothing."""
+        return next(iter(self.arms.values())).family == "transformer"
 
     def params(self, arm: str, seed: int) -> Params:
         """The whole spec that ``arm`` is trained with. Raises ``UserError`` where it is refused."""

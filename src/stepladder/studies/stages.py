@@ -51,16 +51,18 @@ def _cells(name: str, study: Study, family: str, arms: list[str], written: dict[
         for key in ("preset", "base", "measures", *(["samplings"] if family == "diffusion" else []))
         if key in written
     ]
-    code = sorted({"data", "training", "evaluation", "diffusion", *FAMILIES[family].code})
-    start: list[Any] = ["evaluation", family] if not study.preset else []
+    what = {"transformer"} if study.of_text else {"diffusion"}
+    code = sorted({"data", "training", "evaluation", *what, *FAMILIES[family].code})
+    sections = ["evaluation", family, *(["decoding"] if study.of_text else [])]
+    start: list[Any] = sections if not study.preset else []
     return {
         "desc": f"Train and judge one {family} arm of {name} with one seed.",
         "matrix": {"arm": arms, "seed": list(study.seeds)},
         "wdir": "../..",
         "cmd": f"stepladder study cell {name} ${{item.arm}} ${{item.seed}}",
         "deps": [
-            "data/images", "models/feature-net", *(f"src/stepladder/{package}" for package in code),
-            "src/stepladder/studies/cell.py", *([f"presets/{study.preset}.yaml"] if study.preset else []),
+            *(["data/text"] if study.of_text else ["data/images", "models/feature-net"]), *(f"src/stepladder/{package}" for package in code),
+            f"src/stepladder/studies/{'text_' if study.of_text else ''}cell.py", *([f"presets/{study.preset}.yaml"] if study.preset else []),
         ],
         "params": [*start, {f"studies/{name}/study.yaml": [*shared, "arms.${item.arm}"]}],
         "outs": [{f"studies/{name}/cells/${{item.arm}}-${{item.seed}}": {"persist": True}}],

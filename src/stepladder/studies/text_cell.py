@@ -1,0 +1,65 @@
+"""One cell of a study of language models: what the held-out text says, and what the journal says of the training."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from pathlib import Path
+from typing import Any
+
+from stepladder.data.card import read_card
+from stepladder.evaluation.text import evaluate
+from stepladder.params import Params, load
+from stepladder.studies.measures import MEASURES
+from stepladder.studies.spec import Study
+from stepladder.tracking import forward
+
+LAST = 10  # figures of the training loss that stand for its end
+
+
+def judged(
+    name: str, study: Study, arm: str, seed: int, params: Params, model: Path, out: Path, data: Path
+) -> dict[str, Any]:
+    """The figures of ``model``, which is that of ``arm`` with ``seed``; its evaluation in ``out/evaluation``."""
+    common = params.model_copy(update={"seed": load(preset=study.preset).seed})
+    found = evaluate(common, data, model, out / "evaluation")
+    history = json.loads((model / "run.json").read_text(encoding="utf-8"))
+    known = [f"{measure}{end}" for measure in MEASURES for end in ("", "_low", "_high")]
+    figures = {key: found[key] for key in known if isinstance(found.get(key), int | float)}
+    figures |= of_training(model, history["figures"])
+    finite = {key: value for key, value in figures.items() if math.isfinite(value)}
+    first = study.measures[0]
+    print(f"{name} {arm} seed {seed}: {MEASURES[first].label} {MEASURES[first].shown(finite.get(first))}", flush=True)
+    counts = read_card(data)["counts"]
+    return {
+        "study": name, "arm": arm, "seed": seed, "family": study.arms[arm].family, "timesteps": None,
+        "points": [{"sampling": None, "steps": 0, "strip": "", **finite}],
+        "bits_per_dim": None, "training": history["figures"],
+        "run": {key: history.get(key) for key in ("run_id", "experiment_id", "tracking_uri", "git_commit", "key")},
+        "floor": {}, "held_out": counts["test"],
+        "protocol": {
+            "confidence": common.evaluation.confidence, "bootstrap": common.evaluation.bootstrap, "training": counts["train"],
+            "held_out": counts["test"],
+        },
+    }  # fmt: skip
+
+
+def of_training(model: Path, figures: dict[str, float]) -> dict[str, float]:
+    """``loss`` of the exported weights, its ``gap`` to the training loss at the end, and the ``gradient_ratio`` at the first step."""
+    lines = [line for line in forward.read(model / "journal.jsonl") if "metrics" in line]
+    found: dict[str, float] = {}
+    losses = [line["metrics"]["train/loss"] for line in lines if "train/loss" in line["metrics"]]
+    if "validation/loss" in figures:
+        found["loss"] = figures["validation/loss"]
+        if losses:
+            found["gap"] = found["loss"] - statistics.fmean(losses[-LAST:])
+    first = [
+        value
+        for line in lines
+        for key, value in line["metrics"].items()
+        if line["step"] == 1 and key.startswith("gradient_norm/")
+    ]
+    if first and min(first) > 0:
+        found["gradient_ratio"] = max(first) / min(first)
+    return found

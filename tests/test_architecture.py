@@ -16,7 +16,7 @@ BELOW = {
     "serving": {"data", "diffusion", "transformer", "tracking"},
     "planning": {"training", "studies", "sweeps"},
     "sweeps": {"data", "training", "evaluation", "tracking", "studies"},
-    "studies": {"data", "diffusion", "baselines", "training", "evaluation", "reporting"},
+    "studies": {"data", "diffusion", "baselines", "training", "tracking", "evaluation", "reporting"},
 }
 EVERYWHERE = {"params", "errors", "project", "slots", "disk"}
 TASK_HELPERS = {"training.experiment", "training.optim", "training.randomness", "training.journal"}

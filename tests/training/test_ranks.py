@@ -76,7 +76,12 @@ def assert_same(model: Path, expected: Path) -> None:
 
 def ranks_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     children = psutil.Process(process.pid).children(recursive=True)
-    return [child for child in children if "stepladder.training.worker" in child.cmdline()[2:3]]
+    return [
+        child
+        for child in children
+        if child.cmdline()[-3:-1] == ["-m", "stepladder.training.worker"]
+        and "stepladder.training.ranks" not in child.cmdline()
+    ]
 
 
 def free_port() -> str:

@@ -67,7 +67,7 @@ def train(
     if world.node == 0:
         store.check()
     header = _header(family, params, data, timesteps, study, child)
-    own = project.checkpoints() / (header["key"] if world.node == 0 else f"{header['key']}.node-{world.node}")
+    own = project.checkpoints() / (header["key"] if world.node == 0 else f"{header['key']}-node-{world.node}")
     folder = project.checkpoints() / header["key"] if world.elastic else own
     folder.mkdir(parents=True, exist_ok=True)
     _check_disk(folder)

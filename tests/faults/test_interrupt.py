@@ -1,0 +1,66 @@
+"""Ctrl-C while a stage writes: exit code 130, nothing half-written, and the next run completes."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from stepladder.params import render
+from tests import digits
+from tests.tracking import made
+from tests.training.project import run
+
+pytestmark = pytest.mark.slow
+
+HERE = Path(__file__).parent
+TRAIN = ("train", "diffusion", "--timesteps", "20")
+EVALUATE = ("evaluate", "diffusion", "--timesteps", "20")
+UNET = {"channels": 8, "channel_mult": [1], "blocks": 1}
+
+
+def interrupted(folder: Path, at: str, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    return run(folder, *arguments, PYTHONPATH=str(HERE / "interrupting"), INTERRUPT_AT=at, **extra)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+
+
+def configure(folder: Path, **settings: object) -> Path:
+    (folder / "dvc.yaml").write_text("stages: {}\n")
+    (folder / "params.yaml").write_text(render(digits.params(**settings)))
+    return folder
+
+
+def test_prepare(tmp_path):
+    configure(tmp_path)
+    stopped = interrupted(tmp_path, r"/data/.*images.*\.npy$", "prepare", "images")
+    assert (stopped.returncode, stopped.stderr) == (130, "")
+    assert not list((tmp_path / "data").iterdir())
+    assert run(tmp_path, "prepare", "images").returncode == 0
+    before = contents(tmp_path / "data")
+    stopped = interrupted(tmp_path, r"/data/.*images.*\.npy$", "prepare", "images")
+    assert stopped.returncode == 130
+    assert contents(tmp_path / "data") == before, "what was there stays"
+
+
+@pytest.mark.parametrize(
+    ("stage", "at", "result"),
+    [
+        ("compare", r"/reports/comparison", "comparison.json"),
+    ],
+)
+def test_results(tmp_path, stage, at, result):
+    configure(tmp_path, decoding={"beam_size": 2, "max_length": 8})
+    made.diffusion(tmp_path / "models" / "diffusion" / "T20")
+    made.translation(tmp_path / "models" / "transformer")
+    made.comparison(tmp_path / "reports")
+    tracked = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db", "STEPLADDER_TRACKING": ""}
+    before = contents(tmp_path / "reports")
+    stopped = interrupted(tmp_path, at, stage, **tracked)
+    assert stopped.returncode == 130, stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert contents(tmp_path / "reports") == before, "nothing half-written"
+    done = run(tmp_path, stage, **tracked)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "reports" / result).stat().st_size > 100

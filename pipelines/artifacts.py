@@ -120,6 +120,10 @@ def _summary(results: Results, comparison: dict[str, Any], pictures: dict[str, s
     if translation := comparison.get("translation"):
         scores = [f"{name} {translation[key]:.3g}" for key, name in SCORES.items() if key in translation]
         parts.append(f"**Translation:** {', '.join(scores)}.")
+    if language := comparison.get("language_model"):
+        named = ("bits_per_character", "perplexity", "accuracy", "macro_f1")
+        scores = [f"{name.replace('_', ' ')} {language[name]:.3g}" for name in named if name in language]
+        parts.append(f"**Language model:** {', '.join(scores)}.")
     for help_, uri in pictures.items():
         parts += [f"### {help_}", f"![{help_}]({uri})"]
     if trainings := _trainings(results):

@@ -17,6 +17,15 @@ def add(verb: Verb) -> None:
     added.add_argument("--resamples", type=int, default=1000)
     added.add_argument("--confidence", type=float, default=0.95, help="of the intervals")
     added.add_argument("--seed", type=int, default=0)
+    added = verb("attention", attention, "draw what a language model attends to while it reads a text")
+    added.add_argument("--model", default=str(TRANSFORMER), help="folder of a model, or models:/NAME@ALIAS")
+    added.add_argument("--text", required=True)
+    added.add_argument("--target", help="translation that is read with it; default: the model's own")
+    added.add_argument("--language", help="target language, where the model knows several")
+    added.add_argument("--kind", choices=["encoder", "decoder", "cross"], help="default: cross, decoder or encoder")
+    added.add_argument("--layer", type=int, help="from 1; default: all")
+    added.add_argument("--head", type=int, help="from 1; default: all")
+    added.add_argument("--out", type=Path, default=Path("attention.png"))
     added = verb("export", export, "write a translation model in another format, for serving")
     added.add_argument("--model", default=str(TRANSFORMER), help="folder of a model, or models:/NAME@ALIAS")
     added.add_argument("--to", choices=["ctranslate2"], default="ctranslate2")
@@ -49,4 +58,41 @@ def export(args: argparse.Namespace) -> int:
 
     export(*load(fetch(args.model)[0], task="pairs"), args.out)
     print(f"{args.out}: a CTranslate2 model, its tokenizer.json, and stepladder.json with what it was trained on")
+    return 0
+
+
+def attention(args: argparse.Namespace) -> int:
+    from functools import partial
+
+    from stepladder.evaluation.text import pictures
+    from stepladder.params import Decoding, section
+    from stepladder.reporting import attention_figures, figures
+    from stepladder.tracking.fetch import fetch
+    from stepladder.transformer.trained import kind, load
+    from stepladder.transformer.translation import translate
+
+    folder, settings = fetch(args.model)
+    loaded = model, tokenizer, config = load(folder)
+    target = args.target
+    if kind(config)[0] == "pairs" and target is None:
+        decoding = section(Decoding, settings.get("decoding", {}), "decoding")
+        (target,) = translate(*loaded, [args.text], decoding, args.language)
+    reading = pictures.reading(tokenizer, config, args.text, target or "", args.language)
+    if not reading[0]:
+        raise UserError("--text is empty; give something to read.")
+    found = pictures.described(model, tokenizer, reading)["maps"]
+    chosen = args.kind or next(name for name in attention_figures.FIRST if name in found)
+    if chosen not in found:
+        raise UserError(f"--kind {chosen} is not of this model, which has: {', '.join(found)}.")
+    weights = found[chosen]["weights"]
+    for name, most in (("layer", len(weights)), ("head", len(weights[0]))):
+        given = getattr(args, name)
+        if given is not None and not 1 <= given <= most:
+            raise UserError(f"--{name} {given} given; the model has {name}s 1 to {most}.")
+    draw = partial(attention_figures.maps, found[chosen] | {"kind": chosen}, args.layer, args.head)
+    try:
+        figures.save_one(draw, args.out)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{args.out} cannot be written ({error}); name a file such as attention.png.") from None
+    print(f"{args.out}: {attention_figures.NAMES[chosen]}" + (f" while it writes {target!r}" if target else ""))
     return 0

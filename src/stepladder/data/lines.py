@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from stepladder.data import hub, names, splits, texts
 from stepladder.data.bad_rows import BadRows
 from stepladder.data.buckets import token_type
 from stepladder.data.card import prepared
-from stepladder.data.tokenizer import train
+from stepladder.data.tokenizer import LINE, encode, train
 from stepladder.errors import UserError
 from stepladder.params import Params, TextData
 
 FEWEST_TOKENS = 32  # in each split
-LINE = re.compile(r"[^\n]*\n+|[^\n]+")  # a line with the breaks that follow it
 
 
 def prepare(params: Params, folder: Path) -> dict[str, Any]:
@@ -64,11 +61,6 @@ def prepare(params: Params, folder: Path) -> dict[str, Any]:
             if split != "train":
                 (fresh / f"{split}.txt").write_bytes(parts[split].encode())
     return card
-
-
-def encode(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Token ids of running ``text``, line by line: no token goes across a line break."""
-    return [i for e in tokenizer.encode_batch(LINE.findall(text), add_special_tokens=False) for i in e.ids]
 
 
 def _read(text: TextData, bad: BadRows, seed: int) -> tuple[str, str, str, dict[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
@@ -14,6 +15,8 @@ SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 SPACE = "\u2581"
 STAND_IN = "\ufdd0"  # for a SPACE in the text; Unicode keeps this code point free of any character
+
+LINE = re.compile(r"[^\n]*\n+|[^\n]+")  # a line with the breaks that follow it
 
 
 def tag(language: str) -> str:
@@ -98,3 +101,8 @@ def _canonical(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
     alike = ((piece, lowest if len(piece) == 1 and score <= band else score) for piece, score in pieces)
     ordered = sorted(((piece, round(score, 6)) for piece, score in alike), key=lambda p: (-p[1], p[0]))
     return [*ordered, *((byte, round(lowest - 10, 6)) for byte in BYTES)]
+
+
+def encode(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Token ids of running ``text``, line by line: no token goes across a line break."""
+    return [i for e in tokenizer.encode_batch(LINE.findall(text), add_special_tokens=False) for i in e.ids]

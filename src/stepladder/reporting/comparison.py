@@ -29,15 +29,16 @@ def compare(params: Params, models: Path, reports: Path) -> dict[str, Any]:
     figures of ``metrics.json``, and for ``dvc plots`` the long tables
     ``sweep.json`` (a row each (T, S)), ``losses.json`` (a row each journalled loss) and ``chrf.json`` (sentences a class of
     chrF). The recommendation is that of ``recommendation.recommend``. A T that has not been evaluated is named in
-    ``"missing"``; so is a translation, by its absence. Raises ``UserError`` where nothing at all has been evaluated, a file
+    ``"missing"``; so is a language model, by its absence. Raises ``UserError`` where nothing at all has been evaluated, a file
     cannot be read, or the T were judged by different feature networks.
     """
     evaluated = {t: read_json(reports / "diffusion" / f"T{t}" / "metrics.json") for t in sorted(params.sweep.timesteps)}
     finished = {t: metrics for t, metrics in evaluated.items() if metrics}
-    translation = read_json(reports / "transformer" / "metrics.json")
-    if not finished and not translation:
+    text = read_json(reports / "transformer" / "metrics.json")
+    pairs = text.get("task", "pairs") == "pairs"
+    if not finished and not text:
         raise UserError(
-            f"{reports} holds no evaluation of T={', '.join(map(str, evaluated))} nor of a translation; "
+            f"{reports} holds no evaluation of T={', '.join(map(str, evaluated))} nor of a language model; "
             "run `dvc repro`, or `stepladder evaluate`, first."
         )
     floor = _floor(finished)
@@ -56,7 +57,8 @@ def compare(params: Params, models: Path, reports: Path) -> dict[str, Any]:
             {"timesteps": t, **row} for t in evaluated if (row := _training(models / "diffusion" / f"T{t}")) is not None
         ],
         "feature_net": _feature_net(models / "feature-net"),
-        "translation": translation,
+        "translation": text if pairs else {},
+        "language_model": {} if pairs else text,
         "translation_training": _training(models / "transformer"),
     }
     reports.mkdir(parents=True, exist_ok=True)
@@ -160,12 +162,24 @@ def _summary(comparison: dict[str, Any]) -> dict[str, Any]:
     for row in comparison["likelihood"]:
         best.setdefault(f"T={row['timesteps']}", {})["bits_per_dim"] = row["bits_per_dim"]
     recommended = comparison["recommended"] or {}
-    translation = comparison["translation"] or {}
+    translation, language_model = comparison["translation"] or {}, comparison["language_model"]
+    language_names = ("bits_per_character", "perplexity", "loss", "accuracy", "macro_f1")
     return {
         "feature_net": comparison["feature_net"],
         "diffusion": best,
         "recommended": {key: recommended[key] for key in ("timesteps", *shown) if recommended.get(key) is not None},
-        "translation": {k: translation[k] for k in ("chrf", "bleu", "exact_match", "perplexity") if k in translation},
+        "translation": {
+            k: translation[k]
+            for k in ("chrf", "bleu", "ter", "bleu_lowercased_tokenised", "rougel", "exact_match", "perplexity")
+            if k in translation
+        },
+        "language_model": {k: language_model[k] for k in language_names if k in language_model},
+        **{
+            split: {
+                k: figures[k] for k in ("chrf", "bleu", "bleu_lowercased_tokenised", *language_names) if k in figures
+            }
+            for split, figures in (translation or language_model).get("splits", {}).items()
+        },
     }
 
 

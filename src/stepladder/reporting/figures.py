@@ -21,7 +21,6 @@ import matplotlib.font_manager
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import (
     FixedFormatter,
@@ -34,6 +33,7 @@ from matplotlib.ticker import (
 )
 
 from stepladder.params import Params
+from stepladder.reporting import attention_figures
 from stepladder.reporting.comparison import journals, read_json, series
 from stepladder.reporting.palette import Style, styles
 from stepladder.reporting.recommendation import Point
@@ -44,7 +44,6 @@ GROUNDS = {
 }
 SCRIPTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Noto Sans", "Arial Unicode MS")
 DOTS_PER_INCH = 180
-SHOWN_TOKENS = 60
 SUPPORT = ("precision", "recall", "density", "coverage")
 
 Comparison = dict[str, Any]
@@ -73,6 +72,12 @@ def save(figures: dict[str, Draw], folder: Path) -> list[Path]:
     return [folder / f"{name}.png" for name in figures]
 
 
+def save_one(figure: Draw, file: Path) -> None:
+    """Draw ``figure`` into ``file``, for light ground."""
+    with plt.rc_context(_settings(GROUNDS[""])):
+        _save(figure(), file)
+
+
 def _figures(comparison: Comparison, params: Params, models: Path, reports: Path) -> dict[str, Draw]:
     style, sweep, floor = styles(params.sweep.timesteps), comparison["sweep"], comparison["floor"]
     figures: dict[str, Draw] = {}
@@ -91,7 +96,11 @@ def _figures(comparison: Comparison, params: Params, models: Path, reports: Path
     if any(series(lines, f"{split}/loss") for _, _, lines in read for split in ("train", "validation")):
         figures["loss"] = partial(loss, read, style)
     if attention := read_json(reports / "transformer" / "attention.json"):
-        figures["attention"] = partial(attention_map, attention)
+        for kind, found in attention["maps"].items():
+            figures[f"attention-{kind}"] = partial(attention_figures.maps, found | {"kind": kind})
+        figures["attention-entropy"] = partial(attention_figures.entropy, attention["entropy"])
+        if attention["positions"]:
+            figures["positions"] = partial(attention_figures.positions, attention["positions"])
     return figures
 
 
@@ -249,29 +258,6 @@ def loss(read: Sequence[tuple[int | None, str, list[dict[str, Any]]]], style: di
     grid[0][0].set_ylabel("loss")
     if any(style.get(t or 0) for t, _, _ in read):
         _legend(figure, grid[0][0])
-    return figure
-
-
-def attention_map(attention: dict[str, Any]) -> Figure:
-    """Cross attention of the decoder's last layer, the mean of its heads: rows written, columns read."""
-    weights = np.asarray(attention["weights"][-1]).mean(axis=0)[:SHOWN_TOKENS, :SHOWN_TOKENS]
-    source, target = (list(attention[f"{side}_tokens"])[:SHOWN_TOKENS] for side in ("source", "target"))
-    size = 0.3
-    figure, axes = plt.subplots(figsize=(2.2 + size * len(source), 1.6 + size * len(target)))
-    paper = plt.rcParams["figure.facecolor"]
-    axes.imshow(
-        weights, cmap=LinearSegmentedColormap.from_list("ink", [paper, "#0072b2"]), vmin=0, vmax=1, aspect="auto"
-    )
-    axes.set_xticks(range(len(source)), source, rotation=90)
-    axes.set_yticks(range(len(target)), target)
-    axes.xaxis.tick_top()
-    axes.xaxis.set_label_position("top")
-    axes.tick_params(length=0)
-    axes.set_xlabel("source")
-    axes.set_ylabel("translation")
-    axes.grid(False)
-    for spine in axes.spines.values():
-        spine.set_visible(True)
     return figure
 
 

@@ -19,8 +19,9 @@ Card = Mapping[str, Any]
 
 def title(images: Card, text: Card, params: Params) -> str:
     """``"digits, and names en → uk"``."""
-    languages = f"{params.text.source_language} → {', '.join(params.text.target_languages)}"
-    return f"{images.get('name') or _last(params.images.source)}, and {text.get('name') or _last(params.text.source)} {languages}"
+    pairs = params.text.task == "pairs"
+    languages = f" {params.text.source_language} → {', '.join(params.text.target_languages)}" if pairs else ""
+    return f"{images.get('name') or _last(params.images.source)}, and {text.get('name') or _last(params.text.source)}{languages}"
 
 
 def facts(images: Card, text: Card, params: Params, models: Path) -> Markup:

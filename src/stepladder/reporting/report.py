@@ -11,9 +11,11 @@ from string import Template
 
 from stepladder.errors import UserError
 from stepladder.params import Params
+from stepladder.reporting import language_sections as language
 from stepladder.reporting import origin_sections as origin
 from stepladder.reporting import sweep_sections as sweep
 from stepladder.reporting import translation_sections as translation
+from stepladder.reporting.attention_section import attention
 from stepladder.reporting.comparison import read_json
 from stepladder.reporting.markup import Content, Markup, element, join, table
 
@@ -65,12 +67,15 @@ def write(reports: Path, models: Path, params: Params, data: Path | None = None)
         sections.append(("quality", "Quality against sampling steps", sweep.verdict(comparison)))
     sections.append(("cost", "What it cost", sweep.cost(comparison, params, reports)))
     if comparison["translation"]:
-        parts = [
+        parts: list[Content] = [
             translation.scores(comparison["translation"]),
             translation.sentences(reports),
-            translation.attention(reports),
+            attention(reports),
         ]
         sections.append(("translation", "Translation", parts))
+    elif model := comparison.get("language_model"):
+        parts = [language.body(model, reports), attention(reports)]
+        sections.append(("language", language.TITLES[model["task"]], parts))
     else:
         told = element("p", "No translation has been evaluated; `dvc repro evaluate-transformer` does it.")
         sections.append(("translation", "Translation", told))

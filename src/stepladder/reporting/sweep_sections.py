@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stepladder.params import Params
+from stepladder.reporting import language_sections as language
 from stepladder.reporting.links import run_address
 from stepladder.reporting.markup import Content, Markup, data_uri, element, join, number, table
 from stepladder.reporting.numbers import ABSENT, decimals, duration, fixed, percent, short
@@ -44,6 +45,7 @@ def tiles(comparison: Comparison) -> Markup:
         found.append(
             ("translated exactly", percent(text["exact_match"]), f"of {text['sentences']:,} held-out sentences")
         )
+    found += language.tiles(comparison.get("language_model") or {})
     return element(
         "dl",
         [
@@ -318,7 +320,7 @@ def cost(comparison: Comparison, params: Params, reports: Path) -> Markup:
     """What sampling and training take; links to the runs."""
     rows = [_training_row(_name_of(row["timesteps"], params), row) for row in comparison["training"]]
     if row := comparison["translation_training"]:
-        rows.append(_training_row("translation", row))
+        rows.append(_training_row("translation" if comparison["translation"] else "language model", row))
     head: list[Content] = ["model", *(element("th", name, scope="col", class_="number")
             for name in ("parameters", "steps", "time", "steps a second", "held-out loss")), "run in MLflow"]  # fmt: skip
     caption = (

@@ -1,34 +1,52 @@
-"""The page's sections on the translation: figures against the copy baseline, sentences, attention."""
+"""The page's sections on the translation: figures against the copy baseline, sentences."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from stepladder.reporting.comparison import chrf_histogram, read_json, read_lines
+from stepladder.reporting.comparison import chrf_histogram, read_lines
 from stepladder.reporting.markup import Content, Markup, element, join, number, table
 from stepladder.reporting.numbers import ABSENT, fixed, percent
 
 Sentence = Mapping[str, Any]
 SHOWN = 6
-EMBEDDED_WEIGHTS = 40_000
-SHOWN_TOKENS = 60
+Form = Callable[[float | None], str]
+SCORES: tuple[tuple[str, str, Form], ...] = (
+    ("chrf", "chrF", lambda v: fixed(v, 1)),
+    ("bleu", "BLEU", lambda v: fixed(v, 1)),
+    ("ter", "TER (smaller is better)", lambda v: fixed(v, 1)),
+    ("bleu_lowercased_tokenised", "BLEU, lower-cased, Moses-tokenised", lambda v: fixed(v, 1)),
+    ("rouge1", "ROUGE-1", lambda v: fixed(v, 1)),
+    ("rouge2", "ROUGE-2", lambda v: fixed(v, 1)),
+    ("rougel", "ROUGE-L", lambda v: fixed(v, 1)),
+    ("exact_match", "exact match", percent),
+)
 
 
 def scores(metrics: Mapping[str, Any]) -> Markup:
-    """BLEU, chrF and exact match beside those of copying the source; signatures."""
+    """All scores beside those of copying the source, for each test split; signatures."""
+    parts: list[Content] = [element("p", f"{metrics['sentences']:,} held-out sentences."), _table(metrics)]
+    for split, figures in metrics.get("splits", {}).items():
+        parts += [element("h3", split), element("p", f"{figures['sentences']:,} sentences."), _table(figures)]
+    signatures = [
+        element("p", f"{name}: ", element("code", signature), class_="note")
+        for name, signature in metrics.get("signatures", {}).items()
+    ]
+    if "bleu_lowercased_tokenised" in metrics:
+        told = "BLEU lower-cased and Moses-tokenised is that of older papers; it is higher, and compares with nothing else."
+        signatures.append(element("p", told, class_="note"))
+    return join([parts, signatures])
+
+
+def _table(metrics: Mapping[str, Any]) -> Markup:
     copy = metrics.get("copy", {})
     rows: list[list[Content]] = []
-    for key, name, form in (
-        ("chrf", "chrF", lambda v: fixed(v, 1)),
-        ("bleu", "BLEU", lambda v: fixed(v, 1)),
-        ("exact_match", "exact match", percent),
-    ):
+    for key, name, form in SCORES:
+        if key not in metrics:
+            continue
         low, high = metrics.get(f"{key}_low"), metrics.get(f"{key}_high")
         interval = "" if low is None or high is None else f"{form(low)} to {form(high)}"
         rows.append(
@@ -43,14 +61,7 @@ def scores(metrics: Mapping[str, Any]) -> Markup:
         element("th", "interval", class_="range", scope="col"),
         element("th", "copying the source", class_="number", scope="col"),
     ]
-    signatures = [
-        element("p", f"{name}: ", element("code", signature), class_="note")
-        for name, signature in metrics.get("signatures", {}).items()
-    ]
-    return join([
-        element("p", f"{metrics['sentences']:,} held-out sentences."),
-        table(head, rows), signatures,
-    ])  # fmt: skip
+    return table(head, rows)
 
 
 def sentences(reports: Path) -> Markup:
@@ -80,37 +91,6 @@ def choose(rows: Sequence[Sentence], count: int = SHOWN) -> tuple[list[Sentence]
     bad, between = worst_first[:count], worst_first[count:][::-1]
     start = max(0, (len(between) - count) // 2)
     return good, between[start : start + count], bad
-
-
-def attention(reports: Path) -> Markup | None:
-    """The cross attention of one sentence as a table of shades; layer and head can be chosen."""
-    found = read_json(reports / "transformer" / "attention.json")
-    if not found:
-        return None
-    weights = np.asarray(found["weights"], dtype=float)[..., :SHOWN_TOKENS, :SHOWN_TOKENS]
-    source, target = (list(found[f"{side}_tokens"])[:SHOWN_TOKENS] for side in ("source", "target"))
-    layers, heads = weights.shape[:2]
-    maps = {f"layer {i + 1}, mean of heads": weights[i].mean(axis=0) for i in range(layers)}
-    shown = f"layer {layers}, mean of heads"
-    if weights.size <= EMBEDDED_WEIGHTS:
-        maps |= {f"layer {i + 1}, head {j + 1}": weights[i, j] for i in range(layers) for j in range(heads)}
-    head = element("tr", element("td"), [element("th", element("span", token), scope="col") for token in source])
-    body = [
-        element("tr", element("th", token, scope="row"), [
-            element("td", style=f"--w:{w:.2f}", title=f"{token} reads {read}: {w:.2f}")
-            for w, read in zip(row, source, strict=True)
-        ])
-        for token, row in zip(target, maps[shown], strict=True)
-    ]  # fmt: skip
-    options = [element("option", name, value=name, selected=name == shown) for name in sorted(maps)]
-    data = json.dumps({name: np.round(m, 2).tolist() for name, m in maps.items()}).replace("<", "\\u003c")
-    return join([
-        element("h3", "What the decoder reads"),
-        element("p", "Cross attention of one held-out sentence: each row is a token written, each column a token read."),
-        element("p", element("label", "Shown: ", element("select", options, id="attention-choice"))),
-        element("div", element("table", element("thead", head), element("tbody", body), class_="heat"), class_="scroll"),
-        element("script", Markup(data), type="application/json", id="attention-maps"),
-    ])  # fmt: skip
 
 
 def _examples(rows: Sequence[Sentence]) -> Markup:

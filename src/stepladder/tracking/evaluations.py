@@ -15,7 +15,11 @@ from stepladder.tracking import runs, store
 
 POINT = ("frechet", "kid", "accuracy", "milliseconds_per_image")
 FURTHER = ("precision", "recall", "density", "coverage", "memorised", "nearest_ratio", "network_evaluations")
-TEXT = ("bleu", "chrf", "chrf_low", "chrf_high", "exact_match", "perplexity", "sentences_per_second")
+TEXT = (
+    *("bleu", "chrf", "chrf_low", "chrf_high", "ter", "bleu_lowercased_tokenised", "rouge1", "rouge2", "rougel"),
+    *("exact_match", "perplexity", "sentences_per_second", "bits_per_character", "bits_per_character_low"),
+    *("bits_per_character_high", "loss", "accuracy", "accuracy_low", "accuracy_high", "macro_f1"),
+)
 EVALUATION, COMPARISON = "stepladder.evaluation", "stepladder.comparison"  # hash of what is recorded
 TABLE = "comparison/sweep.json"
 
@@ -45,6 +49,8 @@ def record(model_folder: Path, report_folder: Path) -> None:
     else:
         _log(client, run["run_id"], {f"eval/{name}": metrics.get(name) for name in TEXT})
         _log(client, run["run_id"], {f"copy/{name}": value for name, value in (metrics.get("copy") or {}).items()})
+        for split, figures in (metrics.get("splits") or {}).items():
+            _log(client, run["run_id"], {f"eval/{split}/{name}": figures.get(name) for name in TEXT})
     client.log_artifacts(run["run_id"], str(report_folder), "evaluation")
     client.set_tag(run["run_id"], EVALUATION, _mark(text))
 

@@ -127,18 +127,35 @@ def _signature(family: str, config: dict[str, Any], settings: dict[str, Any]) ->
         reads = bool(config["model"].get("vocabulary"))
         inputs: list[ColSpec | TensorSpec] = [ColSpec("string", "label", required=bool(config["classes"]) or not reads)]
         inputs += [ColSpec("string", "text")] if reads else []
-        outputs: ColSpec | TensorSpec = TensorSpec(np.dtype("uint8"), (-1, *config["model"]["shape"]))
+        outputs: list[ColSpec | TensorSpec] = [TensorSpec(np.dtype("uint8"), (-1, *config["model"]["shape"]))]
         params = [
             ParamSpec("steps", "long", settings["steps"]),
             ParamSpec("guidance_scale", "double", float(settings["guidance_scale"])),
             ParamSpec("seed", "long", settings["seed"]),
             ParamSpec("sampler", "string", settings["sampling"]["sampler"]),
         ]
+    elif config.get("task") == "labels":
+        inputs, params = [ColSpec("string", "text")], []
+        outputs = [ColSpec("string", "label"), ColSpec("double", "probability")]
+    elif config.get("task") == "lines":
+        decoding = settings["decoding"]
+        inputs, outputs = [ColSpec("string", "prompt")], [ColSpec("string", "continuation")]
+        params = [ParamSpec("max_length", "long", decoding["max_length"]), ParamSpec("seed", "long", 0)]
+        if decoding["method"] == "sample":
+            params += [
+                ParamSpec("temperature", "double", float(decoding["temperature"])),
+                ParamSpec("top_k", "long", decoding["top_k"]),
+                ParamSpec("top_p", "double", float(decoding["top_p"])),
+                ParamSpec("min_p", "double", float(decoding["min_p"])),
+                ParamSpec("repetition_penalty", "double", float(decoding["repetition_penalty"])),
+            ]
     else:
-        inputs, outputs = [ColSpec("string", "source")], ColSpec("string", "translation")
+        inputs, outputs = [ColSpec("string", "source")], [ColSpec("string", "translation")]
         params = [
             ParamSpec("beam_size", "long", settings["decoding"]["beam_size"]),
             ParamSpec("length_penalty", "double", float(settings["decoding"]["length_penalty"])),
             ParamSpec("language", "string", settings["language"]),
         ]
-    return ModelSignature(inputs=Schema(inputs), outputs=Schema([outputs]), params=ParamSchema(params))
+    return ModelSignature(
+        inputs=Schema(inputs), outputs=Schema(outputs), params=ParamSchema(params) if params else None
+    )

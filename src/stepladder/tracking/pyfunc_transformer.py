@@ -1,4 +1,7 @@
-"""A translation model as MLflow serves it: a column ``source`` in, ``translation`` out. Loaded from code, without pickle."""
+"""A language model as MLflow serves it, loaded from code, without pickle.
+
+Columns in and out: ``source`` to ``translation``, ``prompt`` to ``continuation``, ``text`` to ``label`` and ``probability``.
+"""
 
 from __future__ import annotations
 
@@ -11,26 +14,43 @@ from mlflow.pyfunc import PythonModel
 
 from stepladder.params import Decoding
 from stepladder.tracking import loadable
-from stepladder.transformer.trained import load
+from stepladder.transformer.classification import classify
+from stepladder.transformer.generation import generate
+from stepladder.transformer.trained import kind, load
 from stepladder.transformer.translation import translate
 
 
-class TranslationModel(PythonModel):
-    """Translates one sentence a row."""
+class LanguageModel(PythonModel):
+    """Translates, goes on with or classifies a text a row."""
 
     def load_context(self, context: Any) -> None:
-        self.model, self.tokenizer, self.config = load(Path(context.artifacts["model"]))
+        self.loaded = load(Path(context.artifacts["model"]))
         self.settings = context.model_config
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """``params``: ``beam_size``, ``length_penalty``, ``language`` (needed only where the model knows several)."""
-        given = dict(params or {})
-        language = given.pop("language", "") or self.settings["language"] or None
+        """``params``, see its signature: of a search or of sampling, ``seed``, ``language`` where the model knows several."""
+        answer = {"pairs": self._translate, "lines": self._generate, "labels": self._classify}[kind(self.loaded[2])[0]]
         with loadable.refusing():
-            sentences = [str(sentence) for sentence in loadable.table(model_input)["source"]]
-            decoding = Decoding.model_validate(self.settings["decoding"] | given)
-            found = translate(self.model, self.tokenizer, self.config, sentences, decoding, language)
+            return answer(loadable.table(model_input), dict(params or {}))
+
+    def _translate(self, rows: pd.DataFrame, given: dict[str, Any]) -> pd.DataFrame:
+        language = given.pop("language", "") or self.settings["language"] or None
+        decoding = Decoding.model_validate(self.settings["decoding"] | given)
+        found = translate(*self.loaded, [str(sentence) for sentence in rows["source"]], decoding, language)
         return pd.DataFrame({"translation": found})
 
+    def _generate(self, rows: pd.DataFrame, given: dict[str, Any]) -> pd.DataFrame:
+        seed = given.pop("seed", 0)
+        decoding = Decoding.model_validate(self.settings["decoding"] | given)
+        found = generate(*self.loaded, [str(prompt) for prompt in rows["prompt"]], decoding, seed=seed)
+        return pd.DataFrame({"continuation": found})
 
-mlflow.models.set_model(TranslationModel())
+    def _classify(self, rows: pd.DataFrame, given: dict[str, Any]) -> pd.DataFrame:
+        best = classify(*self.loaded, [str(text) for text in rows["text"]]).max(dim=1)
+        classes = self.loaded[2]["classes"]
+        return pd.DataFrame(
+            {"label": [classes[i] for i in best.indices.tolist()], "probability": best.values.double().numpy()}
+        )
+
+
+mlflow.models.set_model(LanguageModel())

@@ -63,7 +63,7 @@ class Candidate:
 
 @store.answering()
 def register(params: Params, models: Path, reports: Path) -> dict[str, Any]:
-    """Register the recommended diffusion model and the translation model; writes ``reports/registered.json``.
+    """Register the recommended diffusion model and the language model; writes ``reports/registered.json``.
 
     Doing it again registers nothing twice. Without a store the file says so. A model that enlarges pictures is left out:
     the columns of a served model hold names and texts.
@@ -84,7 +84,6 @@ def register(params: Params, models: Path, reports: Path) -> dict[str, Any]:
 
 
 @store.answering()
-@store.answering()
 def registered_runs() -> set[str]:
     """The runs whose models are registered, under whatever name; none where there is no store."""
     if not store.uri():
@@ -92,6 +91,7 @@ def registered_runs() -> set[str]:
     return {str(version.run_id) for version in store.client().search_model_versions() if version.run_id}
 
 
+@store.answering()
 def restore(params: Params, models: Path, reports: Path) -> list[dict[str, Any]]:
     """Register again what the present store lacks of ``reports/registered.json``; returns that.
 
@@ -148,8 +148,6 @@ def _candidates(params: Params, models: Path, reports: Path) -> list[Candidate]:
     if scores := comparison.get("translation"):
         folder = models / "transformer"
         languages = _config(folder)["target_languages"]
-        with (reports / "transformer" / "translations.jsonl").open(encoding="utf-8") as file:
-            sentences = [json.loads(line)["source"] for line in islice(file, 2)]
         found.append(
             Candidate(
                 family="transformer",
@@ -159,13 +157,48 @@ def _candidates(params: Params, models: Path, reports: Path) -> list[Candidate]:
                 smaller_is_better=False,
                 judged=f"{scores.get('sentences')} sentences, {(scores.get('signatures') or {}).get('chrf')}",
                 settings={"decoding": params.decoding.model_dump(), "language": languages[0] if languages else ""},
-                example=[{"source": sentence} for sentence in sentences],
+                example=_rows(reports, "translations.jsonl", "source"),
                 tags={
                     name: scores.get(name) for name in ("chrf_low", "chrf_high", "bleu", "exact_match", "perplexity")
                 },
             )
         )
+    if scores := comparison.get("language_model"):
+        found += _language_model(params, models / "transformer", reports, scores)
     return found
+
+
+def _language_model(params: Params, folder: Path, reports: Path, scores: dict[str, Any]) -> list[Candidate]:
+    """A model of running text or of classes; a masked model answers nothing by itself and is not registered."""
+    if scores["task"] == "lines":
+        figure, file, column = "bits_per_character", "continuations.jsonl", "prompt"
+        judged = f"{scores['characters']} characters, {scores['protocol']['context']}"
+        settings: dict[str, Any] = {"decoding": params.decoding.model_dump()}
+    elif scores["task"] == "labels":
+        figure, file, column = "accuracy", "predictions.jsonl", "text"
+        judged, settings = f"{scores['texts']} texts", {}
+    else:
+        return []
+    names = (f"{figure}_low", f"{figure}_high", "perplexity", "loss", "macro_f1")
+    return [
+        Candidate(
+            family="transformer",
+            folder=folder,
+            figure=figure,
+            value=scores[figure],
+            smaller_is_better=figure == "bits_per_character",
+            judged=judged,
+            settings=settings,
+            example=_rows(reports, file, column),
+            tags={name: scores.get(name) for name in names},
+        )
+    ]
+
+
+def _rows(reports: Path, file: str, column: str) -> list[dict[str, str]]:
+    """The first two held-out texts, as rows that the model answers."""
+    with (reports / "transformer" / file).open(encoding="utf-8") as lines:
+        return [{column: json.loads(line)[column]} for line in islice(lines, 2)]
 
 
 def _enlarges(folder: Path) -> bool:

@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from stepladder.data.lines import encode
+from stepladder.data.tokenizer import encode
 from stepladder.errors import UserError
 from stepladder.params import Decoding
 from stepladder.transformer.causal_lm import CausalLM
@@ -32,7 +32,7 @@ def generate(
     """How each of ``prompts`` goes on, without the prompt itself; prompt ``i`` depends on ``seed`` and ``i``, on no other.
 
     Raises:
-        UserError: a prompt is empty, or a search would need more positions than the model has.
+        UserError: a prompt is empty, or fills the model's whole context, in which a search stays.
     """
     encoded = [_encoded(tokenizer, prompt) for prompt in prompts]
     found: dict[int, list[int]] = {}
@@ -90,12 +90,12 @@ def _continued(
     ends, context = _ends(tokenizer), config["context"]
     if decoding.method == "sample":
         return sample(model, source, decoding, seed=seed, samples=rows, context=context, **ends)
-    if source.shape[1] + decoding.max_length > context:
+    longest = min(decoding.max_length, context - source.shape[1])
+    if longest < 1:
         raise UserError(
-            f"A prompt of {source.shape[1]} tokens and decoding.max_length={decoding.max_length} are more than the model's context "
-            f"of {context}, in which a search stays; shorten one of them, or set decoding.method to sample."
+            f"The prompt has {source.shape[1]} tokens; a search stays in the model's context of {context}: shorten it, or set "
+            "decoding.method to sample."
         )
-    longest = decoding.max_length
     if decoding.beam_size == 1:
         return greedy(model, source, max_length=longest, **ends)
     size, alpha = decoding.beam_size, decoding.length_penalty

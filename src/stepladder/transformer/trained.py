@@ -66,6 +66,14 @@ def kind(config: dict[str, Any]) -> tuple[str, str]:
     return config.get("task", "pairs"), config.get("architecture", "encoder_decoder")
 
 
+def read_config(folder: Path) -> dict[str, Any]:
+    """The configuration of the model in ``folder``; raises ``UserError`` where there is none."""
+    for name in ("model.safetensors", "config.json"):
+        if not (folder / name).exists():
+            raise UserError(f"There is no {name} in {folder}; train a model with `stepladder train transformer`.")
+    return dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+
+
 def load(folder: Path, task: str = "", architecture: str = "") -> tuple[Any, Tokenizer, dict[str, Any]]:
     """The model, tokenizer and configuration that a training left in ``folder``, ready to use.
 
@@ -75,10 +83,7 @@ def load(folder: Path, task: str = "", architecture: str = "") -> tuple[Any, Tok
     Raises:
         UserError: the folder is incomplete or damaged, or the model is for something else.
     """
-    for name in ("model.safetensors", "config.json"):
-        if not (folder / name).exists():
-            raise UserError(f"There is no {name} in {folder}; train a model with `stepladder train transformer`.")
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_config(folder)
     found = kind(config)
     if found not in NETWORKS or (task or found[0], architecture or found[1]) != found:
         wanted = [f"text.task={task}"] * bool(task) + [f"transformer.architecture={architecture}"] * bool(architecture)

@@ -7,18 +7,27 @@ from pathlib import Path
 from typing import Any
 
 from stepladder.data.card import read_card
+from stepladder.errors import UserError
 from stepladder.params import Params
+from stepladder.transformer.trained import kind, read_config
 
-MODULES = {"pairs": "translation", "lines": "running", "labels": "classes"}
+MODULES = {"pairs": "translation", "lines": "running", "labels": "classes", "masked_lm": "masked"}
 
 
 def evaluate(params: Params, data: Path, model: Path, out: Path) -> dict[str, Any]:
-    """Judge the model in the folder ``model`` on the held-out text in ``data``, by its card's task; write it to ``out``.
+    """Judge the language model in the folder ``model`` on the held-out text in ``data``, and write it to ``out``.
 
     Returns:
-        What is written to ``metrics.json``: the figures of the test split with their intervals, ``splits`` with those of
-        further test splits, and the ``protocol``.
+        What is written to ``metrics.json``: the ``task``, the figures of the test split with their intervals, ``splits`` with
+        those of further test splits.
+
+    Raises:
+        UserError: there is no model, or the text was prepared for another task.
     """
-    task = read_card(data).get("task", "pairs")
+    task, prepared = kind(read_config(model))[0], read_card(data).get("task", "pairs")
+    if prepared != task and not (task == "masked_lm" and prepared in ("lines", "labels")):
+        raise UserError(
+            f"{data} was prepared for text.task={prepared} and {model} is a model of {task}; prepare the text again, or train on it."
+        )
     evaluated: dict[str, Any] = import_module(f"{__name__}.{MODULES[task]}").evaluate(params, data, model, out)
     return evaluated

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from stepladder.data import splits
 from stepladder.data.card import read_card
-from stepladder.data.lines import LINE
+from stepladder.data.tokenizer import LINE
 from stepladder.evaluation.text import files, pictures
 from stepladder.evaluation.text.measure import Floats, Measure, scored
 from stepladder.params import Params

@@ -1,0 +1,100 @@
+"""How well a masked language model finds hidden tokens again."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from stepladder.data import splits
+from stepladder.data.blocks import in_order
+from stepladder.data.blocks import read as read_running
+from stepladder.data.buckets import Sentences
+from stepladder.data.card import read_card
+from stepladder.evaluation.text import files, pictures
+from stepladder.evaluation.text.measure import Floats, Measure, scored
+from stepladder.params import Params
+from stepladder.transformer.masked_lm import MaskedLM
+from stepladder.transformer.masked_lm_task import HELD_OUT, hide, padded
+from stepladder.transformer.trained import SpecialTokens, load
+
+TOGETHER = 64  # rows read at once
+
+
+def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[str, Any]:
+    """Judge the masked language model in ``model_folder`` on the held-out text of ``data``; write it to ``out``.
+
+    Files: ``metrics.json``; ``attention.json``, see ``pictures.described``.
+
+    Returns:
+        The metrics of ``test``: ``accuracy`` (hidden tokens found), ``loss`` (nats a hidden token) and ``perplexity``, with
+        intervals over rows; ``hidden``, how many there were; ``splits``; ``protocol``.
+    """
+    model, tokenizer, config = load(model_folder, task="masked_lm")
+    section, share, card = params.evaluation, params.transformer.mask_share, read_card(data)
+    special, vocab_size = SpecialTokens.of(tokenizer), config["model"]["vocab_size"]
+    found: dict[str, dict[str, Any]] = {}
+    for split in ["test", *splits.further(card["counts"])]:
+        text = _rows(data, split, card["task"], config["context"], special)
+        shown, wanted = (
+            torch.from_numpy(a) for a in hide(text, vocab_size, special.pad, share, params.seed, HELD_OUT + 1)
+        )
+        statistics = by_row(model, shown, wanted, special.pad)
+        found[split] = {
+            **scored(measures(statistics), count=section.bootstrap, confidence=section.confidence, seed=params.seed),
+            "hidden": int(statistics[:, 2].sum()),
+        }
+    protocol = {
+        "hidden": f"{share:g} of the tokens, of which 80% are masked, 10% another token, 10% as they are; seed {params.seed}"
+    }
+    metrics = {"task": "masked_lm", **found.pop("test"), "splits": found, "protocol": protocol}
+    out.mkdir(parents=True, exist_ok=True)
+    files.write_json(out / "metrics.json", metrics)
+    rows = _rows(data, "test", card["task"], config["context"], special)[: pictures.MEASURED]
+    readings = [[[int(i) for i in row if i != special.pad]] for row in rows]
+    shown_first = [readings[0][0][: 2 * pictures.SHOWN]]
+    files.write_json(
+        out / "attention.json",
+        pictures.described(model, tokenizer, shown_first, readings) | {"positions": pictures.positions(model)},
+    )
+    return metrics
+
+
+@torch.inference_mode()
+def by_row(model: MaskedLM, shown: Tensor, wanted: Tensor, pad: int) -> Floats:
+    """Nats, hits and number of the hidden tokens of each row of ``shown`` ``(N, T)``: ``(N, 3)``."""
+    found = np.zeros((len(shown), 3))
+    for start in range(0, len(shown), TOGETHER):
+        rows = slice(start, start + TOGETHER)
+        scores, target = model(shown[rows]).float(), wanted[rows]
+        hidden = target != pad
+        nats = F.cross_entropy(scores.flatten(0, 1), target.flatten(), reduction="none").view_as(target) * hidden
+        hits = (scores.argmax(-1) == target) & hidden
+        found[rows] = torch.stack([nats.sum(1), hits.sum(1), hidden.sum(1)], dim=1).double().numpy()
+    return found
+
+
+def measures(statistics: Floats) -> list[Measure]:
+    """Scores of the sums that ``by_row`` gives."""
+
+    def loss(total: Floats) -> float:
+        return float(total[0] / max(total[2], 1))
+
+    return [
+        Measure("accuracy", statistics, lambda total: float(total[1] / max(total[2], 1))),
+        Measure("loss", statistics, loss, smaller_is_better=True),
+        Measure("perplexity", statistics, lambda total: math.exp(min(loss(total), 700.0)), smaller_is_better=True),
+    ]
+
+
+def _rows(data: Path, split: str, task: str, context: int, special: SpecialTokens) -> Any:
+    """Held-out text as the model reads it: blocks of running text, or texts."""
+    if task == "lines":
+        return in_order(read_running(data, split), context, context, special.pad)
+    texts = Sentences.open(data / f"{split}_text")
+    return padded(texts, np.arange(len(texts)), special)

@@ -111,9 +111,16 @@ def _transformer(models: Path, reports: Path) -> None:
     (folder / "translations.jsonl").write_text("\n".join(lines) + "\n")
     source = ["<uk>", "▁North", "ern", "▁Ma", "ri", "ana", "▁Is", "lands", "</s>"]
     target = ["▁Пів", "нічні", "▁Ма", "рі", "ан", "ські", "▁о", "стро", "ви", "</s>"]
-    weights = np.random.default_rng(0).dirichlet(np.full(len(source), 0.3), (2, 4, len(target)))
-    attention = {"source_tokens": source, "target_tokens": target, "weights": weights.tolist()}
-    _json(folder / "attention.json", attention)
+    _json(folder / "attention.json", {
+        "maps": {"encoder": _map(source, source), "cross": _map(target, source)},
+        "entropy": {"encoder": [[1.0, 0.4], [0.5, 0.2]], "cross": [[0.9, 0.1], [0.3, 0.2]]},
+        "positions": np.random.default_rng(0).random((8, 6)).tolist(),
+    })  # fmt: skip
+
+
+def _map(rows: list[str], columns: list[str]) -> dict[str, Any]:
+    weights = np.random.default_rng(0).dirichlet(np.full(len(columns), 0.3), (2, 4, len(rows)))
+    return {"rows": rows, "columns": columns, "weights": weights.tolist()}
 
 
 def _model(folder: Path, run_id: str, level: float, timesteps: int | None) -> None:

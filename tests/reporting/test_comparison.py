@@ -44,7 +44,11 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     assert written[0] == written[1]
     names = {f.name for f in (reports / "figures").glob("*.png")}
     assert names == {
-        f"{n}.png" for n in ("quality", "accuracy", "kid", "support", "times", "cost", "loss", "attention")
+        f"{n}.png"
+        for n in (
+            *("quality", "accuracy", "kid", "support", "times", "cost", "loss", "positions"),
+            *("attention-encoder", "attention-cross", "attention-entropy"),
+        )
     }
     assert {f.name for f in (reports / "figures" / "dark").glob("*.png")} == names
 
@@ -74,7 +78,7 @@ def test_only_a_translation(tmp_path: Path) -> None:
 
 
 def test_nothing_at_all_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no evaluation of T=10, 50 nor of a translation"):
+    with pytest.raises(UserError, match="no evaluation of T=10, 50 nor of a language model"):
         comparison.compare(SMALL, tmp_path / "models", tmp_path / "reports")
 
 

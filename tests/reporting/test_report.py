@@ -82,7 +82,9 @@ def test_text_from_outside_is_escaped(project: Path) -> None:
     content["models"][0] |= {"name": evil, "why": evil, "run_id": '"><script>', "aliases": [evil]}
     file.write_text(json.dumps(content))
     tokens = project / "reports" / "transformer" / "attention.json"
-    tokens.write_text(json.dumps(json.loads(tokens.read_text()) | {"source_tokens": [evil] * 9}))
+    drawn = json.loads(tokens.read_text())
+    drawn["maps"]["cross"]["columns"] = [evil] * 9
+    tokens.write_text(json.dumps(drawn))
     card = project / "data" / "images" / "card.json"
     card.write_text(json.dumps(json.loads(card.read_text()) | {"source": evil, "name": evil}))
     page = page_of(project)

@@ -156,6 +156,5 @@ def _signature(family: str, config: dict[str, Any], settings: dict[str, Any]) ->
             ParamSpec("length_penalty", "double", float(settings["decoding"]["length_penalty"])),
             ParamSpec("language", "string", settings["language"]),
         ]
-    return ModelSignature(
-        inputs=Schema(inputs), outputs=Schema(outputs), params=ParamSchema(params) if params else None
-    )
+    schema: Any = ParamSchema(params) if params else None  # MLflow takes None, whatever its types say
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs), params=schema)

@@ -8,7 +8,7 @@ from typing import Any
 
 from stepladder.reporting.comparison import read_lines
 from stepladder.reporting.markup import Content, Markup, element, join, number, table
-from stepladder.reporting.numbers import fixed, percent, short
+from stepladder.reporting.numbers import fixed, percent
 
 Metrics = Mapping[str, Any]
 TITLES = {"lines": "Language model", "labels": "Classification", "masked_lm": "Masked language model"}
@@ -95,7 +95,7 @@ def _classes(metrics: Metrics, folder: Path) -> Markup:
         for name, figures in metrics["by_class"].items()
     ]
     taken: list[list[Content]] = [
-        [name, *(number(short(n) if n else "", class_="") for n in counts)]
+        [name, *(number(f"{n:,}" if n else "") for n in counts)]
         for name, counts in zip(metrics["classes"], metrics["confusion"], strict=True)
     ]
     titles: list[Content] = [

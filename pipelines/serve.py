@@ -130,7 +130,7 @@ def _start(root: Path, services: Services) -> None:
         )
     environment["PREFECT_API_URL"] = api
 
-    tracking, mlflow = store.uri(), store.uri()
+    tracking, mlflow = store.uri(), store.shown()
     if tracking and not tracking.startswith(("http://", "https://")):
         store.client()
         port = _port("STEPLADDER_MLFLOW_PORT", 5000)
@@ -138,8 +138,8 @@ def _start(root: Path, services: Services) -> None:
         services.start(
             "mlflow",
             [f"{python}/mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1",
-             "--backend-store-uri", tracking, "--artifacts-destination", str(store.home() / "artifacts")],
-            environment | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+             "--artifacts-destination", str(store.home() / "artifacts")],
+            environment | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_BACKEND_STORE_URI": tracking},
         )  # fmt: skip
     environment["STEPLADDER_MLFLOW_PAGE"] = mlflow
 

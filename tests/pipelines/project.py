@@ -34,16 +34,21 @@ def _commit(folder: Path) -> Path:
     return folder
 
 
-def make_real(folder: Path, steps: int) -> Path:
-    """A committed project in ``folder`` with the repository's own stages and code: one small diffusion model of T=10."""
+def make_real(folder: Path, steps: int, pipelines: bool = False) -> Path:
+    """A committed project in ``folder`` with the repository's own stages and code: one small diffusion model of T=10;
+    with ``pipelines``, also its deployments.
+    """
     folder.mkdir(parents=True)
     shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     shutil.copy(ROOT / "dvc.yaml", folder)
+    if pipelines:
+        shutil.copytree(ROOT / "pipelines", folder / "pipelines", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "prefect.yaml", folder)
     network = {"channels": 16, "channel_mult": [1, 2], "blocks": 1}
     training = {"steps": steps, "batch_size": 32, "warmup_steps": 5, "validate_every": steps}
     values = {"sweep": {"timesteps": [10], "sampling_steps": [1]}, "diffusion": {"unet": network, "training": training}}
     (folder / "params.yaml").write_text(render(build(values)), encoding="utf-8")
-    (folder / ".gitignore").write_text("/data\n/models\n/reports\n/mlruns\n/.*/\n__pycache__\n")
+    (folder / ".gitignore").write_text("/data\n/models\n/reports\n/mlruns\n/.checkpoints\n/.prefect\n__pycache__\n")
     return _commit(folder)
 
 

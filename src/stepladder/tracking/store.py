@@ -121,9 +121,20 @@ def client() -> MlflowClient:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     _migrate(uri())
-    mlflow.set_tracking_uri(uri())
-    mlflow.set_registry_uri(uri())
-    return mlflow.MlflowClient(tracking_uri=uri(), registry_uri=uri())
+    address = _without_login(uri())
+    mlflow.set_tracking_uri(address)
+    mlflow.set_registry_uri(address)
+    return mlflow.MlflowClient(tracking_uri=address, registry_uri=address)
+
+
+def _without_login(address: str) -> str:
+    """A server's address for MLflow, which prints it; the name and password in it go to where MLflow looks for them."""
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or "@" not in parts.netloc:
+        return address
+    os.environ.setdefault("MLFLOW_TRACKING_USERNAME", unquote(parts.username or ""))
+    os.environ.setdefault("MLFLOW_TRACKING_PASSWORD", unquote(parts.password or ""))
+    return shown()
 
 
 def registry() -> MlflowClient:

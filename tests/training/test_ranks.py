@@ -97,14 +97,24 @@ def ended(process: subprocess.Popen[str], code: int = 0) -> str:
 
 
 @slow
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-@pytest.mark.parametrize("training", [DIFFUSION, TRANSFORMER], ids=["diffusion", "transformer"])
+@pytest.mark.parametrize(
+    ("training", "strategy"),
+    [(DIFFUSION, "ddp"), (DIFFUSION, "fsdp"), (TRANSFORMER, "ddp")],
+    ids=["diffusion ddp", "diffusion fsdp", "transformer ddp"],
+)
 def test_two_ranks_have_the_losses_of_one(place, one_rank, training, strategy):
     done = run(place, *training, STEPLADDER_DEVICES="2", STEPLADDER_STRATEGY=strategy)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("step 40/40") == 1, "rank 0 alone speaks"
     assert_same(place / MODEL[training], one_rank[training])
     assert not list(place.glob(".checkpoints/*/")), "a finished training leaves no state"
+
+
+@slow
+def test_what_cannot_be_sharded_is_told_so(place):
+    refused = run(place, *TRANSFORMER, STEPLADDER_DEVICES="2", STEPLADDER_STRATEGY="fsdp")
+    assert refused.returncode == 2
+    assert "use ddp" in refused.stderr
 
 
 @slow

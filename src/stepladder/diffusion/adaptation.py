@@ -35,6 +35,8 @@ class AdaptedTask(DiffusionTask):
     ``weights``: of the network that ``config`` describes.
     """
 
+    shardable = False  # it finishes with whole weights
+
     def __init__(
         self,
         config: dict[str, Any],

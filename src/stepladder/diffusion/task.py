@@ -45,6 +45,7 @@ class DiffusionTask(pl.LightningModule):
     """
 
     quartiles: Tensor
+    shardable = True
 
     def __init__(
         self,

@@ -5,11 +5,9 @@ Rank 0 alone chooses. A node that lacks the checkpoint, having no folder in comm
 
 from __future__ import annotations
 
+import atexit
 import os
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,35 +28,36 @@ def agreed_checkpoint(folder: Path, key: str) -> Path | None:
     """
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return newest(folder)
-    with _together() as rank:
-        said = _from_rank_0(_choice(folder, key) if rank == 0 else None)
-        others = [None] * dist.get_world_size()
-        dist.all_gather_object(others, key)
-        if different := [i for i, other in enumerate(others) if other != said["key"]]:
-            raise UserError(
-                f"The ranks {', '.join(map(str, different))} are of another training than rank 0: parameters, prepared data or "
-                "code are not the same on all nodes; bring them to the same commit and `dvc pull`."
-            )
-        if "error" in said:
-            raise UserError(said["error"])
-        if said["name"] is None:
-            return None
-        path = folder / said["name"]
-        _bring(path, said["identity"])
-        return path
+    rank = _meet()
+    said = _from_rank_0(_choice(folder, key) if rank == 0 else None)
+    others = [None] * dist.get_world_size()
+    dist.all_gather_object(others, key)
+    if different := [i for i, other in enumerate(others) if other != said["key"]]:
+        raise UserError(
+            f"The ranks {', '.join(map(str, different))} are of another training than rank 0: parameters, prepared data or "
+            "code are not the same on all nodes; bring them to the same commit and `dvc pull`."
+        )
+    if "error" in said:
+        raise UserError(said["error"])
+    if said["name"] is None:
+        return None
+    path = folder / said["name"]
+    _bring(path, said["identity"])
+    return path
 
 
-@contextmanager
-def _together() -> Iterator[int]:
-    """All ranks in a group of their own, on the processor; the number of this one."""
+def _meet() -> int:
+    """The group of all ranks, which Lightning then trains in; the number of this one."""
     store, rank, size = next(dist.rendezvous("env://"))
-    dist.init_process_group(
-        "gloo", store=dist.PrefixStore("agreement", store), rank=rank, world_size=size, timeout=timedelta(minutes=10)
-    )
-    try:
-        yield rank
-    finally:
-        dist.destroy_process_group()
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # addresses of ranks that died are in the store too
+    store = dist.PrefixStore(f"attempt-{attempt}", store)
+    backend = "gloo"
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        backend = "nccl"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size)
+    atexit.register(lambda: dist.is_initialized() and dist.destroy_process_group())
+    return rank
 
 
 def _choice(folder: Path, key: str) -> dict[str, Any]:
@@ -82,9 +81,10 @@ def _bring(path: Path, identity: str) -> None:
     with path.open("rb") if sends else fresh.open("wb") if receives else open(os.devnull, "rb") as file:
         for first in range(0, size, CHUNK):
             chunk = bytearray(file.read(CHUNK) if sends else min(CHUNK, size - first))
-            dist.broadcast(torch.frombuffer(chunk, dtype=torch.uint8), src=0)
+            tensor = torch.frombuffer(chunk, dtype=torch.uint8).to("cuda" if torch.cuda.is_available() else "cpu")
+            dist.broadcast(tensor, src=0)
             if receives:
-                file.write(chunk)
+                file.write(tensor.cpu().numpy().tobytes())
     if lacks:
         os.replace(fresh, path)
     dist.barrier()

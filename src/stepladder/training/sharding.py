@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 from pytorch_lightning.strategies import DDPStrategy
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_map_only
@@ -38,12 +38,13 @@ def alike(tensor: Tensor, example: Tensor) -> Tensor:
 class ShardedStrategy(DDPStrategy):
     """DDP, but that the network's parameters are sharded where DDP has a copy on every rank.
 
-    Each block (member of a ``ModuleList``) is gathered when it is used, and the rest of the network as one. At the start
-    every rank holds the network in the memory of its node, which has to suffice for that; a device holds one block at a time.
+    The network is gathered as one for a forward and a backward: what is saved is the memory of gradients, of the optimiser's
+    state and of the average. (Block by block would save more; the networks compute some things for all blocks at once.) At
+    the start every rank holds the network in the memory of its node.
     """
 
     def model_to_device(self) -> None:
-        """Later: sharding places what it shards, a block at a time."""
+        """Later: sharding places what it shards."""
 
     def configure_ddp(self) -> None:
         assert self.lightning_module is not None
@@ -68,22 +69,18 @@ class ShardedStrategy(DDPStrategy):
 
 
 def shard(task: Any, device: torch.device) -> None:
-    """Shard the network of ``task`` over all ranks; ``UserError`` where the task trains more than its network, or finishes it."""
+    """Shard the network of ``task`` over all ranks.
+
+    Raises:
+        UserError: the task does not say ``shardable``, that it uses weights only through the network's forward.
+    """
     model = network(task)
-    own = {id(parameter) for parameter in model.parameters()}
-    several = any(parameter.requires_grad and id(parameter) not in own for parameter in task.parameters())
-    if several or hasattr(task, "finish"):  # what a task does with a whole network, one rank cannot
+    if not getattr(task, "shardable", False):
         raise UserError(
-            "STEPLADDER_STRATEGY=fsdp shards one network that is trained as a whole; use ddp for this model."
+            "STEPLADDER_STRATEGY=fsdp shards a network that is trained as a whole through its forward; this model's training "
+            "uses weights outside of it: use ddp."
         )
     for parameter in model.parameters():  # of any memory format
         parameter.data = parameter.data.contiguous()
     mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
-    blocks = [block for part in model.modules() if isinstance(part, nn.ModuleList) for block in part]
-    for block in reversed(blocks):  # what is inside another first
-        if not isinstance(block, nn.ModuleList) and next(block.parameters(), None) is not None:
-            fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh, reshard_after_forward=True)  # so that its parameters are always the shares
-    for name in vars(type(model)):  # what a task may call of its network beside ``forward``
-        if not name.startswith("_") and name != "forward" and callable(getattr(model, name)):
-            register_fsdp_forward_method(model, name)

@@ -38,6 +38,8 @@ class TimedCheckpoint(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._saved_step = trainer.global_step
+        for optimizer in trainer.optimizers:
+            lay_out_alike(optimizer)
         if trainer.world_size > 1:  # Lightning's own handler has each rank end after a step of its own
             signal.signal(signal.SIGTERM, self._end)
 
@@ -93,6 +95,14 @@ class TimedCheckpoint(pl.Callback):
                 os.replace(last, self.folder / PREVIOUS)
             os.replace(fresh, last)
         self._saved, self._saved_step = time.monotonic(), trainer.global_step
+
+
+def lay_out_alike(optimizer: torch.optim.Optimizer) -> None:
+    """Give moments their parameter's strides: a checkpoint of a sharded training has others, and fused kernels see memory only."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter).copy_(value)
 
 
 def _any_rank(*flags: bool, device: torch.device) -> list[bool]:

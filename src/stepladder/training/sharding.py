@@ -31,7 +31,7 @@ def alike(tensor: Tensor, example: Tensor) -> Tensor:
     """A copy of the whole ``tensor`` that is placed, and sharded, as ``example`` is."""
     if not isinstance(example, DTensor):
         return tensor.to(example.device, copy=True)
-    moved = tensor.to(example.to_local().device)
+    moved = tensor.to(example.to_local().device).contiguous()
     return distribute_tensor(moved, example.device_mesh, example.placements, src_data_rank=None).clone()
 
 

@@ -1,5 +1,7 @@
 """Ctrl-C while a stage writes: exit code 130, nothing half-written, and the next run completes."""
 
+import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 from stepladder.params import render
 from tests import digits
 from tests.tracking import made
-from tests.training.project import run
+from tests.training.project import curve, run, start, wait_for_steps
 
 pytestmark = pytest.mark.slow
 
@@ -44,13 +46,51 @@ def test_prepare(tmp_path):
     assert contents(tmp_path / "data") == before, "what was there stays"
 
 
+@pytest.mark.parametrize("devices", ["1", "2"])
+def test_train_and_evaluate(tmp_path, devices):
+    settings = {"steps": 200, "batch_size": 16, "warmup_steps": 1, "validate_every": 100}
+    configure(
+        tmp_path,
+        diffusion={"training": settings, "unet": UNET},
+        feature_net={"steps": 20},
+        sweep={"timesteps": [20], "sampling_steps": [5]},
+        evaluation={"samples": 40, "bootstrap": 10},
+    )
+    assert run(tmp_path, "prepare", "images").returncode == 0
+    training = start(
+        tmp_path, *TRAIN, STEPLADDER_DEVICES=devices, STEPLADDER_CHECKPOINT_SECONDS="0.05",
+        PYTHONPATH=str(HERE / "interrupting"),
+    )  # fmt: skip
+    wait_for_steps(tmp_path, 10)
+    os.killpg(training.pid, signal.SIGINT)
+    said, _ = training.communicate(timeout=120)
+    assert training.returncode == 130, said
+    assert "Traceback" not in said
+    assert not (tmp_path / "models").exists()
+    done = run(tmp_path, *TRAIN, STEPLADDER_DEVICES=devices)
+    assert done.returncode == 0, done.stderr
+    assert "resumes at step" in done.stdout
+    steps = [step for step, _ in curve(tmp_path / "models/diffusion/T20")]
+    assert steps == list(range(10, 201, 10))
+
+    assert run(tmp_path, "train", "feature-net").returncode == 0
+    stopped = interrupted(tmp_path, r"/reports/.*\.png$", *EVALUATE, STEPLADDER_DEVICES=devices)
+    assert stopped.returncode == 130
+    assert "Traceback" not in stopped.stderr
+    assert not list((tmp_path / "reports" / "diffusion").iterdir())
+    done = run(tmp_path, *EVALUATE, STEPLADDER_DEVICES=devices)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "reports/diffusion/T20/metrics.json").exists()
+
+
 @pytest.mark.parametrize(
     ("stage", "at", "result"),
     [
         ("compare", r"/reports/comparison", "comparison.json"),
+        ("register", r"/reports/registered", "registered.json"),
     ],
 )
-def test_results(tmp_path, stage, at, result):
+def test_compare_and_register(tmp_path, stage, at, result):
     configure(tmp_path, decoding={"beam_size": 2, "max_length": 8})
     made.diffusion(tmp_path / "models" / "diffusion" / "T20")
     made.translation(tmp_path / "models" / "transformer")

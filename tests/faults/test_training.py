@@ -1,7 +1,8 @@
-"""A training whose launcher is killed, or whose disk fills up: the weights are those of a quiet one."""
+"""A training whose launcher is killed, whose disk fills up, whose clock jumps: the weights are those of a quiet one."""
 
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import psutil
@@ -89,3 +90,19 @@ def test_a_disk_that_fills_up_is_one_sentence_and_costs_nothing(place, quiet, sm
     assert "resumes at step" in done.stdout, done.stderr
     assert_same(place, quiet)
     shutil.rmtree(place / "models")
+
+
+def test_clocks_that_jump_stop_no_checkpoint_and_change_no_figure(place, quiet):
+    clock = str(Path(__file__).parent / "clock")
+    training = start(place, *TRAIN, PYTHONPATH=clock)
+    state = wait_for_steps(place, 20)
+    first = (state / "last.ckpt").stat().st_ino
+    deadline = time.monotonic() + 60
+    while (state / "last.ckpt").exists() and (state / "last.ckpt").stat().st_ino == first:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    training.kill()
+    training.wait()
+    done = run(place, *TRAIN, PYTHONPATH=clock)
+    assert done.returncode == 0, done.stderr
+    assert_same(place, quiet)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -93,7 +94,9 @@ def write(reports: Path, models: Path, params: Params, data: Path | None = None)
     )
     main = element("main", [element("section", element("h2", name), body, id=key) for key, name, body in sections])
     page = reports / "index.html"
-    page.write_text(whole_page(title, join([header, main])), encoding="utf-8")
+    fresh = page.with_suffix(".fresh")
+    fresh.write_text(whole_page(title, join([header, main])), encoding="utf-8")
+    os.replace(fresh, page)
     return page
 
 

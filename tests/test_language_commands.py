@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from stepladder.cli import main
 from stepladder.transformer.task import experiment
@@ -211,3 +212,27 @@ def _until(terminal: int, wanted: bytes | None) -> bytes:
                 break
             seen += more
     return seen
+
+
+@pytest.mark.parametrize(("kind", "panels"), [("encoder", 1), ("cross", 4)])
+def test_attention_is_drawn(translator: str, tmp_path: Path, capsys, kind: str, panels: int) -> None:
+    one = ["--layer", "1", "--head", "2"] if panels == 1 else []
+    file = tmp_path / "attention.png"
+    command = ["attention", "--model", translator, "--text", "abcd", "--target", "dcba", "--kind", kind, *one]
+    assert main([*command, "--out", str(file)]) == 0
+    assert str(file) in capsys.readouterr().out
+    with Image.open(file) as picture:
+        assert min(picture.size) > 200
+        assert len(picture.convert("L").getcolors(256) or []) > 20
+
+
+def test_attention_that_the_model_does_not_have_is_refused(
+    translator: str, writer: str, tmp_path: Path, capsys
+) -> None:
+    for arguments, said in (
+        (["--model", translator, "--layer", "9"], "layer"),
+        (["--model", writer, "--kind", "cross"], "cross"),
+    ):
+        assert main(["attention", "--text", "ab", "--out", str(tmp_path / "no.png"), *arguments]) == 2
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "no.png").exists()

@@ -12,6 +12,7 @@ from stepladder.data.text import prepare
 from stepladder.params import Params, build
 from stepladder.transformer.causal_lm import CausalLM
 from stepladder.transformer.classifier import TextClassifier
+from stepladder.transformer.masked_lm import MaskedLM
 from stepladder.transformer.trained import SpecialTokens, read_tokenizer
 
 LINES = ["The cat sat on the mat.", "A dog ran – far away!", "", "Nobody saw the cat;", "the dog was seen by all."]
@@ -24,6 +25,15 @@ def lines(folder: Path, tokenizer: str = "bpe", **options: Any) -> Params:
     text = {"task": "lines", "source": str(folder / "book.txt"), "tokenizer": tokenizer, "vocab_size": 80}
     return _made(folder, text, "decoder", lambda size, pad, _: (
         CausalLM, {"vocab_size": size, "pad": pad, "max_length": 16, **SMALL, **options}, {"context": 16},
+    ))  # fmt: skip
+
+
+def masked(folder: Path) -> Params:
+    """Running text in ``folder/text`` and a masked model of it in ``folder/model``, of a context of 16 tokens."""
+    (folder / "book.txt").write_text("\n".join(f"{i}. {line}" for i in range(30) for line in LINES) + "\n")
+    text = {"task": "lines", "source": str(folder / "book.txt"), "tokenizer": "char"}
+    return _made(folder, text, "encoder", lambda size, pad, _: (
+        MaskedLM, {"vocab_size": size, "pad": pad, "max_length": 16, **SMALL}, {"task": "masked_lm", "context": 16},
     ))  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -195,6 +196,7 @@ def _controlling() -> None:
     import fcntl
     import termios
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which the tests may have been started to ignore
     os.setsid()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 

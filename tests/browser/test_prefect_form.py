@@ -51,7 +51,7 @@ def test_report_made_from_the_page_opens_in_the_browser(served, page):
     ).json()
     page.goto(f"{served.prefect}/artifacts/artifact/{link['id']}")
     page.get_by_role("link", name="the report").click()
-    page.context.pages[-1].get_by_text("the report of [10, 20]").wait_for()
+    wait_for(lambda: any(tab.get_by_text("the report of [10, 20]").count() for tab in page.context.pages), seconds=90)
 
 
 def test_report_of_an_unknown_experiment_fails_with_a_sentence_on_the_page(served, page):

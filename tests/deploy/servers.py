@@ -90,7 +90,8 @@ class Postgres:
 
     def __init__(self, programs: Path, folder: Path) -> None:
         self.programs, self.folder, self.port = programs, folder, free_port()
-        self.as_user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []  # it refuses to run as root
+        runuser = shutil.which("runuser", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") or "runuser"
+        self.as_user = [runuser, "-u", "postgres", "--"] if os.getuid() == 0 else []  # it refuses to run as root
 
     def command(self, program: str, *arguments: str) -> list[str]:
         return [*self.as_user, str(self.programs / program), *arguments]

@@ -123,11 +123,12 @@ def train(folder: Path) -> None:
     average.swap(experiment.task)
     if best.figures and trainer.is_global_zero:
         best.restore(experiment.task)
-    weights = {name: whole(tensor).cpu() for name, tensor in network(experiment.task).state_dict().items()}
     if trainer.is_global_zero:
         (folder / "model").mkdir(exist_ok=True)
         if finish := getattr(experiment.task, "finish", None):
             finish(folder / "model")
+    weights = {name: whole(tensor).cpu() for name, tensor in network(experiment.task).state_dict().items()}
+    if trainer.is_global_zero:
         figures = _figures(experiment, trainer, clock, logger) | {"trained_parameters": trained} | experiment.figures
         figures |= best.figures | ({"best_step": best.step} if best.figures else {})
         _export(experiment, weights, folder / "model", figures)

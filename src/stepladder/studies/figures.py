@@ -127,6 +127,10 @@ def by_seed(each: Sequence[Row], measures: Sequence[str], floor: dict[str, float
         values = [v for row in each if row.figures.get(measure) for v in row.figures[measure].each.values() if v]
         if values and min(values) > 0 and max(values) > 8 * min(values):
             axes.set_xscale("log")
+            axes.set_xlim(left=0.6 * min(values))
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+            axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel(MEASURES[measure].label)
         axes.set_yticks(range(len(each)), [row.arm for row in each])
         axes.set_ylim(len(each) - 0.4, -0.6)

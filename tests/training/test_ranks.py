@@ -26,7 +26,7 @@ SMALL = {
     "transformer": {
         "dropout": 0.0,  # is drawn for each rank
         "d_model": 32, "d_ff": 64, "num_heads": 2, "encoder_layers": 1, "decoder_layers": 1,
-        "training": TRAINING | {"batch_size": 512, "accumulate": 2},
+        "training": TRAINING | {"batch_size": 2048, "accumulate": 8},  # long enough steps to be killed amid them
     },
 }  # fmt: skip
 DIFFUSION, TRANSFORMER = ("train", "diffusion", "--timesteps", "20"), ("train", "transformer")

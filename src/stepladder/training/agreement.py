@@ -49,8 +49,10 @@ def agreed_checkpoint(folder: Path, key: str) -> Path | None:
 def _meet() -> int:
     """The group of all ranks, which Lightning then trains in; the number of this one."""
     store, rank, size = next(dist.rendezvous("env://"))
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # addresses of ranks that died are in the store too
-    store = dist.PrefixStore(f"attempt-{attempt}", store)
+    if (
+        os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    ):  # it outlives ranks, and has the addresses of dead ones
+        store = dist.PrefixStore(f"attempt-{os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
     backend = "gloo"
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))

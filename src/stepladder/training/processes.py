@@ -103,6 +103,9 @@ def run(command: list[str], held: Held) -> int:
     and the signal's number where a signal ended it."""  # fmt: skip
     # Threads that soon stop spinning: on a busy machine waiting ones would else slow the working ones down many times.
     defaults = {"GOMP_SPINCOUNT": "1000", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTHONUNBUFFERED": "1"}
+    # A store anew whenever ranks meet: in one kept by torchrun they find the addresses of dead ranks, and nodes that count
+    # restarts differently (one lost a rank, the other only noticed) wait for each other for ever.
+    defaults["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     child = subprocess.Popen(command, env=defaults | os.environ | held.environment, pass_fds=held.handles)
     received: list[int] = []
 

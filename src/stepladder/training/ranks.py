@@ -8,6 +8,7 @@ import sys
 from torch.distributed import run
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.rendezvous import RendezvousConnectionError
 
 from stepladder.training.processes import die_with_parent
 
@@ -22,6 +23,9 @@ def main(arguments: list[str]) -> int:
         code = failure.exitcode
         print(f"rank {rank} ended with {f'signal {-code}' if code < 0 else f'exit code {code}'}", file=sys.stderr)
         return 128 - code if code < 0 else code
+    except RendezvousConnectionError:
+        print("node 0, where the nodes meet, is gone: it has finished, or failed as it says", file=sys.stderr)
+        return 1
     except SignalException as error:
         return 128 + error.sigval
     except KeyboardInterrupt:

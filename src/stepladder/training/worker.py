@@ -132,6 +132,10 @@ def train(folder: Path) -> None:
         figures = _figures(experiment, trainer, clock, logger) | {"trained_parameters": trained} | experiment.figures
         figures |= best.figures | ({"best_step": best.step} if best.figures else {})
         _export(experiment, weights, folder / "model", figures)
+    for _ in range(
+        2
+    ):  # whoever dies while the model is written has not passed the first: the second fails, and all go on together
+        trainer.strategy.barrier()
 
 
 class _Stream:

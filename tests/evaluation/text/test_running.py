@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from stepladder.evaluation.text import evaluate
 from stepladder.evaluation.text.better import better
-from stepladder.evaluation.text.running import by_line, losses
+from stepladder.evaluation.text.running import by_line, extrapolated, losses
 from stepladder.transformer.trained import load
 from tests.transformer import running, tiny
 
@@ -45,6 +45,30 @@ def test_bits_a_character_are_all_nats_over_all_characters(tokenizer: str, tmp_p
     assert metrics["bits_per_character_low"] < metrics["bits_per_character"] < metrics["bits_per_character_high"]
     assert 0 < metrics["unigram_bits_per_character"] < metrics["bits_per_character"]  # it has learned nothing
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
+
+
+def test_longer_windows_are_judged_on_the_same_tokens(tmp_path: Path) -> None:
+    params = running.lines(tmp_path)
+    metrics = evaluate(params, tmp_path / "text", tmp_path / "model", tmp_path / "out")
+    model, _, _ = load(tmp_path / "model")
+    tokens = torch.from_numpy(np.load(tmp_path / "text" / "test.npy").astype(np.int64))
+    ends = range(64, len(tokens), 16)
+    for multiple in (1, 2, 4):
+        length = 16 * multiple
+        nats = [
+            F.cross_entropy(model(tokens[None, end - length : end])[0, -16:], tokens[end - 15 : end + 1]).item()
+            for end in ends
+        ]
+        assert metrics[f"loss_{multiple}x"] == pytest.approx(sum(nats) / len(nats), abs=1e-4)
+    assert "loss 1x, 2x, 4x" in metrics["protocol"]
+
+
+def test_learned_positions_and_short_texts_have_no_longer_windows(tmp_path: Path) -> None:
+    params = running.lines(tmp_path, positions="learned")
+    metrics = evaluate(params, tmp_path / "text", tmp_path / "model", tmp_path / "out")
+    assert [key for key in metrics if key.endswith("x")] == ["loss_1x"]
+    model, _, _ = load(tmp_path / "model")
+    assert extrapolated(model, torch.zeros(64, dtype=torch.int64), 16) == {}
 
 
 def test_evaluate_leaves_its_files(tmp_path: Path) -> None:

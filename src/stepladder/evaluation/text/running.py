@@ -16,6 +16,7 @@ from stepladder.data import splits
 from stepladder.data.card import read_card
 from stepladder.data.tokenizer import LINE
 from stepladder.evaluation.text import files, pictures
+from stepladder.evaluation.text.extrapolation import extrapolation
 from stepladder.evaluation.text.measure import Floats, Measure, scored
 from stepladder.params import Params
 from stepladder.transformer.causal_lm import CausalLM
@@ -24,6 +25,8 @@ from stepladder.transformer.trained import load
 
 BUDGET = 8192  # tokens read at once
 CONTINUED = 6  # passages continued for the report
+LENGTHS = (1, 2, 4)  # windows, in training lengths
+EXTRAPOLATED = 32_768  # tokens of the held-out text, at most, that longer windows are judged on
 
 
 def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[str, Any]:
@@ -35,7 +38,8 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
     Returns:
         The metrics of ``test``: ``bits_per_character``, ``perplexity`` (a token), ``loss`` (nats a token), with intervals over
         lines; ``unigram_bits_per_character``, of knowing only how often each token is in training; ``characters``,
-        ``tokens``; ``splits``, the same of each further test split; ``protocol``.
+        ``tokens``; ``splits``, the same of each further test split; ``protocol``. Of ``test`` alone ``loss_1x``, ``loss_2x`` and
+        ``loss_4x``, beyond the training length (see ``extrapolation``), where the text is long enough and positions reach so far.
     """
     model, tokenizer, config = load(model_folder, task="lines")
     context, section = config["context"], params.evaluation
@@ -59,7 +63,13 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
         "context": f"windows of {context} tokens that slide by {_stride(context)}: a token is foretold from the "
         f"{context - _stride(context) + 1} to {context} before it, at the beginning from all there are",
     }
-    metrics = {"task": "lines", **found.pop("test"), "splits": found, "protocol": protocol}
+    beyond = extrapolated(model, torch.from_numpy(np.load(data / "test.npy").astype(np.int64)), context)
+    if beyond:
+        protocol["loss 1x, 2x, 4x"] = (
+            f"of the last {context} tokens of windows of 1, 2 and 4 times {context} tokens that end alike, in the first "
+            f"{EXTRAPOLATED:,} tokens"
+        )
+    metrics = {"task": "lines", **found.pop("test"), **beyond, "splits": found, "protocol": protocol}
     files.write_json(out / "metrics.json", metrics)
     text = (data / "test.txt").read_bytes().decode()
     files.write_lines(out / "continuations.jsonl", continuations(model, tokenizer, config, text, params))
@@ -71,6 +81,14 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
         pictures.described(model, tokenizer, shown, readings) | {"positions": pictures.positions(model)},
     )
     return metrics
+
+
+def extrapolated(model: CausalLM, tokens: Tensor, context: int) -> dict[str, float]:
+    """``loss_1x``, ``loss_2x``, ``loss_4x`` in nats a token; none where the text is shorter than the longest window."""
+    if len(tokens) <= max(LENGTHS) * context:
+        return {}
+    found = extrapolation(model, tokens[:EXTRAPOLATED], context, LENGTHS)
+    return {f"loss_{length // context}x": loss for length, loss in found.items()}
 
 
 @torch.inference_mode()

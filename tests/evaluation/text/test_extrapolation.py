@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from stepladder.errors import UserError
-from stepladder.evaluation.extrapolation import extrapolation, loss_by_position
+from stepladder.evaluation.text.extrapolation import extrapolation, loss_by_position
 from stepladder.transformer.causal_lm import CausalLM
 from tests.transformer import tiny
 

@@ -6,7 +6,9 @@ slot, counts those held by shells too, and a flow that was killed leaves no slot
 
 from __future__ import annotations
 
+import contextvars
 import platform
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from prefect import get_run_logger
 from prefect.client.orchestration import get_client
@@ -15,18 +17,25 @@ from prefect.exceptions import ObjectNotFound
 
 from stepladder import slots
 
+_writer = ThreadPoolExecutor(1, "slots-limit")  # in turn; no stage waits for the page
+
 
 def name() -> str:
     """``stepladder-slots-HOST``: slots are of one host, and a server may have workers on several."""
     return f"stepladder-slots-{platform.node() or 'localhost'}"
 
 
-def show() -> None:
-    """Bring the limit in step with the slots of this host. A server that does not take it costs a line, not the run.
+def show() -> Future[None]:
+    """Bring the limit in step with the slots of this host, meanwhile. A server that does not take it costs a line, not the run.
 
     Raises:
         UserError: the environment names an impossible number of slots.
     """
+    slots.number()
+    return _writer.submit(contextvars.copy_context().run, _write)
+
+
+def _write() -> None:
     there = slots.uses()
     taken = sum(use.holder is not None for use in there)
     try:

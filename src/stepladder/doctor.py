@@ -62,6 +62,20 @@ def run() -> int:
     return int(bool(wrong))
 
 
+def cache() -> int:
+    """Check DVC's cache, object by object; a line for each that is damaged with how to mend it, and 1 where there are any."""
+    from stepladder import dvc_cache
+
+    count, damaged = dvc_cache.verify(project.root())
+    for each in damaged:
+        remedy = (
+            f"dvc repro --force --single-item {' '.join(each.stages)}" if each.stages else "no dvc.lock here names it"
+        )
+        print(f"{each.name} is not what its name says: put aside in {dvc_cache.ASIDE}; {remedy}")
+    print(f"{count} objects read, {len(damaged)} damaged.")
+    return int(bool(damaged))
+
+
 def _safely(check: Check) -> Finding:
     try:
         return check()

@@ -109,6 +109,53 @@ def test_killed_trainer_is_tried_again_in_the_same_mlflow_run_to_the_same_weight
     assert weights.read_bytes() == resumed
 
 
+def serve(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    """A Prefect server whose database is in ``folder``, once it answers."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+        env=environment(PREFECT_HOME=str(folder), PREFECT_SERVER_ANALYTICS_ENABLED="false", DO_NOT_TRACK="1"),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+
+    def answers() -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/api/health", timeout=5).is_success
+        except httpx.HTTPError:
+            return False
+
+    wait_for(answers)
+    return server
+
+
+def test_a_training_outlives_the_prefect_server_which_hears_of_its_end(tmp_path: Path):
+    folder, port = project.make_real(tmp_path / "project", steps=400, pipelines=True), free_port()
+    api = f"http://127.0.0.1:{port}/api"
+    server = serve(tmp_path / "prefect", port)
+    try:
+        flow = subprocess.Popen(
+            [sys.executable, "-c", "from pipelines.train import train; train(timesteps=(10,))"],
+            cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env=environment(PREFECT_HOME=str(tmp_path / "prefect"), PREFECT_API_URL=api,
+                            STEPLADDER_TRACKING="journal", STEPLADDER_SLOTS_FOLDER=str(tmp_path / "slots")),
+        )  # fmt: skip
+        wait_for(lambda: checkpointed(folder))
+        (trainer,) = ranks(folder)
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+        time.sleep(3)
+        assert trainer.is_running()
+        server = serve(tmp_path / "prefect", port)
+        said, _ = flow.communicate(timeout=400)
+        assert flow.returncode == 0, said
+        assert "resumes at step" not in said, "nothing began again"
+        (run,) = httpx.post(f"{api}/flow_runs/filter", json={}, timeout=60).json()
+        assert run["state"]["type"] == "COMPLETED"
+        assert (folder / "models/diffusion/T10/model.safetensors").exists()
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
     """A real project whose trainings are long and on two ranks, and the API of its ``make ui``."""

@@ -28,7 +28,10 @@ def add(verb: Verb) -> None:
     added.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     added.add_argument("--gb", type=float, help="the budget in gigabytes; default: STEPLADDER_DISK_GB")
     verb("slots", slots, "the device slots of this machine, and who holds them")
-    verb("doctor", doctor, "check this machine and say how to mend what is wrong")
+    added = verb("doctor", doctor, "check this machine and say how to mend what is wrong")
+    added.add_argument(
+        "--cache", action="store_true", help="instead read all of DVC's cache and put damaged objects aside"
+    )
     verb("where", where, "say where the results are")
 
 
@@ -106,9 +109,9 @@ def slots(args: argparse.Namespace) -> int:
 
 
 def doctor(args: argparse.Namespace) -> int:
-    from stepladder.doctor import run
+    from stepladder.doctor import cache, run
 
-    return run()
+    return cache() if args.cache else run()
 
 
 def where(args: argparse.Namespace) -> int:

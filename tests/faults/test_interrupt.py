@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from stepladder.params import render
+from stepladder.reporting import comparison
 from tests import digits
+from tests.reporting import synthetic
 from tests.tracking import made
 from tests.training.project import curve, run, start, wait_for_steps
 
@@ -104,3 +106,19 @@ def test_compare_and_register(tmp_path, stage, at, result):
     done = run(tmp_path, stage, **tracked)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "reports" / result).stat().st_size > 100
+
+
+def test_report_leaves_the_one_before(tmp_path):
+    configure(tmp_path)
+    (tmp_path / "params.yaml").write_text(render(synthetic.PARAMS))
+    models, reports = synthetic.project(tmp_path)
+    comparison.compare(synthetic.PARAMS, models, reports)
+    assert run(tmp_path, "report").returncode == 0
+    before = contents(tmp_path / "reports")
+    stopped = interrupted(tmp_path, r"/reports/index", "report")
+    assert stopped.returncode == 130, stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    after = contents(tmp_path / "reports")
+    assert {name: after[name] for name in before} == before
+    assert run(tmp_path, "report").returncode == 0
+    assert contents(tmp_path / "reports").keys() == before.keys()

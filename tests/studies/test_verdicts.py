@@ -1,9 +1,10 @@
+import json
 from pathlib import Path
 
 import pytest
 from scipy import stats
 
-from stepladder.studies import results, spec, verdicts
+from stepladder.studies import figures, results, spec, verdicts
 from stepladder.studies.results import Figure, Row, over_seeds
 from tests.studies import made
 
@@ -124,3 +125,22 @@ def test_contrast_rule_and_code_agree_on_the_fewest_seeds():
     assert results.FEWEST == 3
     with pytest.raises(KeyError):
         verdicts.difference(row("a", [1.0]), row("b", [1.0]), "kid")
+
+
+def test_a_figure_of_the_model_is_told_of_the_arm_and_not_plotted_against_ways_to_draw(here, tmp_path):
+    contrast = {"claim": "Large is better.", "this": {"arm": "large"}, "against": {"arm": "small"}}
+    arms = {"small": {"timesteps": 10}, "large": {"timesteps": 50}}
+    made.study(here, measures=["bits_per_dim", "frechet"], arms=arms, contrasts=[contrast])
+    for seed in range(3):
+        for arm, bits in (("small", 5.0), ("large", 4.0)):
+            made.cell(here, arm, seed, {5: 0.3, 10: 0.2})
+            file = here / "studies" / "made" / "cells" / f"{arm}-{seed}" / "metrics.json"
+            file.write_text(json.dumps(json.loads(file.read_text()) | {"bits_per_dim": bits + 0.1 * seed}))
+    study = spec.read("made")
+    rows = results.rows(study, results.read("made", study, here / "studies/made/cells")[0], 0.95)
+    said = verdicts.verdict(study, rows, None)
+    assert said[0].startswith("large has the best mean bits a dimension")
+    assert not any("cheap" in sentence for sentence in said)
+    (claim,) = verdicts.claims(study, rows)
+    assert (claim.outcome, "bits a dimension of large: " in claim.why) == ("shown", True)
+    assert figures.draw(study, rows, {}, tmp_path) == ["seeds"]

@@ -28,12 +28,12 @@ def draw(study: Study, rows: Sequence[Row], floor: dict[str, float], folder: Pat
     known = [row for row in rows if row.mean(measure) is not None]
     each = list(best_of_each(study, known, measure).values())
     figures: dict[str, Callable[[], Figure]] = {}
-    stepwise = [row for row in known if row.sampling]
+    stepwise = [row for row in known if row.sampling and not MEASURES[measure].of_model]
     if len({row.steps for row in stepwise}) > 1:
         figures["steps"] = partial(against_steps, stepwise, measure, floor.get(measure))
     if each:
         figures["seeds"] = partial(by_seed, each, study.measures, floor)
-    if len(known) > 1 and any(row.mean("milliseconds_per_image") for row in known):
+    if len(known) > 1 and not MEASURES[measure].of_model and any(row.mean("milliseconds_per_image") for row in known):
         figures["time"] = partial(against_time, known, measure, floor.get(measure))
     if len(study.plane) == 2 and any(row.mean(study.plane[0]) is not None for row in rows):
         figures["plane"] = partial(plane, rows, study.plane)

@@ -15,6 +15,7 @@ class Measure:
     Attributes:
         label: as on the page. better: -1 where smaller is better, 1 where larger is.
         share: it is between 0 and 1. cost: it is what something takes, not how good it is. signed: it can be below 0.
+        of_model: of the model, however it is drawn from.
     """
 
     label: str
@@ -22,6 +23,7 @@ class Measure:
     share: bool = False
     cost: bool = False
     signed: bool = False
+    of_model: bool = False
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -49,7 +51,7 @@ MEASURES = {
     "coverage": Measure("coverage", 1, share=True),
     "memorised": Measure("share memorised", -1, share=True),
     "nearest_ratio": Measure("distance to training pictures, relative", 1),
-    "bits_per_dim": Measure("bits a dimension", -1),
+    "bits_per_dim": Measure("bits a dimension", -1, of_model=True),
     "bleu": Measure("BLEU", 1),
     "chrf": Measure("chrF", 1),
     "exact_match": Measure("exact match", 1, share=True),
@@ -62,8 +64,8 @@ MEASURES = {
     "loss_4x": Measure("held-out loss at four times the training length, nats", -1),
     "gap": Measure("validation loss less training loss", -1, signed=True),
     "gradient_ratio": Measure("gradient norms at the first step, largest layer over smallest", -1),
-    "seconds": Measure("training time", -1, cost=True),
-    "parameters": Measure("parameters", -1, cost=True),
+    "seconds": Measure("training time", -1, cost=True, of_model=True),
+    "parameters": Measure("parameters", -1, cost=True, of_model=True),
     "network_evaluations": Measure("network evaluations a picture", -1, cost=True),
     "milliseconds_per_image": Measure("milliseconds a picture", -1, cost=True),
 }

@@ -74,6 +74,10 @@ class Row:
         """``"T50, DDIM, S=10"``."""
         return ", ".join(filter(None, [self.arm, self.way, f"S={self.steps}" if self.sampling is not None else ""]))
 
+    def called(self, measure: str) -> str:
+        """Its name where ``measure`` is told of it: that of the arm alone where it says nothing of how it is drawn from."""
+        return self.arm if MEASURES[measure].of_model else self.name
+
     def mean(self, measure: str) -> float | None:
         """Of ``measure`` over the seeds."""
         found = self.figures.get(measure)

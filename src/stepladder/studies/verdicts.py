@@ -55,7 +55,9 @@ def verdict(study: Study, rows: Sequence[Row], floor: float | None) -> list[str]
     against = ""
     if measure == "frechet" and floor:
         against = f", {(top.mean(measure) or 0.0) / floor:.2f} times the floor"
-    said = [f"{top.name} has the best mean {label} {seeds}: {written(measure, top.figures[measure])}{against}."]
+    said = [
+        f"{top.called(measure)} has the best mean {label} {seeds}: {written(measure, top.figures[measure])}{against}."
+    ]
     if len(each) > 1:
         others = {arm: row for arm, row in each.items() if row is not top}
         tied = [arm for arm, row in others.items() if as_good(row, top, measure)]
@@ -102,7 +104,7 @@ def spread(row: Row, measure: str) -> float | None:
 
 def _cheapest(rows: Sequence[Row], top: Row, measure: str) -> str:
     known = [row for row in rows if row.mean(measure) is not None]
-    if len({cost(row)[0] for row in known}) < 2:
+    if MEASURES[measure].of_model or len({cost(row)[0] for row in known}) < 2:
         return ""
     chosen = cheapest_as_good(known, top, measure)
     if chosen is top:
@@ -119,8 +121,8 @@ def _decide(contrast: Contrast, rows: Sequence[Row], measure: str) -> Claim:
         absent = " nor ".join(_asked(s) for s, r in ((contrast.this, this), (contrast.against, other)) if r is None)
         return Claim(contrast.claim, "not shown", f"There is no mean {MEASURES[measure].label} of {absent}.")
     figures = (
-        f"{MEASURES[measure].label} of {this.name}: {written(measure, this.figures[measure])}; "
-        f"of {other.name}: {written(measure, other.figures[measure])}."
+        f"{MEASURES[measure].label} of {this.called(measure)}: {written(measure, this.figures[measure])}; "
+        f"of {other.called(measure)}: {written(measure, other.figures[measure])}."
     )
     if contrast.expect == "as_good":
         return Claim(contrast.claim, "shown" if as_good(this, other, measure) else "the opposite", figures)

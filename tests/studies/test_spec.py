@@ -1,10 +1,11 @@
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from stepladder.errors import UserError
-from stepladder.studies import spec, stages
+from stepladder.studies import running, spec, stages
 from tests.studies import made
 
 ROOT = Path(__file__).parents[2]
@@ -102,3 +103,25 @@ def test_every_study_of_the_project_is_valid(monkeypatch: pytest.MonkeyPatch):
         study = spec.read(name)
         assert study.contrasts, name
         assert yaml.safe_load(stages.rendered(name, study))["stages"]["page"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"preset": "other"},
+            "images.source=elsewhere and params.yaml has images.source=digits; `stepladder params --preset other --write` first.",
+        ),
+        (
+            {"arms": {"a": {"timesteps": 10, "set": {"images.size": 16}}}},
+            "images.size=16 and params.yaml has images.size=0; leave it out of the study.",
+        ),
+    ],
+)
+def test_other_data_than_is_prepared_is_refused_before_anything_runs(here, changes, words):
+    (here / "presets").mkdir()
+    (here / "presets" / "other.yaml").write_text("images: {source: elsewhere}\n")
+    made.study(here, **({"arms": {"a": {"timesteps": 10}}} | changes))
+    with pytest.raises(UserError, match=re.escape(words)):
+        running.run("made", 1, here / "reports")
+    assert not (here / "studies" / "made" / "dvc.yaml").exists()

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from stepladder import slots
 from stepladder.errors import UserError
+from stepladder.params import load
 from stepladder.studies import page, results, spec, stages
 
 UPSTREAM = "feature-net"  # and what it needs: the prepared pictures
@@ -36,11 +37,13 @@ def run(name: str, jobs: int, reports: Path) -> int:
     A page is made of what is finished in any case.
 
     Raises:
-        UserError: there is no such study, ``jobs`` is no number of cells, or DVC is not installed.
+        UserError: there is no such study, it is of other data than ``params.yaml`` prepares, ``jobs`` is no number of cells,
+            or DVC is not installed.
     """
     if jobs < 1:
         raise UserError(f"--jobs {jobs} given; give the number of cells to run at once, 1 or more.")
     study = spec.read(name)
+    _check_data(name, study)
     stages.write(name)
     names = stages.cells(name, study)
     threads = max(1, (os.cpu_count() or 1) // jobs)
@@ -74,6 +77,25 @@ def run(name: str, jobs: int, reports: Path) -> int:
     if len(results.read(name, study, spec.folder(name) / "cells")[1]) < len(names):
         print(f"page of what is finished: {page.write(name, reports)}")
     return 1
+
+
+def _check_data(name: str, study: spec.Study) -> None:
+    """All arms learn from what ``dvc repro`` prepares, and that is what ``params.yaml`` says."""
+    section = "text" if study.of_text else "images"
+    prepared = getattr(load(), section)
+    for arm in study.arms:
+        wanted = getattr(study.params(arm, study.seeds[0]), section)
+        if differing := [key for key, value in wanted if value != getattr(prepared, key)]:
+            key = differing[0]
+            remedy = (
+                f"`stepladder params --preset {study.preset} --write` first"
+                if study.preset
+                else "leave it out of the study"
+            )
+            raise UserError(
+                f"The study {name} is of {section}.{key}={getattr(wanted, key)} and params.yaml has "
+                f"{section}.{key}={getattr(prepared, key)}; {remedy}."
+            )
 
 
 class Running:

@@ -35,18 +35,20 @@ def main() -> None:
     for name in ("model", "data", "feature-net", "out"):
         top.add_argument(f"--{name}", type=Path, required=True)
     top.add_argument("--steps", type=int, default=20)
+    top.add_argument("--pictures", type=int, default=0, help="held-out pictures, evenly spread; 0: all")
     args = top.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, config = load(args.model)
     model.to(device)
     see = judge(args.feature_net)
     train, test = ImageArrays.open(args.data, "train"), ImageArrays.open(args.data, "test")
-    some = np.sort(np.random.default_rng(0).permutation(len(train.labels))[: len(test.labels)])
-    real, _ = see(scaled(test.images))
+    held_out = np.linspace(0, len(test.labels) - 1, args.pictures or len(test.labels)).round().astype(int)
+    some = np.sort(np.random.default_rng(0).permutation(len(train.labels))[: len(held_out)])
+    real, _ = see(scaled(test.images[held_out]))
     floor = frechet_distance(see(scaled(train.images[some]))[0], real)
     rows: list[dict[str, Any]] = []
     for names, arrays, numbers in (
-        ("never seen", test, np.arange(len(test.labels))),
+        ("never seen", test, held_out),
         ("seen in training", train, some),
     ):
         pictures, labels = scaled(arrays.images[numbers]), arrays.labels[numbers]
@@ -84,7 +86,7 @@ def main() -> None:
     args.out.write_text(json.dumps({
         "device": torch.cuda.get_device_name() if device == "cuda" else "CPU", "command": " ".join(sys.argv),
         "backbone": config["model"].get("backbone", "unet"), "parameters": parameters, "floor": floor, "points": rows,
-        "held_out": len(test.labels), "columns": [{"name": n, "seen": n in known} for n in shown], "rows": config["classes"],
+        "held_out": len(held_out), "columns": [{"name": n, "seen": n in known} for n in shown], "rows": config["classes"],
     }, indent=1) + "\n")  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from stepladder.data.texts import encode, tokenizer_of
 from stepladder.diffusion.drawing import draw, load
 from stepladder.evaluation.features import judge
 from stepladder.evaluation.frechet import frechet_distance
+from stepladder.evaluation.held_out import alike
 from stepladder.evaluation.retrieval import retrieval
 from stepladder.params import Sampling
 
@@ -43,7 +44,7 @@ def main() -> None:
     see = judge(args.feature_net)
     train, test = ImageArrays.open(args.data, "train"), ImageArrays.open(args.data, "test")
     held_out = np.linspace(0, len(test.labels) - 1, args.pictures or len(test.labels)).round().astype(int)
-    some = np.sort(np.random.default_rng(0).permutation(len(train.labels))[: len(held_out)])
+    some = alike(train.labels, test.labels[held_out], 0)
     real, _ = see(scaled(test.images[held_out]))
     floor = frechet_distance(see(scaled(train.images[some]))[0], real)
     rows: list[dict[str, Any]] = []

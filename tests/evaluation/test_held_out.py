@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from stepladder.data.images import ImageArrays
-from stepladder.evaluation.held_out import condition, rows
+from stepladder.evaluation.held_out import alike, condition, rows
 from tests.digits import prepared, without_classes
 
 
@@ -37,3 +37,13 @@ def test_texts_are_those_of_the_pictures_asked_for():
     asked = condition(told, np.array([4, 9]), {"classes": [], "model": {"vocabulary": 1000}})
     assert asked["text"].tolist() == [[8, 9], [18, 19]]
     assert "text" not in condition(told, np.array([4, 9]), {"classes": [], "model": {}})
+
+
+def test_pictures_of_the_same_classes_are_drawn_anew_with_each_seed():
+    labels, wanted = np.array([0, 1, 2] * 40), np.array([0] * 30 + [1] * 50 + [3])
+    numbers = alike(labels, wanted, seed=0)
+    assert np.bincount(labels[numbers]).tolist() == [30, 40], "of a class that has fewer all, of others none"
+    assert len(set(numbers.tolist())) == 70
+    assert alike(labels, wanted, seed=0).tolist() == numbers.tolist()
+    assert alike(labels, wanted, seed=1).tolist() != numbers.tolist()
+    assert alike(np.full(9, -1), np.full(5, -1), seed=0).tolist() == sorted(np.random.default_rng(0).permutation(9)[:5])

@@ -39,6 +39,14 @@ def test_real_pictures_are_near_the_floor(judge):
     assert point["accuracy"] > 0.9
 
 
+def test_the_floor_has_the_classes_of_what_is_drawn(folder):
+    """With other seeds it stays; shares of classes left to chance move it twofold and more."""
+    floors = [
+        Judge(SETTINGS.model_copy(update={"seed": seed}), prepared(), folder).floor["frechet"] for seed in range(4)
+    ]
+    assert max(floors) < 1.6 * min(floors)
+
+
 def test_held_out_pictures_are_as_far_from_the_training_pictures_as_they_should_be(judge):
     point = judge.point(scaled(judge.test.images), torch.from_numpy(judge.test.labels))
     assert point["memorised"] == pytest.approx(0.01, abs=0.003)

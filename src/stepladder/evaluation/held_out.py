@@ -38,6 +38,16 @@ def rows(test: ImageArrays, count: int) -> Rows:
     return chosen
 
 
+def alike(labels: Rows, wanted: Rows, seed: int) -> Rows:
+    """Numbers of pictures drawn at random, by ``seed``, whose ``labels`` have the shares of ``wanted``; of a class that has
+    fewer than wanted, all.
+    """
+    order = np.random.default_rng(seed).permutation(len(labels))
+    classes, counts = np.unique(wanted, return_counts=True)
+    chosen = [order[labels[order] == label][:count] for label, count in zip(classes, counts, strict=True)]
+    return np.sort(np.concatenate(chosen))
+
+
 def condition(test: ImageArrays, numbers: Rows, config: dict[str, Any]) -> Condition:
     """What the held-out pictures ``numbers`` ``(N,)`` show, as the model of ``config`` is told it.
 

@@ -2,7 +2,8 @@
 
 Protocol. Pictures are drawn of the classes of the held-out pictures, in the same shares, and rounded to uint8 as the real ones are.
 Frechet distance, KID, precision, recall, density and coverage are measured in features, from the drawn to all held-out pictures. The
-floor is the same figure of as many real training pictures (all, where there are fewer): what a perfect model would get.
+floor is the same figure of as many real training pictures of the same classes (all of a class that has fewer): what a perfect
+model would get.
 Accuracy is the share of pictures that the feature network takes for the class that was asked for. Memorisation is measured in
 pixels, against the training pictures. Intervals say how far a figure varies over samples of as many drawn pictures of each
 class; the real pictures stay the same.
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from stepladder.data.grid import scaled, to_uint8
 from stepladder.data.images import ImageArrays
-from stepladder.evaluation import density_coverage, memorisation, precision_recall
+from stepladder.evaluation import density_coverage, held_out, memorisation, precision_recall
 from stepladder.evaluation.features import judge
 from stepladder.evaluation.frechet import frechet_to, normal
 from stepladder.evaluation.intervals import bootstrap_interval, halves, proportion, resampled
@@ -56,8 +57,8 @@ class Judge:
         self._radii = {k: radii(self._real, k) for k in (precision_recall.K, density_coverage.K)}
         self._nearest = memorisation.nearest(self.test.images, self.train.images)
 
-        order = np.random.default_rng(params.seed).permutation(len(self.train.labels))
-        numbers = np.sort(order[: settings.samples])
+        asked = self.test.labels[held_out.rows(self.test, settings.samples)]
+        numbers = held_out.alike(self.train.labels, asked, params.seed)
         features, _ = self._see(scaled(self.train.images[numbers]))
         self.floor = self._figures(features, self.train.labels[numbers]) | {"images": len(numbers)}
         self.held_out = {

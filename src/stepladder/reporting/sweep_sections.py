@@ -222,7 +222,7 @@ def protocol(comparison: Comparison) -> Markup | None:
         f"{p['preprocessing']}; features of {p['features']}; precision and recall with k = {k['precision_recall']}, density and coverage "
         f"with k = {k['density_coverage']}; memorised: nearer to one of the {p['training']:,} training pictures, in pixels, than "
         f"{100 - p['memorised_percentile']:g}% of the held-out ones are; intervals of {p['confidence'] * 100:g}% by {p['bootstrap']} "
-        f"resamples of the drawn pictures within their classes; floor: {p['floor']['images']:,} real training pictures in the place of the "
+        f"resamples of the drawn pictures within their classes; floor: {p['floor']['images']:,} real training pictures of the same classes in the place of the "
         f"drawn ones; seed {p['seed']}."
     )
     note = f" Of the data: {p['note']}." if p.get("note") else ""

@@ -26,7 +26,9 @@ STEPS = 1000
 
 def environment(**variables: str) -> dict[str, str]:
     kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "STEPLADDER_", "DVC_"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MLFLOW_", "STEPLADDER_", "DVC_")) or name == "STEPLADDER_SLOTS_FOLDER"
     }
     return kept | {"OMP_NUM_THREADS": "1"} | variables
 

@@ -4,7 +4,7 @@ BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help repro study adaptation guidance classification test lint ui doctor constraints clean
+.PHONY: help repro study adaptation classification test test-fast check ui doctor graph shape constraints clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -21,24 +21,23 @@ study: .venv/for-repro ## run a study of studies/: make study NAME=baselines (JO
 
 adaptation: .venv/for-repro ## adapt a trained model to a folder of your own pictures, as params.yaml says under adaptation
 	@stepladder params --check
-	cp adaptation/stages.yaml adaptation/dvc.yaml
-	dvc repro adaptation/dvc.yaml
-
-guidance: .venv/for-repro ## train the noisy classifier that sampling.classifier_scale asks for
-	@stepladder params --check
-	cp guidance/stages.yaml guidance/dvc.yaml
-	dvc repro guidance/dvc.yaml
+	cp graphs/adaptation/stages.yaml graphs/adaptation/dvc.yaml
+	dvc repro graphs/adaptation/dvc.yaml
 
 classification: .venv/for-repro ## a classifier of texts from a pre-trained encoder, against one from scratch
 	@stepladder params --check
-	cp classification/stages.yaml classification/dvc.yaml
-	dvc repro classification/dvc.yaml
+	cp graphs/classification/stages.yaml graphs/classification/dvc.yaml
+	dvc repro graphs/classification/dvc.yaml
 	@stepladder better reports/classification/scratch reports/classification/pretrained
 
-test: .venv/for-test lint ## set up, check style and types, run the tests
-	python -m pytest
+T ?=
+test: .venv/for-test check ## set up, check style and types, run the tests, two files at a time (T=tests/diffusion: those alone)
+	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile $(T)
 
-lint: .venv/for-test ## ruff and mypy
+test-fast: .venv/for-test ## the tests that start no process, train nothing and take no time
+	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m "not slow"
+
+check: .venv/for-test ## style and types: ruff and mypy
 	ruff check .
 	ruff format --check .
 	mypy src pipelines
@@ -48,6 +47,12 @@ ui: .venv/for-repro ## Prefect, MLflow and the served flows on this machine, unt
 
 doctor: .venv/for-repro ## check this machine and say how to mend what is wrong
 	@stepladder doctor
+
+graph: .venv/for-repro ## write the code that each stage runs, as its imports say, into dvc.yaml and the graphs apart
+	python -m stepladder.stages
+
+shape: .venv/for-test ## the figures of the structure, as docs/architecture.md has them
+	@python -m tests.shape
 
 constraints: ## pin anew what pyproject.toml admits (into constraints.txt)
 	rm -rf .venv/pin && $(PYTHON) -m venv .venv/pin && .venv/pin/bin/pip install -q -e '.[pipeline,dev]'

@@ -4,7 +4,7 @@
 
 Writes scikit-learn's digits as PNG files, those of the classes 0 to 7 as the pictures that the base model is trained on, and
 ``--pictures`` of each of the others as one's own, their rest held out. In a copy of the project it then runs the stages themselves:
-``dvc repro`` for the base model and the feature network, ``dvc repro adaptation/dvc.yaml`` for the rest. Needs no network.
+``dvc repro`` for the base model and the feature network, ``dvc repro graphs/adaptation/dvc.yaml`` for the rest. Needs no network.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def project(folder: Path, pictures: int, overrides: list[str]) -> None:
         if (ROOT / name).exists() and not name.startswith(("tests", "studies")) and name != "dvc.lock":
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
-    shutil.copy(folder / "adaptation" / "stages.yaml", folder / "adaptation" / "dvc.yaml")
+    shutil.copy(folder / "graphs" / "adaptation" / "stages.yaml", folder / "graphs" / "adaptation" / "dvc.yaml")
     write_digits(folder / "digits", pictures)
     values: dict[str, Any] = {
         "images": {"source": "digits/known"},
@@ -104,7 +104,7 @@ def main() -> None:
             folder = Path(temporary)
             project(folder, args.pictures, [f"seed={seed}", *args.set])
             run(folder, "dvc", "repro", "feature-net", f"train-diffusion@{TIMESTEPS}")
-            run(folder, "dvc", "repro", "adaptation/dvc.yaml")
+            run(folder, "dvc", "repro", "graphs/adaptation/dvc.yaml")
             rows.append(figures(folder))
             print(json.dumps(rows[-1], indent=1), flush=True)
             if args.strips and not seed:

@@ -32,9 +32,9 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
-from stepladder.data.images import ImageArrays
+from stepladder.data.image_arrays import ImageArrays
 from stepladder.data.shuffle import Shuffle
-from stepladder.diffusion.backbones import build
+from stepladder.diffusion.networks.backbones import build
 from stepladder.params import Params, load
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -196,13 +196,13 @@ def judge(args: argparse.Namespace) -> None:
     from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 
     from stepladder.data.grid import grid, scaled, to_uint8
-    from stepladder.diffusion.drawing import draw
-    from stepladder.diffusion.drawing import load as load_model
-    from stepladder.evaluation import held_out
-    from stepladder.evaluation.density_coverage import density_coverage
-    from stepladder.evaluation.features import judge as features_of
-    from stepladder.evaluation.frechet import frechet_distance
-    from stepladder.evaluation.precision_recall import precision_recall
+    from stepladder.diffusion.sampling.drawing import draw
+    from stepladder.diffusion.sampling.drawing import load as load_model
+    from stepladder.evaluation.pictures import held_out
+    from stepladder.evaluation.pictures.density_coverage import density_coverage
+    from stepladder.evaluation.pictures.features import judge as features_of
+    from stepladder.evaluation.pictures.frechet import frechet_distance
+    from stepladder.evaluation.pictures.precision_recall import precision_recall
     from stepladder.params import Sampling
 
     params = load(preset=args.preset)

@@ -27,11 +27,13 @@ import torch
 from diffusers.schedulers import scheduling_ddpm
 from torch import Tensor, nn
 
-from stepladder.diffusion.drawing import denoiser, noise_of
-from stepladder.diffusion.levels import levels
-from stepladder.diffusion.parameterisation import to_x0
-from stepladder.diffusion.samplers import Denoise, Denoised, Noise, ancestral, ddim, dpmpp_2m, euler, heun, unipc
-from stepladder.diffusion.thresholding import clipped
+from stepladder.diffusion.processes.processes import of
+from stepladder.diffusion.samplers.heun import heun
+from stepladder.diffusion.samplers.multistep import dpmpp_2m, unipc
+from stepladder.diffusion.samplers.one_step import ancestral, ddim, euler
+from stepladder.diffusion.samplers.sampler import Denoise, Denoised, Noise
+from stepladder.diffusion.sampling.drawing import denoiser, noise_of
+from stepladder.diffusion.sampling.thresholding import clipped
 from stepladder.params import Sampling
 
 RESULT = Path(__file__).parent / "results" / "sampler_overhead.json"
@@ -44,7 +46,8 @@ CONFIG: dict[str, Any] = {
 torch.set_num_threads(1)
 torch.manual_seed(0)
 x, x_0, eps, some = torch.randn(4, BATCH, *SHAPE)
-visited = levels(CONFIG, S)
+process = of(CONFIG)
+visited = process.levels(S)
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def known() -> Denoise:
 
 def from_eps() -> Denoise:
     alphas, sigmas = visited.alphas.tolist(), visited.sigmas.tolist()
-    return lambda x, i: Denoised(clipped(to_x0("discrete", "eps", eps, x, alphas[i], sigmas[i])))
+    return lambda x, i: Denoised(clipped(process.to_x0(eps, x, alphas[i], sigmas[i])))
 
 
 def as_drawn() -> Denoise:

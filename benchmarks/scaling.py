@@ -82,9 +82,9 @@ def step(compute: float, communication: float, *, overlap: float = 0.8, backward
 
 def train(args: argparse.Namespace, devices: int, strategy: str, steps: int) -> tuple[float, float, int]:
     """Seconds a step, processor seconds in all, and parameters, of one run of the real worker."""
+    from stepladder import processes
     from stepladder.params import load
     from stepladder.slots import Held
-    from stepladder.training import processes
     from stepladder.training.families import FAMILIES
 
     with tempfile.TemporaryDirectory(prefix="scaling-") as temporary:

@@ -32,8 +32,8 @@ from sampler_overhead import processor
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stepladder.transformer.blocks.linear import packed, product
 from stepladder.transformer.decoding import beam_search, greedy
-from stepladder.transformer.linear import packed, product
 from stepladder.transformer.loss import token_loss
 from stepladder.transformer.seq2seq import Seq2Seq
 from stepladder.transformer.weights import from_marian

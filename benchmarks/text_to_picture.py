@@ -19,13 +19,13 @@ import numpy as np
 import torch
 
 from stepladder.data.grid import grid, scaled, to_uint8
-from stepladder.data.images import ImageArrays
+from stepladder.data.image_arrays import ImageArrays
 from stepladder.data.texts import encode, tokenizer_of
-from stepladder.diffusion.drawing import draw, load
-from stepladder.evaluation.features import judge
-from stepladder.evaluation.frechet import frechet_distance
-from stepladder.evaluation.held_out import alike
-from stepladder.evaluation.retrieval import retrieval
+from stepladder.diffusion.sampling.drawing import draw, load
+from stepladder.evaluation.pictures.features import judge
+from stepladder.evaluation.pictures.frechet import frechet_distance
+from stepladder.evaluation.pictures.held_out import alike
+from stepladder.evaluation.pictures.retrieval import retrieval
 from stepladder.params import Sampling
 
 SHOWN = ("grinning cat", "grinning face", "red heart", "dog face", "green apple", "bus", "crying cat", "sun")

@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from unet_step import OURS, SHAPE, network, predicted
 
-from stepladder.data.images import ImageArrays
-from stepladder.diffusion.schedules import schedule
+from stepladder.data.image_arrays import ImageArrays
+from stepladder.diffusion.processes.schedules import schedule
 
 RESULT = Path(__file__).parent / "results" / "unet_quality.json"
 SIDES = (*OURS, "diffusers, time added")

@@ -40,7 +40,7 @@ SIDES = (*OURS, "diffusers", "diffusers, time added")
 
 def network(side: str) -> nn.Module:
     if side in OURS:
-        from stepladder.diffusion.unet import UNet
+        from stepladder.diffusion.networks.unet import UNet
 
         return UNet(SHAPE, **OURS[side], blocks=2, attention_resolutions=(16, 8), dropout=0.0, classes=0)  # type: ignore[arg-type]
     from diffusers import UNet2DModel

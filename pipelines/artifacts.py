@@ -23,9 +23,11 @@ from prefect.artifacts import (
 
 from pipelines import graph
 from pipelines.graph import Graph
-from stepladder.params import Params
-from stepladder.reporting import links
-from stepladder.reporting.comparison import compare, read_json
+from stepladder import history
+from stepladder.errors import UserError
+from stepladder.params import Params, differences, render
+from stepladder.reporting import figures, links
+from stepladder.reporting.comparison import compare
 
 COLUMNS = {
     "timesteps": "T",
@@ -44,11 +46,12 @@ SAMPLES_WIDTH = 640
 
 @dataclass(frozen=True)
 class Results:
-    """What the stages ``part`` left in ``workspace``."""
+    """What the stages ``part`` left in ``workspace``; ``page``: where its report is kept, ``None`` where it is not."""
 
     workspace: Path
     params: Params
     part: Graph
+    page: Path | None
 
     @property
     def translation(self) -> bool:
@@ -65,7 +68,7 @@ class Results:
 
 def publish(results: Results, *, title: str, outcome: str, root: Path, experiment: str | None) -> None:
     """Publish the artifacts ``title-summary``, ``-results``, ``-quality``, ``-samples``, ``-mlflow`` and ``-report``, as far
-    as there are results. The report of an ``experiment`` is kept in ``reports/experiments/``.
+    as there are results.
     """
     with tempfile.TemporaryDirectory() as scratch:
         comparison, figure = _compare(results, Path(scratch))
@@ -80,7 +83,7 @@ def publish(results: Results, *, title: str, outcome: str, root: Path, experimen
         at = f"T={best['timesteps']}, S={best['sampling_steps']}"
         pictures["samples"] = (grid, f"Samples at the recommended {at}; a column a class")
     shown = {help_: _data_uri(picture) for picture, help_ in pictures.values()}
-    report = _report(results, root, experiment)
+    report = _report(results, root)
     create_markdown_artifact(
         _summary(results, comparison, shown, outcome, _place(root, experiment, report)),
         key=f"{title}-summary",
@@ -100,6 +103,16 @@ def publish(results: Results, *, title: str, outcome: str, root: Path, experimen
         create_link_artifact(report, "the report", key=f"{title}-report", description="What was run, and what it gave")
 
 
+def parameters(params: Params, preset: str, title: str) -> None:
+    """Publish the artifact ``title-parameters``: all that runs, whatever part of it the form has."""
+    changed = [f"- `{change}`" for change in differences(params)]
+    parts = [f"From `{preset}` and the form.", "### Other than in params.yaml", "\n".join(changed) or "Nothing."]
+    parts += ["### All", f"```yaml\n{render(params)}```"]
+    create_markdown_artifact(
+        "\n\n".join(parts) + "\n", key=f"{title}-parameters", description="The parameters that run"
+    )
+
+
 def _compare(results: Results, scratch: Path) -> tuple[dict[str, Any], bytes | None]:
     """The comparison of what there is, made in ``scratch``, and its figure of quality."""
     kinds = ["diffusion", *(["transformer"] if results.translation else [])]
@@ -108,22 +121,33 @@ def _compare(results: Results, scratch: Path) -> tuple[dict[str, Any], bytes | N
             (scratch / kind).symlink_to(results.reports / kind)
     if not list(scratch.glob("*/metrics.json")) and not list(scratch.glob("diffusion/T*/metrics.json")):
         return {}, None
-    comparison = compare(results.params, results.models, scratch)
+    try:
+        comparison = compare(results.params, results.models, scratch, leave_out=True)
+    except UserError as error:  # nothing is left to compare, or it cannot be compared
+        return {"why": str(error)}, None
+    figures.draw(comparison, results.params, results.models, scratch)
     figure = scratch / "figures" / "quality.png"
-    return comparison, figure.read_bytes() if figure.exists() else None
+    return history.compared(
+        comparison, results.models, results.reports
+    ), figure.read_bytes() if figure.exists() else None
 
 
 def _summary(results: Results, comparison: dict[str, Any], pictures: dict[str, str], outcome: str, place: str) -> str:
-    parts = [outcome]
+    parts = [outcome, *([comparison["why"]] if "why" in comparison else [])]
     if best := comparison.get("recommended"):
-        parts.append(f"**Recommended: T={best['timesteps']}, S={best['sampling_steps']}.** {best['why']}")
+        at = f"T={best['timesteps']}, S={best['sampling_steps']}"
+        parts.append(
+            f"**None is recommended.** {best['why']}" if best.get("failed") else f"**Recommended: {at}.** {best['why']}"
+        )
+    elif comparison.get("sweep"):
+        parts.append("**None is recommended.** No point of the sweep has a finite distance.")
     if translation := comparison.get("translation"):
         scores = [f"{name} {translation[key]:.3g}" for key, name in SCORES.items() if key in translation]
-        parts.append(f"**Translation:** {', '.join(scores)}.")
+        parts.append(f"**Translation:** {', '.join(scores)}.{_failure(comparison, 'translation')}")
     if language := comparison.get("language_model"):
         named = ("bits_per_character", "perplexity", "accuracy", "macro_f1")
         scores = [f"{name.replace('_', ' ')} {language[name]:.3g}" for name in named if name in language]
-        parts.append(f"**Language model:** {', '.join(scores)}.")
+        parts.append(f"**Language model:** {', '.join(scores)}.{_failure(comparison, 'language_model')}")
     for help_, uri in pictures.items():
         parts += [f"### {help_}", f"![{help_}]({uri})"]
     if trainings := _trainings(results):
@@ -131,19 +155,27 @@ def _summary(results: Results, comparison: dict[str, Any], pictures: dict[str, s
     return "\n\n".join([*parts, "### Where it is", place]) + "\n"
 
 
-def _report(results: Results, root: Path, experiment: str | None) -> str | None:
+def page(root: Path, experiment: str = "") -> Path:
+    """Where the report of the workspace, or of an experiment, is kept."""
+    return root / "reports" / (Path("experiments", experiment) if experiment else "") / "index.html"
+
+
+def _failure(comparison: dict[str, Any], name: str) -> str:
+    why = (comparison.get("failed") or {}).get(name)
+    return f" **It counts as failed:** {why}." if why else ""
+
+
+def _report(results: Results, root: Path) -> str | None:
     """Address of the report, where this run wrote it: on the server of ``STEPLADDER_REPORTS_PAGE``, else of the file."""
-    written = results.reports / "index.html"
-    kept_here = experiment or results.workspace == root
-    if "report" not in results.part or not written.exists() or not kept_here:
+    written, kept = results.reports / "index.html", results.page
+    if kept is None or "report" not in results.part or not written.exists():
         return None
-    if experiment:
-        kept = root / "reports" / "experiments" / experiment / "index.html"
+    if written != kept:
         kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.unlink(missing_ok=True)  # it may be a link into DVC's cache
         shutil.copyfile(written, kept)
-        written = kept
-    page = os.environ.get("STEPLADDER_REPORTS_PAGE", "")
-    return f"{page}/{written.relative_to(root / 'reports').as_posix()}" if page else written.as_uri()
+    server = os.environ.get("STEPLADDER_REPORTS_PAGE", "")
+    return f"{server}/{kept.relative_to(root / 'reports').as_posix()}" if server else kept.as_uri()
 
 
 def _place(root: Path, experiment: str | None, report: str | None) -> str:
@@ -157,12 +189,12 @@ def _place(root: Path, experiment: str | None, report: str | None) -> str:
 
 
 def _runs(results: Results) -> dict[str, dict[str, Any]]:
-    """The ``run.json`` of each model that this run was about, by the name of its training."""
+    """What is known of each model that this run was about, by the name of its training."""
     found = {}
     for stage in results.part:
         kind, _, timesteps = stage.removeprefix("train-").partition("@")
         folder = results.models / kind / (f"T{timesteps}" if timesteps else "")
-        if run := read_json(folder / "run.json"):
+        if run := history.run(folder):
             found[f"{kind} T={timesteps}" if timesteps else kind] = run
     return found
 

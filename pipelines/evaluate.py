@@ -5,8 +5,8 @@ from __future__ import annotations
 from prefect import flow
 from prefect.client.schemas import State
 
-from pipelines import form, graph
-from pipelines.form import SHOWN, WORKSPACE, Decoding, Evaluated, Evaluation, Preset, Sampling, Seed, Steps
+from pipelines import form, selection
+from pipelines.form import EMPTY, WORKSPACE, Decoding, Evaluated, Evaluation, Preset, Sampling, Seed, Steps
 from pipelines.hooks import HOOKS
 from pipelines.run import run
 
@@ -16,12 +16,12 @@ from pipelines.run import run
 def evaluate(
     models: Evaluated = "diffusion",
     preset: Preset = WORKSPACE,
-    timesteps: Steps = SHOWN.sweep.timesteps,
-    sampling_steps: Steps = SHOWN.sweep.sampling_steps,
-    seed: Seed = SHOWN.seed,
-    sampling: Sampling = SHOWN.sampling,
-    decoding: Decoding = SHOWN.decoding,
-    evaluation: Evaluation = SHOWN.evaluation,
+    timesteps: Steps = EMPTY,
+    sampling_steps: Steps = EMPTY,
+    seed: Seed = EMPTY,
+    sampling: Sampling = EMPTY,
+    decoding: Decoding = EMPTY,
+    evaluation: Evaluation = EMPTY,
 ) -> State[None]:
     """Judge the models of one family: draw pictures or translate, and compare with held-out data. A model that there is
     not yet is trained first.
@@ -33,6 +33,6 @@ def evaluate(
     return run(
         preset,
         fields,
-        lambda whole: graph.upstream(whole, graph.of_family(whole, f"evaluate-{models}")),
+        selection.of("evaluate", models),
         title="evaluate",
     )

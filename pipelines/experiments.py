@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pipelines import restoring
 from pipelines.stages import call
 from stepladder.errors import UserError
 from stepladder.params import PARAMS_FILE, Params, render
@@ -71,9 +72,14 @@ def commit(root: Path, experiment: str) -> str:
     return _git(top, "rev-parse", kept[experiment])
 
 
-def keep(root: Path, workspace: Path, name: str, stages: Iterable[str], log: Callable[[str], None]) -> None:
-    """Keep what ``stages`` made in the copy ``workspace`` as experiment ``name`` of the project in ``root``."""
-    code, errors = call(["dvc", "exp", "save", "--name", name, *stages], folder=workspace, environment={}, log=log)
+def keep(
+    root: Path, workspace: Path, name: str, ran: Iterable[str], restored: Iterable[str], log: Callable[[str], None]
+) -> None:
+    """Keep the copy ``workspace`` as experiment ``name`` of the project in ``root``: what ``ran`` made there and what was
+    ``restored`` with its very parameters. Figures of all other stages, which came with the copy, are not its own and left out.
+    """
+    restoring.disown(workspace, {*ran, *restored})
+    code, errors = call(["dvc", "exp", "save", "--name", name, *ran], folder=workspace, environment={}, log=log)
     if code:
         raise RuntimeError(f"DVC did not save the experiment {name}: {(errors or ['no word why'])[-1]}")
     (ref,) = [ref for ref in _refs(workspace) if ref.endswith(f"/{name}")]

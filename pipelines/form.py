@@ -1,23 +1,25 @@
 """The form of a flow: what the Prefect page shows, and the parameters that the filled-in form means.
 
-Every field's help, choices and bounds are those of ``stepladder.params``; what a field shows at first is the value in
-``params.yaml``. A field left as shown takes the chosen preset's value, so a preset and a few changes go together.
+Every field is empty at first, which means: as the chosen preset has it, laid over the workspace's ``params.yaml``. What is
+typed counts, also where it equals a default. A field's help, choices and bounds are those of ``stepladder.params``, and the
+value in ``params.yaml`` when the form was made stands beside them.
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeAlias, TypeVar
 
 import yaml
-from pydantic import BaseModel, Field, GetJsonSchemaHandler
-from pydantic_core import CoreSchema
+from pydantic import MISSING, BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, create_model
 
 from stepladder import params as spec
 from stepladder.errors import UserError
 from stepladder.params import Params, Sweep
+from stepladder.tracking.references import registered_name
 
 WORKSPACE = str(spec.PARAMS_FILE)
 BOUNDS = {
@@ -29,7 +31,8 @@ BOUNDS = {
 PLACES = {"timesteps": "sweep", "sampling_steps": "sweep"}
 """Fields that are leaves of a section; all others are sections, or leaves of the tree itself."""
 HELP = {
-    "preset": f"where the values come from: {WORKSPACE}, or a named set; a field left as shown takes the preset's value",
+    "preset": f"a named set, laid over {WORKSPACE}, or {WORKSPACE} itself; a field left empty takes its value from there. In "
+    f"brackets: what {WORKSPACE} had when this form was made",
     "models": "which models, by the names of their stages in dvc.yaml; for diffusion one at each of timesteps",
     "model": "a registered one: models:/NAME/VERSION or models:/NAME@ALIAS",
     "force": "promote whatever the gate says; needs a reason",
@@ -42,6 +45,8 @@ HELP = {
     "chunk": "rows answered, and kept, at once; at least 1",
     "experiment": "name of a DVC experiment (`dvc exp list`), such as an earlier flow run's; empty: the workspace",
 }
+EMPTY: Any = MISSING
+"""The default of a field that shows nothing: none, in the form's schema, where ``None`` would be sent as null and refused."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -65,19 +70,46 @@ def _with_bounds(schema: dict[str, Any]) -> str:
     return "; ".join([help_] * bool(help_) + [text for text in said if text not in help_])
 
 
-class _ShowBounds:
-    """Adds their bounds to the help of all fields of a section, those of the sections in it included."""
+class _MayBeEmpty:
+    """In the form, a field that may be left empty is one of its kind: no choice between a value and null."""
 
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        schema = handler(core)
-        waiting = [handler.resolve_ref_schema(schema)]
-        while waiting:
-            for field in waiting.pop().get("properties", {}).values():
-                if "$ref" in field:
-                    waiting.append(handler.resolve_ref_schema(field))
-                elif text := _with_bounds(field):
-                    field["description"] = text
-        return schema
+    def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        while core["type"] != "nullable":
+            core = core["schema"]
+        return handler(core["schema"])
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)
+    if schema.get("type") == "boolean":  # a choice, for a switch that is off cannot say "as the preset has it"
+        schema |= {"type": "string", "enum": ["true", "false"]}
+
+
+def _may_be_empty(kind: Any) -> Any:
+    none = BeforeValidator(lambda value: None if value is EMPTY else value)
+    return Annotated[Optional[kind], _MayBeEmpty(), none]  # noqa: UP045  # Annotated has no | at run time
+
+
+def _section(shown: BaseModel, name: str) -> type[BaseModel]:
+    """``shown``'s section with every field left empty at first."""
+    properties = type(shown).model_json_schema()["properties"]
+    fields: dict[str, Any] = {}
+    for key, field in type(shown).model_fields.items():
+        value = getattr(shown, key)
+        if isinstance(value, BaseModel):
+            kind: Any = _section(value, name + key.title().replace("_", ""))
+            help_ = inspect.getdoc(type(value))
+        else:
+            kind = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+            help_ = _with_value(properties[key], value)
+        empty = Field(default=None, description=help_, json_schema_extra=_without_default)
+        fields[key] = (_may_be_empty(kind), empty)
+    return create_model(name, __config__=ConfigDict(extra="forbid"), __doc__=inspect.getdoc(type(shown)), **fields)
+
+
+def _with_value(schema: dict[str, Any], value: Any) -> str:
+    shown = json.dumps(value, ensure_ascii=False)
+    return f"{_with_bounds(schema)} ({WORKSPACE}: {shown})"
 
 
 def declared(verb: str) -> list[str]:
@@ -91,7 +123,8 @@ def declared(verb: str) -> list[str]:
 
 def _registered(alias: str) -> str:
     """The diffusion model of the workspace's pictures."""
-    return f"models:/diffusion-{Path(SHOWN.images.source).name.lower()}@{alias}"
+    name = SHOWN.images.name or Path(SHOWN.images.source).name
+    return f"models:/{registered_name('diffusion', name)}@{alias}"
 
 
 CHAMPION, CHALLENGER = _registered("champion"), _registered("challenger")
@@ -104,19 +137,19 @@ if TYPE_CHECKING:
     Experiment = str
     Count = int
     Rows = int
-    Seed = int
-    Steps = tuple[int, ...]
-    from stepladder.params import (
-        Decoding,
-        Diffusion,
-        Evaluation,
-        FeatureNet,
-        ImageData,
-        Promotion,
-        Sampling,
-        TextData,
-        Transformer,
-    )
+    PlainSeed = int
+    Seed: TypeAlias = int | None
+    Steps: TypeAlias = tuple[int, ...] | None
+    ImageData: TypeAlias = BaseModel | None
+    TextData: TypeAlias = BaseModel | None
+    FeatureNet: TypeAlias = BaseModel | None
+    NoisyClassifier: TypeAlias = BaseModel | None
+    Diffusion: TypeAlias = BaseModel | None
+    Sampling: TypeAlias = BaseModel | None
+    Transformer: TypeAlias = BaseModel | None
+    Decoding: TypeAlias = BaseModel | None
+    Evaluation: TypeAlias = BaseModel | None
+    Promotion: TypeAlias = BaseModel | None
 else:
 
     def _field(section: type[BaseModel], name: str) -> Any:
@@ -130,25 +163,24 @@ else:
     Experiment = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]*$")]
     Registered = Annotated[str, Field(pattern=r"^models:/[^/@]+(/[0-9]+|@[^/@]+)$")]
     Count, Rows = (Annotated[int, Field(ge=least, le=100_000)] for least in (0, 1))
-    Seed = _field(Params, "seed")
-    Steps = _field(Sweep, "timesteps")
-
-    def _section(name: str) -> Any:
-        return Annotated[Params.model_fields[name].annotation, _ShowBounds()]
-
-    ImageData, TextData, FeatureNet = _section("images"), _section("text"), _section("feature_net")
-    Diffusion, Sampling, Evaluation = _section("diffusion"), _section("sampling"), _section("evaluation")
-    Transformer, Decoding = _section("transformer"), _section("decoding")
-    Promotion = _section("promotion")
+    PlainSeed = _field(Params, "seed")
+    Seed, Steps = _may_be_empty(PlainSeed), _may_be_empty(_field(Sweep, "timesteps"))
+    ImageData, TextData, FeatureNet, NoisyClassifier, Diffusion, Sampling, Transformer, Decoding, Evaluation, Promotion = (
+        _may_be_empty(_section(getattr(SHOWN, name), name.title().replace("_", "")))
+        for name in (
+            "images", "text", "feature_net", "noisy_classifier", "diffusion", "sampling", "transformer", "decoding", "evaluation", "promotion"
+        )
+    )  # fmt: skip
 
 
 def _help() -> dict[str, str]:
     texts = dict(HELP)
-    for section in (Params, Sweep):
-        texts |= {name: _with_bounds(schema) for name, schema in section.model_json_schema()["properties"].items()}
-    return texts | {
-        name: inspect.getdoc(type(section)) or "" for name, section in SHOWN if isinstance(section, BaseModel)
-    }
+    for section in (SHOWN, SHOWN.sweep):
+        for name, schema in type(section).model_json_schema()["properties"].items():
+            value = getattr(section, name)
+            is_section = isinstance(value, BaseModel)
+            texts[name] = (inspect.getdoc(type(value)) or "") if is_section else _with_value(schema, value)
+    return texts
 
 
 def described(function: F) -> F:
@@ -160,23 +192,28 @@ def described(function: F) -> F:
 
 
 def read(preset: str, fields: dict[str, Any]) -> Params:
-    """The parameters meant by a form: ``preset`` with those of ``fields`` that were changed from what the form showed.
+    """The parameters meant by a form: the workspace's, ``preset`` laid over them, and all that was typed in ``fields``.
 
     Raises ``UserError`` for what no run can have.
     """
-    base = spec.load(preset="" if preset == WORKSPACE else preset)
-    given: dict[str, Any] = {}
+    typed: dict[str, Any] = {}
     for name, value in fields.items():
-        plain = value.model_dump() if isinstance(value, BaseModel) else value
-        given = spec.merge(given, {PLACES[name]: {name: plain}} if name in PLACES else {name: plain})
-    return spec.build(spec.merge(base.model_dump(), _changed(given, SHOWN.model_dump())), "the form")
+        plain = value.model_dump(mode="json", exclude_none=True) if isinstance(value, BaseModel) else value
+        if plain is not None and plain is not EMPTY:
+            typed = spec.merge(typed, {PLACES[name]: {name: plain}} if name in PLACES else {name: plain})
+    return spec.resolve("" if preset == WORKSPACE else preset, typed).params
 
 
-def _changed(given: dict[str, Any], shown: dict[str, Any]) -> dict[str, Any]:
-    changes: dict[str, Any] = {}
-    for key, value in given.items():
-        if isinstance(value, dict):
-            changes[key] = _changed(value, shown[key])
-        elif value != shown[key]:
-            changes[key] = value
-    return changes
+def filled_in(params: Params, fields: dict[str, Any]) -> dict[str, Any]:
+    """``fields`` as a form that leaves nothing empty would have them, for ``params``."""
+    values = _as_chosen(params.model_dump(mode="json"))
+    return {name: values[PLACES[name]][name] if name in PLACES else values[name] for name in fields}
+
+
+def _as_chosen(values: dict[str, Any]) -> dict[str, Any]:
+    """``values`` with the form's own words for yes and no."""
+    chosen: dict[str, Any] = {}
+    for key, value in values.items():
+        inside = _as_chosen(value) if isinstance(value, dict) else value
+        chosen[key] = str(inside).lower() if isinstance(inside, bool) else inside
+    return chosen

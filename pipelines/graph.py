@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from stepladder.errors import UserError
-
-APART = ("studies", "adaptation", "guidance")
 
 Graph = dict[str, tuple[str, ...]]
 """The stages each stage needs, by name; a stage comes after all that it needs."""
@@ -16,21 +15,16 @@ Graph = dict[str, tuple[str, ...]]
 def read(root: Path) -> Graph:
     """The graph of the DVC project in ``root``; raises ``UserError`` with DVC's words where it cannot be read.
 
-    The stages in the folders ``APART`` are not part of it: each of their ``dvc.yaml`` is run by itself.
+    It is that of the ``dvc.yaml`` in ``root``, as for ``dvc repro``: those in other folders are each run by themselves.
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
-    from dvc.stage import PipelineStage
     from networkx import lexicographical_topological_sort
 
     try:
         with Repo(str(root)) as repo:
             stages = repo.index.graph
-            names = {
-                stage: _name(Path(stage.path), stage.name, Path(repo.root_dir))
-                for stage in repo.index.stages
-                if isinstance(stage, PipelineStage) and stage.cmd and not _apart(stage.path, repo.root_dir)
-            }
+            names = {stage: name for name, stage in named(repo).items()}
             declared = {stage: place for place, stage in enumerate(repo.index.stages)}
             order = lexicographical_topological_sort(stages.reverse(), key=lambda stage: declared[stage])
             return {
@@ -44,6 +38,27 @@ def read(root: Path) -> Graph:
         raise UserError(f"DVC cannot read the stages of {root}: {' '.join(str(error).split())}.") from None
 
 
+def named(repo: Any) -> dict[str, Any]:
+    """The stages of the ``dvc.yaml`` in the root of an open DVC repository, by name."""
+    from dvc.stage import PipelineStage
+
+    return {
+        stage.name: stage
+        for stage in repo.index.stages
+        if isinstance(stage, PipelineStage) and stage.cmd and Path(stage.path).parent == Path(repo.root_dir)
+    }
+
+
+def command(root: Path, name: str) -> tuple[str, list[Path]]:
+    """The shell command of the stage ``name``, and the paths of its results."""
+    from dvc.repo import Repo
+
+    with Repo(str(root)) as repo:
+        stage = named(repo)[name]
+        lines = [stage.cmd] if isinstance(stage.cmd, str) else stage.cmd
+        return " && ".join(lines), [Path(out.fs_path) for out in stage.outs]
+
+
 def upstream(graph: Graph, targets: Iterable[str]) -> Graph:
     """The part of ``graph`` that ``targets`` need, themselves included."""
     needed: set[str] = set()
@@ -54,15 +69,6 @@ def upstream(graph: Graph, targets: Iterable[str]) -> Graph:
             needed.add(stage)
             waiting += graph[stage]
     return {stage: needs for stage, needs in graph.items() if stage in needed}
-
-
-def complete(graph: Graph, part: Graph) -> Graph:
-    """``part`` and every further stage of ``graph`` that needs nothing outside it."""
-    whole = dict(part)
-    for stage, needs in graph.items():
-        if stage not in whole and needs and all(need in whole for need in needs):
-            whole[stage] = needs
-    return {stage: needs for stage, needs in graph.items() if stage in whole}
 
 
 def family(stage: str) -> str:
@@ -78,11 +84,3 @@ def of_family(graph: Graph, name: str) -> list[str]:
             f"dvc.yaml declares no stage {name}; it declares: {', '.join(dict.fromkeys(map(family, graph)))}."
         )
     return found
-
-
-def _apart(file: str, root: str) -> bool:
-    return Path(file).relative_to(root).parts[0] in APART
-
-
-def _name(file: Path, name: str, root: Path) -> str:
-    return name if file.parent == root else f"{file.relative_to(root).as_posix()}:{name}"

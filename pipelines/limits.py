@@ -6,7 +6,6 @@ slot, counts those held by shells too, and a flow that was killed leaves no slot
 
 from __future__ import annotations
 
-import contextvars
 import platform
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -15,6 +14,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
 from prefect.exceptions import ObjectNotFound
 
+from pipelines import clients
 from stepladder import slots
 
 _writer = ThreadPoolExecutor(1, "slots-limit")  # in turn; no stage waits for the page
@@ -32,7 +32,7 @@ def show() -> Future[None]:
         UserError: the environment names an impossible number of slots.
     """
     slots.number()
-    return _writer.submit(contextvars.copy_context().run, _write)
+    return _writer.submit(clients.apart(_write))
 
 
 def _write() -> None:

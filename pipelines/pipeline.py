@@ -5,15 +5,16 @@ from __future__ import annotations
 from prefect import flow
 from prefect.client.schemas import State
 
-from pipelines import form
+from pipelines import form, selection
 from pipelines.form import (
-    SHOWN,
+    EMPTY,
     WORKSPACE,
     Decoding,
     Diffusion,
     Evaluation,
     FeatureNet,
     ImageData,
+    NoisyClassifier,
     Preset,
     Promotion,
     Sampling,
@@ -30,23 +31,24 @@ from pipelines.run import run
 @form.described
 def pipeline(
     preset: Preset = WORKSPACE,
-    timesteps: Steps = SHOWN.sweep.timesteps,
-    sampling_steps: Steps = SHOWN.sweep.sampling_steps,
-    seed: Seed = SHOWN.seed,
-    images: ImageData = SHOWN.images,
-    text: TextData = SHOWN.text,
-    feature_net: FeatureNet = SHOWN.feature_net,
-    diffusion: Diffusion = SHOWN.diffusion,
-    sampling: Sampling = SHOWN.sampling,
-    transformer: Transformer = SHOWN.transformer,
-    decoding: Decoding = SHOWN.decoding,
-    evaluation: Evaluation = SHOWN.evaluation,
-    promotion: Promotion = SHOWN.promotion,
+    timesteps: Steps = EMPTY,
+    sampling_steps: Steps = EMPTY,
+    seed: Seed = EMPTY,
+    images: ImageData = EMPTY,
+    text: TextData = EMPTY,
+    feature_net: FeatureNet = EMPTY,
+    diffusion: Diffusion = EMPTY,
+    noisy_classifier: NoisyClassifier = EMPTY,
+    sampling: Sampling = EMPTY,
+    transformer: Transformer = EMPTY,
+    decoding: Decoding = EMPTY,
+    evaluation: Evaluation = EMPTY,
+    promotion: Promotion = EMPTY,
 ) -> State[None]:
     """Prepare the data, train and judge the timestep sweep and the translation Transformer, compare, register, report."""
     fields = {
         "timesteps": timesteps, "sampling_steps": sampling_steps, "seed": seed, "images": images, "text": text,
-        "feature_net": feature_net, "diffusion": diffusion, "sampling": sampling, "transformer": transformer,
+        "feature_net": feature_net, "diffusion": diffusion, "noisy_classifier": noisy_classifier, "sampling": sampling, "transformer": transformer,
         "decoding": decoding, "evaluation": evaluation, "promotion": promotion,
     }  # fmt: skip
-    return run(preset, fields, lambda whole: whole, title="pipeline")
+    return run(preset, fields, selection.everything, title="pipeline")

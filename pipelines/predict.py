@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.client.schemas import State
 
 from pipelines import form, verbs
-from pipelines.form import CHAMPION, SHOWN, Count, Registered, Rows, Seed
+from pipelines.form import CHAMPION, SHOWN, Count, PlainSeed, Registered, Rows
 from pipelines.hooks import HOOKS
 
 
@@ -18,7 +18,7 @@ def predict(
     out: str = "predictions",
     steps: Count = 0,
     beam_size: Count = 0,
-    seed: Seed = SHOWN.seed,
+    seed: PlainSeed = SHOWN.seed,
     chunk: Rows = 256,
 ) -> State[None]:
     """Translate a file of sentences, or draw a table of labels. A run that was stopped goes on where it was when it is started

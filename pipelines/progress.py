@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextvars
 import json
 import re
 import threading
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+from pipelines import clients
 
 EVERY_SECONDS = 2.0
 TAIL_BYTES = 8192
@@ -31,7 +32,7 @@ def shown(stage: str, workspace: Path, root: Path, warn: Callable[[str], None]) 
         while not over.wait(EVERY_SECONDS):
             follow.look()
 
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True)
+    thread = threading.Thread(target=clients.apart(work), daemon=True)
     thread.start()
     try:
         yield

@@ -5,21 +5,15 @@ from __future__ import annotations
 from prefect import flow
 from prefect.client.schemas import State
 
-from pipelines import form, graph
+from pipelines import form, pages
 from pipelines.form import Experiment
-from pipelines.graph import Graph
 from pipelines.hooks import HOOKS
-from pipelines.run import again
 
 
 @flow(name="report", **HOOKS)
 @form.described
 def report(experiment: Experiment = "") -> State[None]:
-    """Write the report of the workspace, or of a DVC experiment. What was made before comes from the cache; what is no
-    longer there, or never was, is made.
+    """Write the report of the workspace, or of a DVC experiment, from what was made with its parameters. It trains, judges and
+    registers nothing; what there is not yet is named.
     """
-    return again(experiment, _to_the_report, title="report")
-
-
-def _to_the_report(whole: Graph) -> Graph:
-    return graph.upstream(whole, graph.of_family(whole, "report"))
+    return pages.write(experiment)

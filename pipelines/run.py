@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,15 @@ from prefect.futures import as_completed
 from prefect.states import Completed, Crashed, Failed
 from prefect.tasks import Task
 
-from pipelines import artifacts, experiments, form, graph, limits, progress, stages
+from pipelines import artifacts, experiments, form, graph, limits, progress, restoring, selection, stages
 from pipelines.artifacts import Results
 from pipelines.graph import Graph
+from pipelines.selection import Select
 from stepladder import params as spec
 from stepladder import project, slots
+from stepladder.data import source
 from stepladder.errors import UserError
+from stepladder.reporting.report import is_owed
 
 REFUSED = "Refused"
 
@@ -61,15 +63,17 @@ def _is_worth_retrying(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) 
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def run_stage(stage: str, workspace: Path, root: Path) -> State[None] | None:
-    """Bring one stage up to date. A stage that refuses its input fails at once; any other failure is tried again."""
+def run_stage(stage: str, workspace: Path, root: Path, by_hand: bool = False) -> State[None] | None:
+    """Bring one stage up to date, or run its command ``by_hand`` on what there is. A stage that refuses its input fails at once; any other failure is tried again."""
     log = get_run_logger()
     try:
         with slots.hold(stage, log=log.info) as held, progress.shown(stage, workspace, root, log.warning):
             limits.show()
-            stages.run(
-                stage, workspace=workspace, root=root, held=held, log=log.info, flow_run=runtime.flow_run.id or ""
-            )
+            bring = stages.by_hand if by_hand else stages.run
+            where: dict[str, Any] = {"workspace": workspace, "root": root, "held": held, "log": log.info}
+            bring(stage, **where, flow_run=runtime.flow_run.id or "")
+            if stage == selection.REPORT and is_owed(workspace / "reports"):
+                stages.by_hand(stage, **where, flow_run=runtime.flow_run.id or "")
     except UserError as error:
         return Failed(name=REFUSED, message=str(error))
     finally:
@@ -77,7 +81,7 @@ def run_stage(stage: str, workspace: Path, root: Path) -> State[None] | None:
     return None
 
 
-def run(preset: str, fields: dict[str, Any], select: Callable[[Graph], Graph], *, title: str) -> State[None]:
+def run(preset: str, fields: dict[str, Any], select: Select, *, title: str) -> State[None]:
     """Run the stages that ``select`` chooses with the parameters of a filled-in form; the state in which the flow run ends.
 
     The workspace's own parameters run in the workspace; others in a copy, kept as a DVC experiment named after the
@@ -85,50 +89,48 @@ def run(preset: str, fields: dict[str, Any], select: Callable[[Graph], Graph], *
     """
     try:
         params = form.read(preset, fields)
-        root = _root()
-        log = get_run_logger()
+        root = begin()
+        _record(preset, params, fields, title)
         if params == spec.load(root / spec.PARAMS_FILE):
-            return again("", select, title=title)
-        name = experiments.free_name(root, str(runtime.flow_run.name or title))
-        log.info(f"the parameters are not those of {spec.PARAMS_FILE}: running as the DVC experiment {name}")
-        with experiments.copy(root, name, params) as workspace:
-            part = select(graph.read(workspace))
-            outcome = _run_stages(part, workspace, root)
-            if not outcome.failed:
-                experiments.keep(root, workspace, name, part, log.info)
-            kept = None if outcome.failed else name
-            _publish(Results(workspace, params, part), title, outcome, root, kept)
-        listed = f" `dvc exp show` lists it as {name}; `dvc exp apply {name}` brings it into the workspace."
-        return _state(outcome, listed if kept else "")
-    except UserError as error:
-        return Failed(message=str(error))
-
-
-def again(experiment: str, select: Callable[[Graph], Graph], *, title: str) -> State[None]:
-    """Bring the stages that ``select`` chooses up to date in the workspace, or in a copy of ``experiment`` where it names
-    one; the state in which the flow run ends.
-    """
-    try:
-        root = _root()
-        log = get_run_logger()
-        if not experiment:
-            log.info(f"the parameters are those of {spec.PARAMS_FILE}: running in the workspace {root}")
-            params = spec.load(root / spec.PARAMS_FILE)
+            get_run_logger().info(f"the parameters are those of {spec.PARAMS_FILE}: running in the workspace {root}")
             part = select(graph.read(root))
-            outcome = _run_stages(part, root, root)
-            _publish(Results(root, params, part), title, outcome, root, None)
-            return _state(outcome, "")
-        with experiments.copy(root, experiment, commit=experiments.commit(root, experiment)) as workspace:
-            params = spec.load(workspace / spec.PARAMS_FILE)
-            part = select(graph.read(workspace))
-            outcome = _run_stages(part, workspace, root)
-            _publish(Results(workspace, params, part), title, outcome, root, experiment)
-        return _state(outcome, "")
+            outcome = run_stages(part, root, root)
+            publish(Results(root, params, part, artifacts.page(root)), title, outcome, root, None)
+            return state(outcome)
+        return _experiment(params, select, root, title)
     except UserError as error:
         return Failed(message=str(error))
 
 
-def _root() -> Path:
+def _experiment(params: spec.Params, select: Select, root: Path, title: str) -> State[None]:
+    log, name = get_run_logger(), experiments.free_name(root, str(runtime.flow_run.name or title))
+    log.info(f"the parameters are not those of {spec.PARAMS_FILE}: running as the DVC experiment {name}")
+    with experiments.copy(root, name, params) as workspace:
+        whole = graph.read(workspace)
+        asked, restored = select(whole), restoring.restore(workspace, whole)
+        part = selection.compared(whole, asked, restored)
+        outcome = run_stages(part, workspace, root)
+        if not outcome.failed:
+            experiments.keep(root, workspace, name, part, restored, log.info)
+        kept = None if outcome.failed else name
+        publish(
+            Results(workspace, params, part, artifacts.page(root, kept) if kept else None), title, outcome, root, kept
+        )
+    if not kept:
+        return state(outcome)
+    listed = f" `dvc exp show` lists it as {name}; `dvc exp apply {name}` brings it into the workspace."
+    return state(outcome, listed + _unmeasured(whole, {*part, *restored}))
+
+
+def _unmeasured(whole: Graph, there: set[str]) -> str:
+    comparisons = [stage for stage in whole if graph.family(stage) == selection.COMPARE and stage not in there]
+    if not comparisons:
+        return ""
+    lacking = ", ".join(selection.missing(whole, comparisons, there))
+    return f" It has no figures there: its parameters have no results of {lacking} to compare."
+
+
+def begin() -> Path:
     """The project's folder; what an earlier attempt at this flow run left is ended first: its processes on this machine, and
     its tasks, which the page would show as running for ever.
     """
@@ -145,7 +147,19 @@ def _root() -> Path:
     return project.root().resolve()
 
 
-def _publish(results: Results, title: str, outcome: Outcome, root: Path, experiment: str | None) -> None:
+def _record(preset: str, params: spec.Params, fields: dict[str, Any], title: str) -> None:
+    """What runs, on the run's page: its parameters without an empty field, and the whole tree as an artifact."""
+    try:
+        artifacts.parameters(params, preset, title)
+        if flow_run := runtime.flow_run.id:
+            with get_client(sync_client=True) as client:
+                asked = client.read_flow_run(UUID(flow_run)).parameters
+                client.update_flow_run(UUID(flow_run), parameters=asked | form.filled_in(params, fields))
+    except Exception as error:
+        get_run_logger().warning(f"the page does not show the parameters that run: {type(error).__name__}: {error}")
+
+
+def publish(results: Results, title: str, outcome: Outcome, root: Path, experiment: str | None) -> None:
     """The artifacts show results that are safe on disk: what hinders them costs a line, not the run."""
     try:
         artifacts.publish(results, title=title, outcome=outcome.sentence(), root=root, experiment=experiment)
@@ -153,31 +167,35 @@ def _publish(results: Results, title: str, outcome: Outcome, root: Path, experim
         get_run_logger().warning(f"the page's summary was not made: {type(error).__name__}: {error}")
 
 
-def _state(outcome: Outcome, remark: str) -> State[None]:
+def state(outcome: Outcome, remark: str = "") -> State[None]:
     message = outcome.sentence() + remark
     return Failed(message=message) if outcome.failed else Completed(message=message)
 
 
-def _run_stages(part: Graph, workspace: Path, root: Path) -> Outcome:
+def run_stages(part: Graph, workspace: Path, root: Path, by_hand: bool = False) -> Outcome:
     share = create_progress_artifact(progress=0.0, key="stages-done", description=f"of {len(part)} stages")
     outcome = Outcome()
+    if any(graph.family(stage) == source.STAGE for stage in part):
+        for line in source.refresh(spec.load(workspace / spec.PARAMS_FILE), workspace):
+            get_run_logger().warning(line)
     with stages.ended_with_the_run():
         futures: dict[str, Any] = {}
         for stage, needs in part.items():
             needed = [futures[need] for need in needs if need in futures]
             named = run_stage.with_options(name=stage)  # so that the page names it while it waits
-            futures[stage] = named.submit(stage, workspace, root, return_state=False, wait_for=needed)
+            futures[stage] = named.submit(stage, workspace, root, by_hand, return_state=False, wait_for=needed)
         names = {future.task_run_id: stage for stage, future in futures.items()}
         for ended, future in enumerate(as_completed(list(futures.values())), 1):
             future.wait()
-            stage, state = names[future.task_run_id], future.state
-            if state.is_completed():
+            stage, end = names[future.task_run_id], future.state
+            if end.is_completed():
                 outcome.done.append(stage)
-            elif state.is_pending():
+            elif end.is_pending():
                 outcome.skipped.append(stage)
             else:
-                outcome.failed[stage] = _why(state)
+                outcome.failed[stage] = _why(end)
             update_progress_artifact(share, progress=100.0 * ended / len(part))  # type: ignore[arg-type]
+    outcome.skipped.sort(key=list(part).index)
     return outcome
 
 

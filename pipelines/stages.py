@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import IO
 
 import psutil
 
+from pipelines import graph
 from stepladder.errors import UserError
 from stepladder.slots import Held
 
@@ -57,6 +59,31 @@ def run(stage: str, *, workspace: Path, root: Path, held: Held, log: Callable[[s
     if exit_code == USER_ERROR:
         raise UserError(sentence)
     raise StageError(f"{stage} failed{f' with exit code {exit_code}' if exit_code is not None else ''}: {sentence}")
+
+
+def by_hand(
+    stage: str, *, workspace: Path, root: Path, held: Held, log: Callable[[str], None], flow_run: str = ""
+) -> None:
+    """Run the command of ``stage`` on what there is in ``workspace``: without DVC, which wants all that the stage depends on,
+    and without the tracking store. Arguments and errors are those of ``run``.
+    """
+    if _over.is_set():
+        raise StageError(f"{stage} was not started: the run is over")
+    command, results = graph.command(workspace, stage)
+    for result in results:  # as DVC does: it may be a link into the cache
+        if result.is_dir() and not result.is_symlink():
+            shutil.rmtree(result)
+        else:
+            result.unlink(missing_ok=True)
+        result.parent.mkdir(parents=True, exist_ok=True)
+    own = {"DVC_ROOT": str(root), "STEPLADDER_TRACKING": "journal"} | ({FLOW_RUN: flow_run} if flow_run else {})
+    code, errors = call(
+        ["sh", "-c", command], folder=workspace, environment=held.environment | own, log=log, hold=held.handles
+    )
+    if code == USER_ERROR:
+        raise UserError((errors or [f"{stage} was refused."])[-1].removeprefix("stepladder: "))
+    if code:
+        raise StageError(f"{stage} failed with exit code {code}: {(errors or ['it ended without a word'])[-1]}")
 
 
 def call(

@@ -5,24 +5,21 @@ from __future__ import annotations
 from prefect import flow
 from prefect.client.schemas import State
 
-from pipelines import form, graph
-from pipelines.form import SHOWN, WORKSPACE, Diffusion, Preset, Sampling, Seed, Steps
-from pipelines.graph import Graph
+from pipelines import form, selection
+from pipelines.form import EMPTY, WORKSPACE, Diffusion, Preset, Sampling, Seed, Steps
 from pipelines.hooks import HOOKS
 from pipelines.run import run
-
-LAST = "evaluate-diffusion"
 
 
 @flow(name="sweep", **HOOKS)
 @form.described
 def sweep(
     preset: Preset = WORKSPACE,
-    timesteps: Steps = SHOWN.sweep.timesteps,
-    sampling_steps: Steps = SHOWN.sweep.sampling_steps,
-    seed: Seed = SHOWN.seed,
-    diffusion: Diffusion = SHOWN.diffusion,
-    sampling: Sampling = SHOWN.sampling,
+    timesteps: Steps = EMPTY,
+    sampling_steps: Steps = EMPTY,
+    seed: Seed = EMPTY,
+    diffusion: Diffusion = EMPTY,
+    sampling: Sampling = EMPTY,
 ) -> State[None]:
     """Train a diffusion model for each number of timesteps T, draw from it in each number of sampling steps S, and judge
     the pictures.
@@ -31,8 +28,4 @@ def sweep(
         "timesteps": timesteps, "sampling_steps": sampling_steps, "seed": seed, "diffusion": diffusion,
         "sampling": sampling,
     }  # fmt: skip
-    return run(preset, fields, _diffusion_only, title="sweep")
-
-
-def _diffusion_only(whole: Graph) -> Graph:
-    return graph.complete(whole, graph.upstream(whole, graph.of_family(whole, LAST)))
+    return run(preset, fields, selection.of("evaluate", "diffusion"), title="sweep")

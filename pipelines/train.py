@@ -5,8 +5,8 @@ from __future__ import annotations
 from prefect import flow
 from prefect.client.schemas import State
 
-from pipelines import form, graph
-from pipelines.form import SHOWN, WORKSPACE, Diffusion, Preset, Seed, Steps, Trained, Transformer
+from pipelines import form, selection
+from pipelines.form import EMPTY, WORKSPACE, Diffusion, Preset, Seed, Steps, Trained, Transformer
 from pipelines.hooks import HOOKS
 from pipelines.run import run
 
@@ -16,16 +16,16 @@ from pipelines.run import run
 def train(
     models: Trained = "diffusion",
     preset: Preset = WORKSPACE,
-    timesteps: Steps = SHOWN.sweep.timesteps,
-    seed: Seed = SHOWN.seed,
-    diffusion: Diffusion = SHOWN.diffusion,
-    transformer: Transformer = SHOWN.transformer,
+    timesteps: Steps = EMPTY,
+    seed: Seed = EMPTY,
+    diffusion: Diffusion = EMPTY,
+    transformer: Transformer = EMPTY,
 ) -> State[None]:
     """Prepare the data and train the models of one family, without judging them."""
     fields = {"timesteps": timesteps, "seed": seed, "diffusion": diffusion, "transformer": transformer}
     return run(
         preset,
         fields,
-        lambda whole: graph.upstream(whole, graph.of_family(whole, f"train-{models}")),
+        selection.of("train", models),
         title="train",
     )

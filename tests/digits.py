@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from stepladder.data.images import prepare
 from stepladder.params import Params, build
-from stepladder.training.experiment import Batch, Experiment, network
+from stepladder.tasks.experiment import Batch, Experiment, network
 
 
 def params(**sections: Any) -> Params:

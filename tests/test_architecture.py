@@ -1,48 +1,158 @@
 """The arrows of docs/architecture.md: which package may import which."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
+
+from stepladder.diffusion.processes.processes import PROCESSES
+from stepladder.diffusion.samplers.samplers import SAMPLERS
 
 SOURCE = Path("src/stepladder")
 BELOW = {
+    "diffusion.processes": set(),
+    "diffusion.samplers": {"diffusion.processes"},
+    "params": {"diffusion.processes", "diffusion.samplers"},
     "data": set(),
-    "diffusion": {"data", "transformer"},
-    "transformer": {"data"},
-    "baselines": {"data"},
-    "training": {"data", "tracking"},
-    "evaluation": {"data", "diffusion", "transformer", "baselines"},
-    "tracking": {"data", "diffusion", "transformer"},
-    "reporting": {"data"},
+    "tasks": {"data"},
+    "journal": set(),
+    "metrics": set(),
+    "judgement": {"data"},
+    "diffusion": {"data", "tasks", "transformer"},
+    "transformer": {"data", "tasks"},
+    "baselines": {"data", "tasks"},
+    "training": {"data", "tasks"},
+    "launching": {"data", "training", "tracking"},
+    "evaluation": {"data", "tasks", "judgement", "diffusion", "transformer", "baselines"},
+    "tracking": {"data", "judgement", "diffusion", "transformer"},
+    "reporting": {"data", "judgement"},
     "serving": {"data", "diffusion", "transformer", "tracking"},
-    "planning": {"training", "studies", "sweeps"},
-    "sweeps": {"data", "training", "evaluation", "tracking", "studies"},
-    "studies": {"data", "diffusion", "baselines", "training", "tracking", "evaluation", "reporting"},
+    "planning": {"data", "launching", "training", "studies", "sweeps", "stages"},
+    "sweeps": {"data", "stages", "launching", "training", "evaluation", "tracking", "studies"},
+    "studies": {
+        "data",
+        "judgement",
+        "stages",
+        "diffusion",
+        "baselines",
+        "launching",
+        "training",
+        "tracking",
+        "evaluation",
+        "reporting",
+    },
 }
-EVERYWHERE = {"params", "errors", "project", "slots", "disk"}
-TASK_HELPERS = {"training.experiment", "training.optim", "training.randomness", "training.journal"}
+EVERYWHERE = {
+    "errors",
+    "project",
+    "slots",
+    "disk",
+    "absent",
+    "dependencies",
+    "history",
+    "journal",
+    "lineage",
+    "metrics",
+    "processes",
+    "replacing",
+}
 
 
 def imports(file: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+    """What it imports when it runs, at its top or in a function."""
+    return set(_imports(ast.parse(file.read_text(encoding="utf-8"))))
+
+
+def _imports(node: ast.AST) -> Iterator[str]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            yield from (name for statement in child.orelse for name in _imports(statement))
+        elif isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom) and child.module:
+            yield from (child.module, *(f"{child.module}.{alias.name}" for alias in child.names))
+        else:
+            yield from _imports(child)
 
 
 def inside(names: set[str]) -> set[str]:
     return {name.removeprefix("stepladder.") for name in names if name.startswith("stepladder.")}
 
 
+def package_of(module: str) -> str:
+    """The package that a module is of: a part of one where that stands on a floor of its own."""
+    parts = module.split(".")
+    part = ".".join(parts[:2])
+    return part if part in BELOW else parts[0]
+
+
 def test_packages_import_only_what_is_below_them():
-    for package, below in BELOW.items():
-        for file in (SOURCE / package).rglob("*.py"):
-            for name in inside(imports(file)):
-                first = name.split(".")[0]
-                allowed = first in below | EVERYWHERE | {package} or any(name.startswith(h) for h in TASK_HELPERS)
-                assert allowed or name == "training", f"{file} imports stepladder.{name}"
+    for file in SOURCE.rglob("*.py"):
+        package = package_of(".".join(file.relative_to(SOURCE).with_suffix("").parts))
+        for name in inside(imports(file)) if package in BELOW else ():
+            known = {package} | BELOW[package] | EVERYWHERE | ({"params"} if package not in BELOW["params"] else set())
+            parts = {part for part in BELOW if part.partition(".")[0] in known}
+            assert package_of(name) in known | parts, f"{file} imports stepladder.{name}"
+
+
+def test_the_ground_floor_stands_on_itself():
+    """What every package may import imports no package but the parameters."""
+    for file in SOURCE.rglob("*.py"):
+        name = ".".join(file.relative_to(SOURCE).with_suffix("").parts)
+        if package_of(name) in EVERYWHERE:
+            for other in inside(imports(file)):
+                assert package_of(other) in EVERYWHERE | {"params"}, f"{file} imports stepladder.{other}"
+
+
+def test_no_package_is_below_itself():
+    """What a package may import, and what that may import in turn, never leads back to it."""
+    for package in BELOW:
+        reached, waiting = set(), list(BELOW[package])
+        while waiting:
+            name = waiting.pop()
+            if name not in reached:
+                reached.add(name)
+                waiting += BELOW.get(name, ())
+        assert package not in reached, f"{package} imports what imports it"
+
+
+def test_no_module_imports_what_imports_it():
+    """At its top or in a function: what each reaches never leads back to it."""
+    files = {".".join(file.relative_to(SOURCE).with_suffix("").parts): file for file in SOURCE.rglob("*.py")}
+    arrows = {name: (inside(imports(file)) & files.keys()) - {name} for name, file in files.items()}
+    done: set[str] = set()
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, f"a circle: {' -> '.join((*way[way.index(name) :], name))}"
+        if name not in done:
+            for other in sorted(arrows[name]):
+                visit(other, (*way, name))
+            done.add(name)
+
+    for name in files:
+        visit(name, ())
+
+
+def test_processes_and_samplers_are_asked_for_by_name_in_their_own_records_only():
+    """No branch on a name elsewhere: what one needs of a process or sampler, it asks of its record."""
+    for file in SOURCE.rglob("*.py"):
+        if {"processes", "samplers"} & set(file.relative_to(SOURCE).parts):
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            sides: list[ast.AST] = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
+            if isinstance(node, ast.Match):
+                sides = [node.subject, *(case.pattern for case in node.cases)]
+            if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Dict):
+                sides = [*filter(None, node.value.keys), node.slice]
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and isinstance(node.func.value, ast.Dict)
+            ):
+                sides = [*filter(None, node.func.value.keys), *node.args]
+            named = {word.value for side in sides for word in ast.walk(side) if isinstance(word, ast.Constant)}
+            about = any(word in ast.unparse(side) for side in sides for word in ("process", "sampler"))
+            found = named & {*PROCESSES, *SAMPLERS}
+            assert not (about and found), f"{file}:{node.lineno} asks for {found}"
 
 
 def test_models_and_data_know_no_pipeline_tool():

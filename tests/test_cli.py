@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,23 @@ def project(tmp_path):
     (tmp_path / "presets").symlink_to(Path("presets").resolve())
     (tmp_path / "params.yaml").write_text("seed: 0\n")
     return tmp_path
+
+
+@pytest.mark.parametrize("missing", ["uvicorn", "fastapi"])
+def test_what_is_not_installed_is_one_sentence(tmp_path, missing):
+    """Where the package is there without its extra."""
+    program = f"import sys; sys.modules[{missing!r}] = None; from stepladder.cli import main; sys.exit(main(['serve']))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+    )
+    _is_one_sentence(
+        done, f"serve needs {missing}, which is not installed; `pip install 'stepladder[pipeline]'` brings it"
+    )
+
+
+def test_it_says_its_version():
+    done = subprocess.run([sys.executable, "-m", "stepladder", "--version"], capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"stepladder \d+\.\d+\.\d+\n", done.stdout)
 
 
 def test_help_imports_nothing_heavy():

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from stepladder import cli, disk
+from stepladder import cli, disk, history
 from stepladder.errors import UserError
 
 SIZE = 1000
@@ -55,11 +55,18 @@ def test_unfinished_ones_go_before_what_sweeps_keep():
     assert not model.exists()
 
 
+def trained(key: str, run_id: str) -> dict[str, str]:
+    """The file in a model's folder that leads to its history, which is made too."""
+    history.of(key).mkdir(parents=True)
+    (history.of(key) / history.RUN).write_text(json.dumps({"run_id": run_id}))
+    return {history.TRAINING: json.dumps({"key": key, "figures": {}})}
+
+
 def test_what_is_in_use_named_by_dvc_or_registered_stays(here):
     used, named = made(".checkpoints/a", 50), made(".checkpoints/b", 40)
     locked_by_dvc = made("sweeps/lr/models/k1", 30)
-    registered = made("sweeps/lr/models/k2", 20, **{"run.json": json.dumps({"run_id": "r1"})})
-    other = made("sweeps/lr/models/k3", 10, **{"run.json": json.dumps({"run_id": "r2"})})
+    registered = made("sweeps/lr/models/k2", 20, **trained("k2", "r1"))
+    other = made("sweeps/lr/models/k3", 10, **trained("k3", "r2"))
     Path(".checkpoints/b.dvc").write_text(yaml.safe_dump({"outs": [{"path": "b"}]}))
     stages = {"keep": {"outs": [{"path": str(locked_by_dvc)}]}}
     Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from stepladder.cli import main
 from stepladder.data import texts
-from stepladder.diffusion.task import experiment
+from stepladder.diffusion.training.task import experiment
 from tests.digits import params, prepared, save
 
 

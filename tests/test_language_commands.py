@@ -1,5 +1,6 @@
 """`stepladder translate`, `generate`, `classify`, `better`: in processes of their own, at a terminal and in a pipe."""
 
+import contextlib
 import os
 import pty
 import select
@@ -96,8 +97,13 @@ def test_at_a_terminal_it_asks_and_ends_quietly(translator: str, key: bytes, cod
     os.write(ours, b"abc\n")
     answer = _until(ours, b"en> ")
     assert len(answer.split(b"\n")) >= 2
-    os.write(ours, key)
-    assert process.wait(60) == code
+    # Python takes an interrupt that comes between its prompt and its read to be one of the next key: as one would, press again
+    for _ in range(6):
+        os.write(ours, key)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+            break
+    assert process.poll() == code
     assert b"Traceback" not in _until(ours, None)
     os.close(ours)
 

@@ -25,7 +25,7 @@ TINY = {
     "decoding": {"beam_size": 2, "max_length": 16},
     "evaluation": {"samples": 60, "bootstrap": 20},
 }
-TRAININGS = ("feature-net", "train-diffusion@2", "train-diffusion@10", "train-transformer")
+TRAININGS = ("feature-net", "noisy-classifier", "train-diffusion@2", "train-diffusion@10", "train-transformer")
 
 
 def write(folder: Path, **changes: object) -> None:
@@ -70,11 +70,18 @@ def ran(output: str) -> set[str]:
 
 
 def test_everything_is_made(clone):
-    for file in ("index.html", "comparison.json", "metrics.json", "registered.json", "figures/quality.png"):
+    for file in (
+        "index.html",
+        "page.json",
+        "comparison.json",
+        "metrics.json",
+        "registered.json",
+        "figures/quality.png",
+    ):
         assert (clone.folder / "reports" / file).exists(), file
     for model in ("feature-net", "diffusion/T2", "diffusion/T10", "transformer"):
         names = {f.name for f in (clone.folder / "models" / model).iterdir()}
-        assert {"model.safetensors", "config.json", "run.json", "journal.jsonl"} <= names
+        assert {"model.safetensors", "config.json", "training.json", "curve.jsonl"} <= names
         assert not [name for name in names if name.endswith((".ckpt", ".pt", ".pkl"))]
     assert clone("git", "status", "--porcelain").strip() == "?? dvc.lock", "what is made is not committed"
 
@@ -82,6 +89,45 @@ def test_everything_is_made(clone):
 def test_a_second_repro_does_nothing(clone):
     assert "up to date" in clone("dvc", "repro")
     assert "up to date" in clone("dvc", "status")
+
+
+def test_two_clones_give_the_same_lock(clone, tmp_path):
+    """What DVC hashes is decided by code, data and parameters: a job done again elsewhere leaves what is committed as it is."""
+    other = Clone(tmp_path / "other")
+    clone("git", "clone", "-q", ".", str(other.folder))
+    shutil.copy(clone.folder / "dvc.lock", other.folder)
+    for command in (["add", "dvc.lock"], ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "the lock"]):
+        other("git", *command)
+    assert {*TRAININGS, "evaluate-diffusion@10", "evaluate-transformer", "register", "report"} <= ran(
+        other("dvc", "repro")
+    )
+    assert other("git", "status", "--porcelain") == ""
+    assert (other.folder / "reports/index.html").exists()
+    told = other("stepladder", "where")
+    assert str(other.folder / "reports/index.html") in told
+    assert "diffusion-digits version 1" in told
+
+
+@pytest.mark.parametrize(
+    ("file", "stale"),
+    [
+        ("data/shuffle.py", {*TRAININGS, "evaluate-transformer"}),
+        ("data/bpe_dropout.py", {"train-transformer"}),
+        ("diffusion/samplers/heun.py", {"evaluate-diffusion@2", "evaluate-diffusion@10", "register"}),
+        ("reporting/report.py", {"report"}),
+        ("serving/app.py", set()),
+        ("commands/drawing.py", set()),
+    ],
+)
+def test_code_makes_stale_what_it_decides_and_nothing_else(clone, file, stale):
+    source = clone.folder / "src/stepladder" / file
+    text = source.read_text()
+    source.write_text(text + "# changed\n")
+    try:
+        told = json.loads(clone("dvc", "status", "--json").split("\n")[0])
+    finally:
+        source.write_text(text)
+    assert set(told) == stale
 
 
 def test_the_runs_are_in_the_store_and_the_models_in_the_registry(clone):
@@ -93,8 +139,8 @@ client = store.client()
 names = [e.name for e in client.search_experiments()]
 runs = {r.data.params.get("timesteps"): r for r in client.search_runs(
     [client.get_experiment_by_name("diffusion-digits").experiment_id], "tags.`mlflow.parentRunId` != ''")}
-picture = mlflow.pyfunc.load_model("models:/diffusion-digits@champion").predict([{"label": "3"}], params={"steps": 2})
-text = mlflow.pyfunc.load_model("models:/transformer-names@champion").predict([{"source": "Ukraine"}])
+picture = mlflow.pyfunc.load_model("models:/diffusion-digits@challenger").predict([{"label": "3"}], params={"steps": 2})
+text = mlflow.pyfunc.load_model("models:/transformer-names@challenger").predict([{"source": "Ukraine"}])
 print(json.dumps([names, sorted(runs), {t: sorted(r.data.metrics) for t, r in runs.items()}, list(picture.shape), len(text)]))
 """
     printed = clone(sys.executable, "-c", script).strip().splitlines()
@@ -149,3 +195,30 @@ def test_bad_parameters_stop_before_any_stage(clone):
     assert refused.count("\n") == 1
     assert "sweep.timesteps.0" in refused
     (clone.folder / "params.yaml").write_text(text)
+
+
+def test_only_pictures_is_half_of_the_job(clone):
+    """No text is prepared, nothing is trained on it, and the rest works as ever."""
+    write(clone.folder, text={"source": "none"})
+    stages = ran(clone("dvc", "repro"))
+    assert not [stage for stage in stages if "diffusion" in stage or stage == "feature-net"]
+    assert "up to date" in clone("dvc", "status")
+    assert not (clone.folder / "models/transformer/model.safetensors").exists()
+    page = (clone.folder / "reports/index.html").read_text()
+    assert "None: text.source is none." in page
+    assert json.loads((clone.folder / "reports/comparison.json").read_text())["recommended"]
+    told = clone("stepladder", "train", "transformer")
+    assert "nothing, since text.source is none" in told
+    assert "text.source is none" in clone("stepladder", "evaluate", "classifier", code=2)
+
+
+def test_only_text_is_the_other_half(clone):
+    write(clone.folder, images={"source": "none"})
+    stages = ran(clone("dvc", "repro"))
+    assert "train-transformer" not in stages, "it was trained before"
+    assert "up to date" in clone("dvc", "status")
+    assert not [t for t in (2, 10) if (clone.folder / f"models/diffusion/T{t}/model.safetensors").exists()]
+    assert "None: images.source is none." in (clone.folder / "reports/index.html").read_text()
+    assert json.loads((clone.folder / "reports/comparison.json").read_text())["translation"]["chrf"] >= 0
+    for model in ("vae", "adapted"):
+        assert "images.source is none" in clone("stepladder", "evaluate", model, code=2)

@@ -79,7 +79,7 @@ ONE_T = "sweep={timesteps: [50], sampling_steps: [10]}"
         (["schedule=log_snr", "log_snr=[5, 5]"], "does not fall; give at least two falling values"),
         (["schedule=log_snr", "log_snr=[500, -5]"], "less than or equal to 20 (given: 500"),
         (["process=edm", "schedule=log_snr", "log_snr=[5, -5]", ONE_T], "has levels of its own; set process to"),
-        (["schedule=betas", "betas=[0, 0.5]"], "greater than 0"),
+        (["schedule=betas", "betas=[0, 0.5]"], "greater than or equal to 0.000000000001"),
         (["schedule=betas", "betas=[0.1, 1, 0.5]"], "has a 1 before its end"),
         (["schedule=betas", "betas=[0.1, 1]", "prediction=eps"], "betas that end with 1"),
         (["schedule=betas", "betas=[0.1, 0.9]"], "a table of betas is for one T: set sweep.timesteps to [2]"),

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 
+import stepladder
 from stepladder.commands import (
     Function,
     adaptation,
@@ -22,11 +23,18 @@ from stepladder.commands import (
 )
 from stepladder.errors import UserError
 
+EXTRAS = {
+    **dict.fromkeys(("dvc", "fastapi", "mlflow", "optuna", "prefect", "psutil", "uvicorn"), "pipeline"),
+    "ctranslate2": "serving",
+}
+"""What training and judging do without, and the extra of the package that brings it."""
+
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="stepladder", description="Reproducible training of Transformers and diffusion models."
     )
+    top.add_argument("--version", action="version", version=f"stepladder {stepladder.__version__}")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     def verb(name: str, function: Function, help: str) -> argparse.ArgumentParser:
@@ -60,6 +68,15 @@ def main(argv: list[str] | None = None) -> int:
         return args.function(args)
     except UserError as error:
         print(f"stepladder: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in EXTRAS:
+            raise
+        print(
+            f"stepladder: {args.verb} needs {missing}, which is not installed; `pip install 'stepladder[{EXTRAS[missing]}]'` brings it.",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         return 130

@@ -17,7 +17,7 @@ from pathlib import Path
 import yaml
 from filelock import FileLock, Timeout
 
-from stepladder import project
+from stepladder import history, project
 from stepladder.errors import UserError
 
 BUDGET = "STEPLADDER_DISK_GB"
@@ -125,8 +125,8 @@ def _name(folder: Path) -> str:
 
 def _run_id(folder: Path) -> str:
     try:
-        return str(json.loads((folder / "run.json").read_text(encoding="utf-8")).get("run_id"))
-    except (OSError, ValueError):
+        return str(history.run(folder).get("run_id"))
+    except UserError:
         return ""
 
 

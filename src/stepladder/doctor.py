@@ -161,11 +161,11 @@ def dvc(root: Path) -> Finding:
 
 
 def tracking() -> Finding:
-    from stepladder.tracking import store
+    from stepladder.tracking import health, store
 
     if not store.uri():
         return Finding("warn", "no store: figures stay in journals, and `stepladder sync` sends them later")
-    store.check()
+    health.check()
     return Finding("ok", f"MLflow {_version('mlflow')}, {_without_password(store.uri())}")
 
 
@@ -204,10 +204,21 @@ def parameters(root: Path) -> Finding:
 
 
 def data(root: Path) -> Finding:
-    there = list(_prepared(root / "data"))
+    """What is prepared, and whether that is of what the parameters name now, as it is now."""
+    from stepladder import params
+    from stepladder.data import source
+
+    there = ", ".join(_prepared(root / "data"))
     if not there:
         return Finding("warn", "none is prepared; `dvc repro prepare` makes it")
-    return Finding("ok", "prepared: " + ", ".join(there))
+    loaded = params.load(root / params.PARAMS_FILE)
+    unfound = source.refresh(loaded, root)
+    reasons = (source.changed(key, getattr(loaded, key), root / "data" / key) for key in source.KEYS)
+    if changed := list(filter(None, reasons)):
+        return Finding("warn", f"prepared: {there}; {'; '.join(changed)}: `dvc repro` prepares it again")
+    if unfound:
+        return Finding("warn", f"prepared: {there}; whether that is still so is not known: {' '.join(unfound)}")
+    return Finding("ok", f"prepared: {there}")
 
 
 def _prepared(folder: Path) -> Iterator[str]:

@@ -10,8 +10,6 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-import stepladder
-
 
 def root() -> Path:
     """The project's folder: DVC's own answer, else the nearest folder up from here with a ``dvc.yaml``, else here.
@@ -60,17 +58,6 @@ def git_diff() -> bytes:
 def file_hash(path: Path) -> str | None:
     """SHA-256 of a file, ``None`` where there is none."""
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
-
-
-def code_hash(*packages: str) -> str:
-    """SHA-256 over the source of ``stepladder``'s sub-packages (or modules) named."""
-    home = Path(stepladder.__file__).parent
-    digest = hashlib.sha256()
-    for package in packages:
-        target = home / package
-        for file in sorted(target.rglob("*.py")) if target.is_dir() else [target.with_suffix(".py")]:
-            digest.update(file.relative_to(home).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()
 
 
 def _git(*arguments: str) -> str | None:

@@ -1,6 +1,5 @@
 """The real command: a training of two networks is killed, resumed and shared among ranks as any other."""
 
-import json
 import os
 import signal
 import subprocess
@@ -12,8 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from stepladder import history
+from stepladder.journal import record
 from stepladder.params import Params, build, merge, render
-from stepladder.tracking import forward
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +57,7 @@ def kill_after(folder: Path, steps: int) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         journals = [j for j in folder.glob(".checkpoints/*/journal.jsonl") if j.with_name("last.ckpt").exists()]
-        if any(line.get("step", 0) >= steps for journal in journals for line in forward.read(journal)):
+        if any(line.get("step", 0) >= steps for journal in journals for line in record.read(journal)):
             break
         time.sleep(0.05)
     os.killpg(training.pid, signal.SIGKILL)
@@ -69,8 +69,8 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def figures(folder: Path, name: str) -> list[tuple[int, float]]:
-    lines = forward.read(folder / "models/gan/journal.jsonl")
-    return [(line["step"], line["metrics"][name]) for line in lines if name in line.get("metrics", {})]
+    lines = history.curve(folder / "models/gan")
+    return [(line["step"], line["metrics"][name]) for line in lines if name in line["metrics"]]
 
 
 NAMES = ("train/generator_loss", "train/discriminator_loss", "validation/discriminator_loss")
@@ -99,7 +99,7 @@ def test_two_ranks_have_the_losses_of_one(project, whole):
     assert done.returncode == 0, done.stderr
     two, one = (dict(f) for f in (figures(project, NAMES[2]), whole[1][NAMES[2]]))
     assert two == pytest.approx(one, rel=1e-2, abs=1e-3)
-    record = json.loads((project / "models/gan/run.json").read_text())["figures"]
+    record = history.training(project / "models/gan")["figures"]
     assert record["steps"] == 120
     assert record["parameters"] == sum(w.numel() for w in whole[0].values()) < record["trained_parameters"]
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from stepladder.baselines import gan, vae
-from stepladder.data.images import ImageArrays
+from stepladder.data.image_arrays import ImageArrays
 from stepladder.errors import UserError
 from tests.digits import log_nothing, params, prepared, without_classes
 

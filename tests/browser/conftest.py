@@ -38,7 +38,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = project.make(tmp_path_factory.mktemp("served") / "project")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_", "STEPLADDER_"))}
     environment |= {
-        "PYTHONPATH": str(project.ROOT), "PYTHONUNBUFFERED": "1", "SCRATCH_LOG": str(folder.parent / "log.jsonl"),
+        "PYTHONPATH": f"{project.ROOT}{os.pathsep}{project.ROOT / 'src'}", "PYTHONUNBUFFERED": "1",
+        "SCRATCH_LOG": str(folder.parent / "log.jsonl"),
         "STEPLADDER_PREFECT_PORT": str(free_port()), "STEPLADDER_MLFLOW_PORT": str(free_port()),
         "STEPLADDER_REPORTS_PORT": str(free_port()), "STEPLADDER_SLOTS_FOLDER": str(folder.parent / "slots"), "STEPLADDER_SLOTS": "2",
         "SCRATCH_SLOW": "train-diffusion:666",

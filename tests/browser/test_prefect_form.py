@@ -5,8 +5,10 @@ import time
 import httpx
 import psutil
 import pytest
+import yaml
 
-from tests.pipelines.project import dvc, events, starts
+from stepladder.params import load
+from tests.pipelines.project import dvc, events, git, starts
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -35,6 +37,38 @@ def test_form_filled_in_with_other_timesteps_runs_to_the_end(served, page):
     assert run["parameters"]["timesteps"] == [3, 5]
 
 
+def test_a_preset_and_one_typed_field_are_shown_run_and_recorded_alike(served, page):
+    """Typed is a value that the workspace has too, and the preset has not."""
+    page.goto(form(served, "sweep"))
+    steps = page.locator(".p-label", has=page.get_by_text("Steps (Optional)", exact=True)).last
+    steps.wait_for()
+    boxes = page.locator("input[type=number]").all()
+    assert len(boxes) > 20
+    assert {box.input_value() for box in boxes} == {""}, "no field shows a value that a preset may change"
+
+    own = load(served.folder / "params.yaml").diffusion.training.steps
+    steps.locator("input").fill(str(own))
+    page.locator(".p-label", has=page.get_by_text("preset (Optional)", exact=True)).locator(
+        ".p-select-button__icon"
+    ).click()
+    page.get_by_text("quick", exact=True).click()
+    click_submit(page, served)
+    wait_for(lambda: latest_state(served) == "COMPLETED", seconds=300)
+    run = latest(served)
+    quick = load(served.folder / "presets/quick.yaml")
+    assert run["parameters"]["preset"] == "quick"
+    assert run["parameters"]["timesteps"] == list(quick.sweep.timesteps)
+    assert run["parameters"]["diffusion"]["training"]["steps"] == own
+    assert run["parameters"]["diffusion"]["training"]["warmup_steps"] == quick.diffusion.training.warmup_steps
+    ran = yaml.safe_load(git(served.folder, "show", f"{experiment(served, run['name'])}:params.yaml"))
+    assert ran["diffusion"]["training"]["steps"] == own
+    assert ran["sweep"]["timesteps"] == list(quick.sweep.timesteps)
+
+    page.goto(f"{served.prefect}/runs/flow-run/{run['id']}")
+    page.get_by_text("Parameters", exact=True).first.click()
+    page.get_by_text(f'"steps": {own}').first.wait_for()
+
+
 def test_form_refuses_no_timesteps_at_all_before_anything_runs(served, page):
     before = runs(served)
     submit(page, served, timesteps=[0, 5], sampling_steps=[1])
@@ -42,7 +76,9 @@ def test_form_refuses_no_timesteps_at_all_before_anything_runs(served, page):
     assert runs(served) == before
 
 
-def test_report_made_from_the_page_opens_in_the_browser(served, page):
+def test_report_made_from_the_page_opens_in_the_browser(served, page, monkeypatch):
+    monkeypatch.setenv("SCRATCH_LOG", str(served.folder.parent / "log.jsonl"))
+    dvc(served.folder, "repro", "--quiet")  # the report judges nothing: it is of what has been
     page.goto(form(served, "report"))
     click_submit(page, served)
     wait_for(lambda: latest_state(served) == "COMPLETED", seconds=300)
@@ -84,6 +120,12 @@ def test_cancelling_a_run_on_the_page_ends_the_training(served, page):
     wait_for(lambda: latest_state(served) == "CANCELLED")
 
 
+def experiment(served, name: str) -> str:
+    refs = git(served.folder, "for-each-ref", "--format=%(refname)", "refs/exps").split()
+    (ref,) = [ref for ref in refs if ref.endswith(f"/{name}")]
+    return ref
+
+
 def form(served, flow: str) -> str:
     deployment = httpx.get(f"{served.prefect}/api/deployments/name/{flow}/this-machine").json()["id"]
     return f"{served.prefect}/deployments/deployment/{deployment}/run"
@@ -116,8 +158,8 @@ def fill_list(page, field: str, values: list[int]) -> None:
     from playwright.sync_api import expect
 
     label = page.locator(".p-label", has=page.get_by_text(f"{field} (Optional)", exact=True))
+    label.wait_for()
     items = label.locator(".schema-form-property-array-item")
-    items.first.wait_for()
     for left in range(items.count() - 1, len(values) - 1, -1):
         items.last.locator("button").first.click()
         expect(items).to_have_count(left, timeout=60_000)

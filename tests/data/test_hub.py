@@ -63,6 +63,27 @@ def test_the_licence_is_the_card_s(mirror):
     assert hub.licence("someone/tiny") == "cc-by-4.0"
     (mirror / "bare").mkdir()
     assert hub.licence("bare") == "not stated"
+    (mirror / "silent").mkdir()
+    (mirror / "silent/README.md").write_text("---\npretty_name: Silent\n---\nNo word of it.\n")
+    assert hub.licence("silent") == "not stated"
+    (mirror / "damaged").mkdir()
+    (mirror / "damaged/README.md").write_text("---\nlicense: [mit\n---\n")
+    assert hub.licence("damaged") == "not known"
+
+
+@pytest.mark.parametrize(("failure", "said"), [("absent", "not stated"), ("unreachable", "not known")])
+def test_a_licence_that_could_not_be_asked_for_is_not_known(monkeypatch, failure, said):
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    def load(name, **options):
+        raise {
+            "absent": RemoteEntryNotFoundError("404", response=Mock(headers={})),
+            "unreachable": ConnectionError("no route to host"),
+        }[failure]
+
+    monkeypatch.delenv("STEPLADDER_MIRROR", raising=False)
+    monkeypatch.setattr(huggingface_hub.DatasetCard, "load", load)
+    assert hub.licence("someone/absent") == said
 
 
 def test_without_a_network_the_sentence_says_what_to_set(monkeypatch):

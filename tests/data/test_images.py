@@ -6,9 +6,11 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from stepladder.data import pictures
-from stepladder.data.images import ImageArrays, prepare
+from stepladder.data.image_arrays import ImageArrays
+from stepladder.data.images import prepare
 from stepladder.errors import UserError
 from stepladder.params import Params, build
+from stepladder.params.fitting import trainable
 from tests.data.made import CLASSES, card, contents, image_params, picture, picture_folder, pixels
 
 
@@ -52,6 +54,7 @@ def test_statistics_are_those_of_the_model_s_range(digits):
     x = ImageArrays.open(folder, "train").images / 127.5 - 1
     assert made["mean"] == pytest.approx([x.mean()], abs=1e-6)
     assert made["std"] == pytest.approx([x.std()], abs=1e-6)
+    assert made["sigma_data"] == pytest.approx(x.std(), abs=1e-6)
 
 
 def test_the_same_source_gives_the_same_bytes(tmp_path, digits):
@@ -106,6 +109,8 @@ def test_channels(tmp_path, channels, mode):
     made = prepare(image_params(picture_folder(tmp_path / "own"), channels=channels), tmp_path / "images")
     assert made["shape"] == [channels, 12, 12]
     assert len(made["mean"]) == len(made["std"]) == channels
+    x = ImageArrays.open(tmp_path / "images", "train").images / 127.5 - 1
+    assert made["sigma_data"] == pytest.approx(x.std(), abs=1e-5), "over all channels together"
     expected = {np.asarray(picture(n, mode)).reshape(12, 12, -1).transpose(2, 0, 1).tobytes() for n in range(60)}
     assert _rows(ImageArrays.open(tmp_path / "images", "train")) <= expected
 
@@ -196,10 +201,14 @@ def test_mixed_sizes_say_how_to_bring_them_to_one(tmp_path):
     assert sum(prepare(image_params(folder, size=12), tmp_path / "images")["counts"].values()) == 60
 
 
-def test_fewer_pictures_than_a_batch_are_refused(tmp_path):
+def test_fewer_pictures_than_a_batch_are_prepared_and_refused_by_the_training(tmp_path):
+    """Preparation does not depend on how a training goes: its batch may change."""
     folder = picture_folder(tmp_path / "own")
-    with pytest.raises(UserError, match=r"train split has 48 pictures and needs at least 49 \(a batch\)"):
-        prepare(image_params(folder, batch=49), tmp_path / "images")
+    params = image_params(folder, batch=49)
+    card = prepare(params, tmp_path / "prepared")
+    for family, key in (("diffusion", "diffusion.training"), ("feature-net", "feature_net")):
+        with pytest.raises(UserError, match=rf"{key}.batch_size=49 and 48 pictures to learn from"):
+            trainable(family, params, card)
     with pytest.raises(UserError, match=r"test split has 6 pictures and needs at least 10"):
         prepare(image_params(folder, held_out=0.1), tmp_path / "images")
     assert not (tmp_path / "images").exists()

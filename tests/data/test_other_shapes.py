@@ -9,7 +9,8 @@ from PIL import Image
 
 from stepladder.data import pairs, pictures
 from stepladder.data.bad_rows import BadRows
-from stepladder.data.images import ImageArrays, prepare
+from stepladder.data.image_arrays import ImageArrays
+from stepladder.data.images import prepare
 from stepladder.errors import UserError
 from stepladder.params import build
 from tests.data.made import DIGITS, image_params, picture, picture_folder, text_params

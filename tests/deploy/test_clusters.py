@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from stepladder.training import processes
+from stepladder import processes
 
 SLURM, KUBERNETES = Path("deploy/slurm"), Path("deploy/kubernetes")
 TEMPLATE = KUBERNETES / "work-pool.json"

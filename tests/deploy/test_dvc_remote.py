@@ -1,4 +1,4 @@
-"""What one clone has made and pushed, another pulls: it trains nothing."""
+"""What one clone has made and pushed, another pulls: it prepares and trains nothing, and notes where its own source is."""
 
 import shutil
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from tests.deploy import servers
 from tests.pipelines import project
 
-STAGES = ("train-diffusion@10", "prepare@images")
+STAGES = ("train-diffusion@10", "prepare@images", "source@images")
 
 
 @pytest.mark.slow
@@ -33,9 +33,13 @@ def test_another_clone_pulls_and_trains_nothing(tmp_path: Path, committed: bool)
     do(tmp_path, f"git clone --quiet {first} {second}")
     shutil.move(first, tmp_path / "gone")  # nothing comes from there
     do(second, "dvc pull --run-cache --allow-missing" if committed else "dvc fetch --run-cache")
-    said = do(second, f"dvc repro --pull {STAGES[0]}")
-    assert "Running stage" not in said, said
-    assert "up to date" in do(second, f"dvc status {STAGES[0]} {STAGES[1]}")
+    locked = (second / "dvc.lock").read_bytes() if committed else None
+    said = do(second, f"dvc repro --pull {STAGES[0]}") + do(second, f"dvc repro {STAGES[0]}")
+    ran = [line for line in said.splitlines() if line.startswith("Running stage")]
+    assert ran == ["Running stage 'source@images':"], said  # which makes a link into this machine's own files
+    assert locked in (None, (second / "dvc.lock").read_bytes()), "what it notes is what the first clone noted"
+    assert "up to date" in do(second, f"dvc status {' '.join(STAGES)}")
+    assert "Running stage" not in do(second, f"dvc repro {STAGES[0]}")
     made = "models/diffusion/T10/model.safetensors"
     assert (second / made).read_bytes() == (tmp_path / "gone" / made).read_bytes()
     assert not (second / "mlruns").exists()

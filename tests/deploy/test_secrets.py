@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
+from stepladder import history
 from tests import registered
 
 SECRETS = {
@@ -65,9 +66,10 @@ def test_no_secret_of_the_environment_is_in_a_file_or_a_line(tmp_path: Path):
     os.replace(folder / ".env", tmp_path / "planted" / ".env")
     assert len(holding(tmp_path / "planted", secrets)) == len(SECRETS)  # the search finds what is there
     written = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
-    for file in ("mlruns/mlflow.db", "reports/index.html", "reports/registered.json", "models/diffusion/T6/run.json",
-                 "models/diffusion/T6/journal.jsonl", "models/diffusion/T6/origin/packages.txt",
-                 "models/diffusion/T6/origin/environment.json", "models/diffusion/T6/origin/code.diff"):  # fmt: skip
+    for file in ("mlruns/mlflow.db", "reports/index.html", "reports/registered.json", *(
+        f".history/{history.key(folder / 'models/diffusion/T6')}/{name}"
+        for name in ("run.json", "journal.jsonl", "origin/packages.txt", "origin/environment.json", "origin/code.diff")
+    )):  # fmt: skip
         assert file in written
     assert holding(folder, secrets) == []
     assert not [secret for secret in SECRETS.values() if secret in said]
@@ -92,7 +94,7 @@ def test_password_in_the_address_of_a_server_is_nowhere(tmp_path: Path):
         for step in ("prepare images", "train diffusion --timesteps 6"):
             said += registered.run(folder, *step.split(), **own)
         said += registered.run(folder, "doctor", code=1, **own)  # there is no git, which is not what is asked here
-    assert (folder / "models/diffusion/T6/run.json").exists()
+    assert history.key(folder / "models/diffusion/T6")
     assert (tmp_path / "artifacts").exists()
     secrets = [password.encode(), quote(password, safe="").encode(), b"word-9c2e7b"]
     assert holding(tmp_path, secrets) == []

@@ -10,17 +10,20 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from stepladder import history
 from stepladder.cli import main
-from stepladder.data.images import ImageArrays, prepare_own
-from stepladder.diffusion import adaptation, lora, requests, task
-from stepladder.diffusion.backbones import build
-from stepladder.diffusion.drawing import load
+from stepladder.data.image_arrays import ImageArrays
+from stepladder.data.images import prepare_own
+from stepladder.diffusion import adaptation, lora, requests
+from stepladder.diffusion.networks.backbones import build
+from stepladder.diffusion.sampling.drawing import load
+from stepladder.diffusion.training import task
 from stepladder.errors import UserError
-from stepladder.evaluation import feature_net
+from stepladder.evaluation import feature_task
 from stepladder.evaluation.adaptation import evaluate
+from stepladder.launching.launch import identity
 from stepladder.params import Diffusion, Training, render
 from stepladder.training import checkpoint, worker
-from stepladder.training.launch import identity
 from tests.digits import log_nothing, loss, params, prepared, save, trained
 
 CLASSES = [str(digit) for digit in range(10)]
@@ -271,7 +274,7 @@ def test_a_class_learned_without_texts_is_asked_for_without_one():
 
 def test_before_and_after_are_judged_on_new_and_old_pictures(tmp_path, base, own):
     torch.manual_seed(0)
-    save(trained(feature_net.experiment(params(), prepared()), 40), tmp_path / "feature-net")
+    save(trained(feature_task.experiment(params(), prepared()), 40), tmp_path / "feature-net")
     worker.train(spec(tmp_path / "a", base, own))
     folders = prepared(), own, tmp_path / "feature-net"
     for name, model in (("before", base), ("lora", tmp_path / "a" / "model")):
@@ -298,7 +301,7 @@ def test_the_commands(tmp_path, base, monkeypatch, capsys):
     for folder in ("models/adapted/lora", "mine"):
         _, config = load(tmp_path / folder)
         assert config["classes"] == [*CLASSES, "crosses"]
-        assert json.loads((tmp_path / folder / "run.json").read_text())["key"]
+        assert history.key(tmp_path / folder)
     assert not (tmp_path / "mine" / "adapter.safetensors").exists()
     sample = ["sample", "--model", "mine", "--label", "crosses", "--label", "3", "--count", "2", "--steps", "2"]
     assert main(sample) == 0

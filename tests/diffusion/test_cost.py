@@ -9,7 +9,7 @@ DIT = {"backbone": "dit", "shape": [1, 8, 8], "classes": 0, "outputs": 1, "vocab
 
 
 def test_flops_of_a_dit_by_hand():
-    from stepladder.diffusion.backbones import build
+    from stepladder.diffusion.networks.backbones import build
 
     d, tokens, depth = 32, 16, 3
     block = tokens * (3 * d * d + d * d + 8 * d * d) + 6 * d * d + 2 * tokens * tokens * d

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from stepladder.diffusion.drawing import load
 from stepladder.diffusion.inpainting import inpaint
-from stepladder.diffusion.task import experiment
+from stepladder.diffusion.sampling.drawing import load
+from stepladder.diffusion.training.task import experiment
 from stepladder.errors import UserError
 from stepladder.params import Sampling
 from tests.digits import params, prepared, save

@@ -6,12 +6,13 @@ import torch
 from scipy.stats import norm
 from torch import nn
 
-from stepladder.diffusion.likelihood import bits_per_dim, loss_by_time, visited
-from stepladder.diffusion.parameterisation import SIGMA_DATA, target
+from stepladder.diffusion.likelihood import bits_per_dim, loss_by_time
+from stepladder.diffusion.processes.processes import of
 from stepladder.errors import UserError
 
 STD = 0.3
 BASE = {"schedule": "cosine", "prediction": "v", "timesteps": 200, "classes": [], "process": "discrete"}
+SIGMA_DATA = 0.5  # of a configuration that says nothing of it
 KINDS = [BASE | {"prediction": p} for p in ("eps", "x0", "v")] + [
     BASE | {"process": p} for p in ("continuous", "edm", "flow")
 ]
@@ -23,7 +24,7 @@ class Perfect(nn.Module):
     def __init__(self, config, fraction=None):
         super().__init__()
         self.config, self.fraction = config, fraction
-        self.levels = visited(config, None if config["process"] == "discrete" else 4000)
+        self.levels = of(config).levels_of_bound(None if config["process"] == "discrete" else 4000)
         self.nothing = nn.Parameter(torch.zeros(()))
         self.evaluations = 0
 
@@ -34,7 +35,7 @@ class Perfect(nn.Module):
         alpha, sigma = (torch.tensor(v[at])[:, None, None, None] for v in (self.levels.alphas, self.levels.sigmas))
         x = x.double() * ((sigma**2 + SIGMA_DATA**2).sqrt() if self.config["process"] == "edm" else 1)
         x_0 = alpha * STD**2 / (alpha**2 * STD**2 + sigma**2) * x
-        said = target(self.config["process"], self.config["prediction"], x_0, (x - alpha * x_0) / sigma, alpha, sigma)
+        said = of(self.config).target(x_0, (x - alpha * x_0) / sigma, alpha, sigma)
         return (said if self.fraction is None else torch.cat([said, torch.full_like(said, self.fraction)], 1)).float()
 
 
@@ -56,7 +57,7 @@ def information(x_0: torch.Tensor) -> float:
 
 def by_hand(config, steps=None) -> tuple[np.ndarray, float]:
     """Means of the terms after the first with the posterior's variance, and of L_T, for unrounded normal pixels."""
-    signal = visited(config, steps).chain().alphas_cumprod
+    signal = of(config).levels_of_bound(steps).chain().alphas_cumprod
     snr = signal / (1 - signal)
     left = 1 / (1 / STD**2 + snr[1:])  # variance of x_0 given x
     last = signal[-1]
@@ -131,7 +132,7 @@ def test_the_batch_size_changes_the_speed_only():
 @pytest.mark.parametrize("config", KINDS, ids=lambda c: f"{c['process']}-{c['prediction']}")
 def test_errors_by_time_are_those_of_a_perfect_model(config):
     found = loss_by_time(Perfect(config), config, pictures(), labels(), points=15)
-    levels = visited(config, 15)
+    levels = of(config).levels_of_bound(15)
     assert found["times"] == levels.times.tolist()
     left = 1 / (1 / STD**2 + (levels.alphas / levels.sigmas) ** 2)
     np.testing.assert_allclose(found["error_of_x_0"], left, rtol=0.1)

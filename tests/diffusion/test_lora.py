@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from stepladder.diffusion import lora
-from stepladder.diffusion.backbones import build
+from stepladder.diffusion.networks.backbones import build
 from stepladder.errors import UserError
 
 UNET = {

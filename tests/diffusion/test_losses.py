@@ -9,8 +9,8 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from stepladder.diffusion.losses import discretised_gaussian, learned_range, normal_kl, squared_error, vlb_term
-from stepladder.diffusion.process import posteriors
-from stepladder.diffusion.schedules import schedule
+from stepladder.diffusion.processes.posterior import posteriors
+from stepladder.diffusion.processes.schedules import schedule
 
 BINS = torch.arange(256, dtype=torch.float64) / 127.5 - 1
 

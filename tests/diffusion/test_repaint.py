@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepladder.diffusion.levels import Levels
+from stepladder.diffusion.processes.levels import Levels
 from stepladder.diffusion.repaint import repaint, visits
-from stepladder.diffusion.samplers import Denoised
+from stepladder.diffusion.samplers.sampler import Denoised
 
 MEAN = torch.tensor([0.2, -0.1])
 COVARIANCE = torch.tensor([[0.25, 0.16], [0.16, 0.16]])  # correlation 0.8

@@ -1,12 +1,11 @@
-import json
-
 import pytest
 import torch
 from PIL import Image
 
+from stepladder import history
 from stepladder.baselines import vae
 from stepladder.errors import UserError
-from stepladder.evaluation import feature_net
+from stepladder.evaluation import feature_task
 from stepladder.evaluation.baselines import evaluate
 from tests.digits import params, prepared, save, trained
 
@@ -17,14 +16,14 @@ SETTINGS = params(evaluation={"samples": 60, "bootstrap": 20})
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("project")
     torch.manual_seed(0)
-    save(trained(feature_net.experiment(params(), prepared()), 60), folder / "feature-net")
+    save(trained(feature_task.experiment(params(), prepared()), 60), folder / "feature-net")
     save(vae.experiment(params(), prepared()), folder / "vae")
     return folder
 
 
 def test_one_point_by_the_same_protocol(folder):
     metrics = evaluate(SETTINGS, "vae", prepared(), folder / "feature-net", folder / "vae", folder / "out")
-    assert json.loads((folder / "out" / "metrics.json").read_text()) == metrics
+    assert history.read(folder / "out" / "metrics.json") == metrics
     assert {file.name for file in (folder / "out").iterdir()} == {"metrics.json", "samples.png"}
     assert Image.open(folder / "out" / "samples.png").size == (10 * 9 * 5 + 5, 4 * 9 * 5 + 5)
     point = metrics["point"]

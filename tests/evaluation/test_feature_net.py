@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from stepladder.data.images import ImageArrays
+from stepladder.data.image_arrays import ImageArrays
 from stepladder.errors import UserError
-from stepladder.evaluation.feature_net import _shifted, _turn, experiment, load
-from stepladder.evaluation.features import judge
-from stepladder.training.randomness import generator
+from stepladder.evaluation.feature_net import load
+from stepladder.evaluation.feature_task import _shifted, _turn, experiment
+from stepladder.evaluation.pictures.features import judge
+from stepladder.tasks.randomness import generator
 from tests.digits import log_nothing, loss, params, prepared, save, trained, without_classes
 
 

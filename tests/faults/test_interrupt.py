@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from stepladder.params import render
-from stepladder.reporting import comparison
 from tests import digits
-from tests.reporting import synthetic
+from tests.reporting import job, synthetic
 from tests.tracking import made
 from tests.training.project import curve, run, start, wait_for_steps
 
@@ -40,7 +39,9 @@ def test_prepare(tmp_path):
     configure(tmp_path)
     stopped = interrupted(tmp_path, r"/data/.*images.*\.npy$", "prepare", "images")
     assert (stopped.returncode, stopped.stderr) == (130, "")
-    assert not list((tmp_path / "data").iterdir())
+    left = [path for path in (tmp_path / "data").iterdir() if path != tmp_path / "data" / "sources"]
+    assert not left, "but the note of where the source is"
+    assert sorted(contents(tmp_path / "data" / "sources")) == ["images", "images.json"]
     assert run(tmp_path, "prepare", "images").returncode == 0
     before = contents(tmp_path / "data")
     stopped = interrupted(tmp_path, r"/data/.*images.*\.npy$", "prepare", "images")
@@ -89,7 +90,7 @@ def test_train_and_evaluate(tmp_path, devices):
     ("stage", "at", "result"),
     [
         ("compare", r"/reports/comparison", "comparison.json"),
-        ("register", r"/reports/registered", "registered.json"),
+        ("register", r"/reports/\.registered", "registered.json"),
     ],
 )
 def test_compare_and_register(tmp_path, stage, at, result):
@@ -112,7 +113,7 @@ def test_report_leaves_the_one_before(tmp_path):
     configure(tmp_path)
     (tmp_path / "params.yaml").write_text(render(synthetic.PARAMS))
     models, reports = synthetic.project(tmp_path)
-    comparison.compare(synthetic.PARAMS, models, reports)
+    job.compare(synthetic.PARAMS, models, reports)
     assert run(tmp_path, "report").returncode == 0
     before = contents(tmp_path / "reports")
     stopped = interrupted(tmp_path, r"/reports/index", "report")

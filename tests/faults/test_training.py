@@ -9,6 +9,8 @@ import psutil
 import pytest
 import torch
 
+from stepladder import history, lineage
+from stepladder.training import checkpoint
 from tests.training import project
 from tests.training.project import curve, run, start, wait_for_steps, weights
 
@@ -55,6 +57,28 @@ def test_of_a_killed_launcher_no_trainer_is_left(place, quiet):
     done = run(place, *TRAIN)
     assert "resumes at step" in done.stdout
     assert_same(place, quiet)
+
+
+def test_after_an_upgrade_it_begins_anew_and_comes_from_what_is_there_now(place, quiet):
+    training = start(place, *TRAIN)
+    state = wait_for_steps(place, 20)
+    training.kill()
+    training.wait()
+    for file in state.glob("*.ckpt"):
+        saved = torch.load(file, weights_only=True)
+        saved[checkpoint.ENVIRONMENT]["torch"] = "2.0.1"
+        torch.save(saved, file)
+    (state / "origin" / "of-the-first-start").touch()
+    done = run(place, *TRAIN)
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if "checkpoint" in line]
+    assert f"was made with torch 2.0.1 (here {torch.__version__}): the training begins anew." in line
+    assert_same(place, quiet)
+    one, other = (
+        folder / history.FOLDER / str(history.key(folder / MODEL)) / lineage.FOLDER for folder in (place, quiet)
+    )
+    assert {file.name for file in one.iterdir()} == {file.name for file in other.iterdir()}
+    assert history.training(place / MODEL)["environment"] == lineage.deciding()
 
 
 @pytest.fixture

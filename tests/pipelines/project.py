@@ -18,8 +18,9 @@ PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH",
 def make(folder: Path) -> Path:
     """A committed project in ``folder`` with T of 10 and 20, S of 1 and 5."""
     shutil.copytree(SCRATCH, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "presets", folder / "presets")
     (folder / "params.yaml").write_text(render(load(ROOT / "params.yaml", overrides=SMALL)), encoding="utf-8")
-    (folder / ".gitignore").write_text("/.prefect/\n/data\n/models\n/reports\n/mlruns\n")
+    (folder / ".gitignore").write_text("/.prefect/\n/.history/\n/data\n/models\n/reports\n/mlruns\n")
     return _commit(folder)
 
 
@@ -48,7 +49,9 @@ def make_real(folder: Path, steps: int, pipelines: bool = False) -> Path:
     training = {"steps": steps, "batch_size": 32, "warmup_steps": 5, "validate_every": steps}
     values = {"sweep": {"timesteps": [10], "sampling_steps": [1]}, "diffusion": {"unet": network, "training": training}}
     (folder / "params.yaml").write_text(render(build(values)), encoding="utf-8")
-    (folder / ".gitignore").write_text("/data\n/models\n/reports\n/mlruns\n/.checkpoints\n/.prefect\n__pycache__\n")
+    (folder / ".gitignore").write_text(
+        "/data\n/models\n/reports\n/mlruns\n/.checkpoints\n/.history\n/.prefect\n__pycache__\n"
+    )
     return _commit(folder)
 
 

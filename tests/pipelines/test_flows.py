@@ -35,7 +35,8 @@ def test_sweep_runs_the_diffusion_stages_in_the_workspace_and_only_once(scratch:
 
     artifacts = artifacts_since(began)
     assert set(artifacts) == {
-        "sweep-summary", "sweep-results", "sweep-quality", "sweep-samples", "sweep-mlflow", "stages-done",
+        "sweep-summary", "sweep-results", "sweep-quality", "sweep-samples", "sweep-mlflow", "sweep-parameters",
+        "stages-done",
     }  # fmt: skip
     assert "Recommended: T=" in artifacts["sweep-summary"]
     assert "/#/experiments/1/runs/train-diffusion20" in artifacts["sweep-summary"]
@@ -55,7 +56,7 @@ def test_refused_child_fails_with_its_sentence_untried_again_and_the_others_go_o
         "train-diffusion@20: diffusion.unet.heads=3, given for train-diffusion:20, does not divide 32; take 4."
         in state.message
     )
-    assert "Not run, because they need a failed one: evaluate-diffusion@20, compare, report." in state.message
+    assert "Not run, because they need a failed one: evaluate-diffusion@20, compare, register, report." in state.message
     assert starts(log).count("train-diffusion:20") == 1
     assert (scratch / "reports/diffusion/T10/metrics.json").exists()
     assert "train-transformer" in starts(log)
@@ -74,7 +75,7 @@ def test_other_parameters_run_as_an_experiment_and_leave_the_workspace_clean(scr
     state = sweep(timesteps=(5,), sampling_steps=(1, 2), seed=7, return_state=True)
     assert state.is_completed(), state.message
     changed = set(git(scratch, "status", "--porcelain", "--ignored").splitlines()) - set(before.splitlines())
-    assert changed <= {"!! .prefect/", "!! .dvc/cache/"}
+    assert changed <= {"!! .history/", "!! .prefect/", "!! .dvc/cache/"}
     assert not list((scratch / ".prefect/copies").iterdir())
     (name,) = dvc(scratch, "exp", "list", "--name-only").split()
     assert f"dvc exp apply {name}" in state.message
@@ -95,8 +96,16 @@ def test_train_then_evaluate_then_report_each_do_their_part_only(scratch: Path, 
     assert sorted(starts(log)[2:]) == ["prepare", "train-diffusion:10", "train-diffusion:20"]
     assert evaluate(return_state=True).is_completed()
     assert sorted(starts(log)[5:]) == ["evaluate-diffusion:10", "evaluate-diffusion:20", "feature-net"]
-    assert report(return_state=True).is_completed()
+    state = report(return_state=True)
+    assert state.is_completed(), state.message
     assert starts(log)[8:] == ["compare", "report"]
+    assert "Not on it, for it was not made with these parameters: register." in state.message
+    assert "the report of [10, 20] with T=10, T=20" in (scratch / "reports/index.html").read_text()
+    assert "register" not in (scratch / "dvc.lock").read_text()
+    assert pipeline(return_state=True).is_completed()
+    assert starts(log)[10:] == ["compare", "register", "report"]
+    assert report(return_state=True).is_completed()
+    assert len(starts(log)) == 13
     assert "up to date" in dvc(scratch, "status")
 
 

@@ -1,27 +1,88 @@
+import inspect
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
 import yaml
 
 from pipelines import deployments, form
+from pipelines.evaluate import evaluate
+from pipelines.pipeline import pipeline
+from pipelines.sweep import sweep
+from pipelines.train import train
 from stepladder.errors import UserError
-from stepladder.params import Params, load
+from stepladder.params import Params, load, presets, resolve
 from tests.pipelines.project import ROOT
 
+SPEC_FLOWS = (pipeline, train, sweep, evaluate)
+SECTIONS = [
+    "images", "text", "feature_net", "noisy_classifier", "diffusion", "sampling", "transformer", "decoding", "evaluation", "promotion"
+]  # fmt: skip
 
-def test_untouched_form_means_the_presets_values():
-    shown = {"seed": form.SHOWN.seed, "diffusion": form.SHOWN.diffusion, "timesteps": form.SHOWN.sweep.timesteps}
-    assert form.read(form.WORKSPACE, shown) == load()
-    assert form.read("quick", shown) == load(preset="quick")
+
+def read(flow: Any, preset: str, **typed: Any) -> Params:
+    """What ``flow`` runs where its form has ``typed`` and is else left empty."""
+    given = flow.validate_parameters({"preset": preset, **typed})
+    fields = {
+        name: given.get(name) for name in inspect.signature(flow.fn).parameters if name not in ("preset", "models")
+    }
+    return form.read(preset, fields)
 
 
-def test_changed_field_wins_over_the_preset():
-    changed = form.SHOWN.diffusion.model_copy(update={"label_dropout": 0.37})
-    params = form.read("quick", {"diffusion": changed})
-    assert params.diffusion.label_dropout == 0.37
-    assert params.diffusion.training == load(preset="quick").diffusion.training
+@pytest.mark.parametrize("flow", SPEC_FLOWS, ids=lambda flow: flow.name)
+def test_a_form_left_empty_means_the_presets_values_over_the_workspaces(flow):
+    assert read(flow, form.WORKSPACE) == load()
+    for preset in presets():
+        assert read(flow, preset) == resolve(preset).params
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_what_is_typed_counts_in_every_field_also_where_it_equals_the_default(section):
+    typed = form.filled_in(Params(), {section: None})
+    for preset in ("quick", "fashion-mnist", "scitldr"):
+        assert getattr(read(pipeline, preset, **typed), section) == getattr(Params(), section)
+
+
+def test_typed_field_wins_over_the_preset_and_leaves_its_neighbours_to_it():
+    default = load().diffusion.training.steps
+    assert load(preset="quick").diffusion.training.steps != default
+    params = read(sweep, "quick", diffusion={"training": {"steps": default}}, timesteps=[10, 50, 200, 1000])
+    assert params.diffusion.training.steps == default
+    assert params.sweep.timesteps == load().sweep.timesteps
+    assert params.diffusion.training.warmup_steps == load(preset="quick").diffusion.training.warmup_steps
+    assert params.sweep.sampling_steps == load(preset="quick").sweep.sampling_steps
+
+
+def test_empty_list_and_no_are_typed_values():
+    params = read(sweep, form.WORKSPACE, sampling={"clip": "false"}, diffusion={"curriculum": []})
+    assert params.sampling.clip is False
+    assert params.diffusion.curriculum == ()
+
+
+def leaves(schema: dict[str, Any], definitions: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for field in schema["properties"].values():
+        whole = definitions[field["$ref"].rpartition("/")[2]] if "$ref" in field else field
+        if "properties" in whole:
+            yield from leaves(whole, definitions)
+        else:
+            yield whole
+
+
+@pytest.mark.parametrize("flow", SPEC_FLOWS, ids=lambda flow: flow.name)
+def test_no_field_shows_a_value_that_a_preset_may_change(flow):
+    schema = flow.parameters.model_dump()
+    del schema["properties"]["preset"]
+    schema["properties"].pop("models", None)
+    found = list(leaves(schema, schema.get("definitions", {})))
+    assert len(found) > 20
+    for field in found:
+        assert "default" not in field, field
+        assert "(params.yaml: " in field["description"]
+        assert field["type"] != "boolean", "a switch shows no even where nobody chose"
+        assert "anyOf" not in field
 
 
 def test_unknown_preset_is_refused():
@@ -42,11 +103,11 @@ def test_form_shows_help_bounds_choices_and_the_workspaces_values(prefect_api, d
     ]  # fmt: skip
     assert fields["preset"]["enum"][:1] == ["params.yaml"]
     assert "quick" in fields["preset"]["enum"]
-    assert fields["timesteps"]["default"] == list(load().sweep.timesteps)
+    assert fields["timesteps"]["description"].endswith(f"(params.yaml: {list(load().sweep.timesteps)})")
     help_ = Params.model_fields["seed"].description
-    assert fields["seed"]["description"] == f"{help_}; at least 0 and below 2147483648"
-    section = schema["definitions"]["Diffusion"]["properties"]
-    assert section["label_dropout"]["description"].endswith("at least 0 and at most 1")
+    assert fields["seed"]["description"] == f"{help_}; at least 0 and below 2147483648 (params.yaml: 0)"
+    section = fields["diffusion"]["properties"]
+    assert section["label_dropout"]["description"].endswith("at least 0 and at most 1 (params.yaml: 0.1)")
     assert section["prediction"]["enum"] == ["eps", "x0", "v"]
 
 
@@ -64,7 +125,7 @@ def test_schedule_that_someone_made_outlives_serving_again(prefect_api, deployed
 
 FIELDS = {
     "pipeline": {
-        "preset", "timesteps", "sampling_steps", "seed", "images", "text", "feature_net", "diffusion",
+        "preset", "timesteps", "sampling_steps", "seed", "images", "text", "feature_net", "noisy_classifier", "diffusion",
         "sampling", "transformer", "decoding", "evaluation", "promotion",
     },
     "sweep": {"preset", "timesteps", "sampling_steps", "seed", "diffusion", "sampling"},
@@ -80,19 +141,22 @@ FIELDS = {
 
 
 @pytest.mark.parametrize("flow", FIELDS)
-def test_every_field_of_every_form_has_help_and_a_default(prefect_api, deployed, flow):
+def test_every_field_of_every_form_has_help_and_may_be_left_as_it_is(prefect_api, deployed, flow):
     schema = httpx.get(f"{prefect_api}/deployments/{deployed[flow]}").json()["parameter_openapi_schema"]
     assert set(schema["properties"]) == FIELDS[flow]
-    sections = schema.get("definitions", {}).values()
-    assert all("default" in field for field in schema["properties"].values())
-    assert all(section["description"] for section in sections)
-    for fields in (schema["properties"], *(section["properties"] for section in sections)):
-        assert not [name for name, field in fields.items() if "$ref" not in field and not field.get("description")]
+    assert not schema.get("required")
+    waiting = list(schema["properties"].values())
+    while waiting:
+        field = waiting.pop()
+        assert field["description"]
+        waiting += field.get("properties", {}).values()
 
 
 def test_form_of_pipeline_has_every_section_that_a_stage_of_dvc_yaml_depends_on():
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].values()
-    named = {name for stage in stages for name in stage.get("do", stage).get("params", [])}
+    """But for the page, which shows all parameters and is made of none."""
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    stages.pop("report")
+    named = {name for stage in stages.values() for name in stage.get("do", stage).get("params", [])}
     sections = {name.partition(".")[0] for name in named if "$" not in name} | {"images", "text"}
     assert sections - {"sweep"} <= FIELDS["pipeline"]
 
@@ -106,6 +170,7 @@ def test_models_to_choose_are_those_of_dvc_yaml(prefect_api, deployed):
 @pytest.mark.parametrize(
     ("flow", "parameters", "words"),
     [
+        ("sweep", {"diffusion": {"flip": True}}, "is not one of ['true', 'false']"),
         ("sweep", {"timesteps": [0]}, "0 is less than the minimum of 1"),
         ("pipeline", {"timesteps": []}, "timesteps"),
         ("sweep", {"preset": "none such"}, "is not one of"),

@@ -3,11 +3,12 @@ from pathlib import Path
 
 import pytest
 
+from stepladder.launching import trial
+from stepladder.launching.trial import Cost
 from stepladder.params import build
 from stepladder.planning.estimate import Estimate, duration, estimate, summary
 from stepladder.planning.work import Piece, Training
-from stepladder.training import trial
-from stepladder.training.trial import Cost
+from stepladder.training.families import FAMILIES
 from tests import digits
 
 TINY = {
@@ -53,6 +54,20 @@ def test_what_costs_the_same_a_step_is_tried_once():
     assert trial.alike("diffusion", build(TINY), 10) != trial.alike("diffusion", build(TINY), 50)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_trial_of_any_family_is_short(family, method):
+    params = build({"adaptation": {"method": method}})
+    settings, usual = (FAMILIES[family].training(p) for p in (trial._short(family, params), params))
+    assert settings.steps == trial.STEPS
+    derived = (
+        "steps",
+        "validate_every",
+        *(["warmup_steps"] if family == "feature-net" else []),
+    )  # whose warm-up is a share
+    assert settings.model_copy(update={key: getattr(usual, key) for key in derived}) == usual
+
+
 def test_durations():
     assert [duration(s) for s in (3.2, 130, 7260)] == ["about 3 s", "about 2 min 10 s", "about 2 h 1 min"]
 
@@ -63,9 +78,7 @@ def test_a_trial_of_a_real_training(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(Path(trial.__file__).parents[2]))
     said: list[str] = []
-    refused = Training(
-        "diffusion", build({"diffusion": {"training": {"batch_size": 16, "accumulate": 3}}}), Path("data/images"), 4
-    )
+    refused = Training("diffusion", build({"diffusion": {"unet": {"channel_mult": [1] * 5}}}), Path("data/images"), 4)
     absent = Training("transformer", build({}), Path("data/text"), None)
     pieces = [Piece(str(i), "runs", training=t) for i, t in enumerate((training(), training(), refused, absent))]
     found = estimate(pieces, said.append)
@@ -76,6 +89,6 @@ def test_a_trial_of_a_real_training(tmp_path, monkeypatch):
     assert cost.memory > 10**8
     assert cost.model > 4 * 10**4
     assert cost.checkpoint > 10**5
-    assert any("cannot be divided" in why for why in found.unknown.values())
+    assert any("cannot be halved 4 times" in why for why in found.unknown.values())
     assert any("data/text is not prepared" in why for why in found.unknown.values())
     assert not list(Path(".").glob(".checkpoints/*"))

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from stepladder import history
 from stepladder.params import Params, build
+from tests import kept
 
 PARAMS: Params = build(
     {"sweep": {"timesteps": [10, 50, 200, 1000], "sampling_steps": [1, 2, 3, 5, 10, 20, 50, 100]}, "seed": 3}
@@ -59,7 +61,7 @@ def project(folder: Path, params: Params = PARAMS, *, unfinished: tuple[int, ...
             _diffusion(models, reports, params, timesteps)
     _transformer(models, reports)
     _json(models / "feature-net" / "metrics.json", {"accuracy": 0.986})
-    _json(reports / "registered.json", REGISTERED)
+    history.write(reports / "registered.json", REGISTERED, history.REGISTRATION)
     _json(folder / "data" / "images" / "card.json", IMAGES)
     _json(folder / "data" / "text" / "card.json", TEXT)
     return models, reports
@@ -93,14 +95,14 @@ def _diffusion(models: Path, reports: Path, params: Params, timesteps: int) -> N
         "bootstrap": 200, "confidence": 0.95, "note": "155 train and 34 test rows of the source come from JPEG copies",
     }  # fmt: skip
     found = {"floor": floor, "protocol": protocol, "best": best, "points": points, "likelihood": likelihood(timesteps)}
-    _json(folder / "metrics.json", {"timesteps": timesteps, **found})
+    history.write(folder / "metrics.json", {"timesteps": timesteps, **found})
     _model(models / "diffusion" / f"T{timesteps}", f"{timesteps:032x}", 0.08 + 0.6 / timesteps, timesteps)
 
 
 def _transformer(models: Path, reports: Path) -> None:
     folder = reports / "transformer"
     _model(models / "transformer", "f" * 32, 1.9, None)
-    _json(folder / "metrics.json", {
+    history.write(folder / "metrics.json", {
         "bleu": 41.2, "chrf": 59.3, "chrf_low": 57.9, "chrf_high": 60.6, "exact_match": 0.352, "perplexity": 6.2,
         "sentences_per_second": 310.5, "sentences": 1500, "copy": {"bleu": 0.1, "chrf": 0.2, "exact_match": 0.0},
         "signatures": {"bleu": "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0",
@@ -125,22 +127,30 @@ def _map(rows: list[str], columns: list[str]) -> dict[str, Any]:
 
 def _model(folder: Path, run_id: str, level: float, timesteps: int | None) -> None:
     rng = np.random.default_rng(timesteps)
-    _json(folder / "run.json", {
-        "run_id": run_id, "parent_run_id": "a" * 32, "experiment_id": "1", "tracking_uri": "sqlite:////x/mlruns/mlflow.db",
-        "git_commit": "34f6245d0c9e9d1b6a3c5d2f7e8a9b0c1d2e3f40", "data_hash": "d" * 64, "key": "k" * 16,
-        "figures": {"train/loss": level, "validation/loss": 1.1 * level, "seconds": 38.2 + level, "steps": 800, "parameters": 441_217},
-    })  # fmt: skip
+    run = {
+        "run_id": run_id,
+        "parent_run_id": "a" * 32,
+        "experiment_id": "1",
+        "tracking_uri": "sqlite:////x/mlruns/mlflow.db",
+    }
+    figures = {
+        "train/loss": level,
+        "validation/loss": 1.1 * level,
+        "seconds": 38.2 + level,
+        "steps": 800,
+        "parameters": 441_217,
+    }
     name = "names" if timesteps is None else "digits"
-    header = {"experiment": f"x-{name}", "data": {"name": name, "content_hash": "d" * 64}, "git_dirty": True,
+    header = {"experiment": f"x-{name}", "data": {"name": name, "content_hash": "d" * 64}, "git_dirty": True, "key": run_id[-16:],
               "git_commit": "34f6245d0c9e9d1b6a3c5d2f7e8a9b0c1d2e3f40", "started": START, "device": "cpu", "world_size": 1}  # fmt: skip
-    lines: list[dict[str, Any]] = [{"header": header}]
+    lines: list[dict[str, Any]] = []
     for step in range(10, 801, 10):
         value = level * (1 + 12 * math.exp(-step / 60)) * (1 + 0.1 * rng.standard_normal())
         lines.append({"step": step, "time": START + step / 20, "metrics": {"train/loss": abs(value)}})
         if step % 200 == 0:
             loss = level * (1.1 + 6 * math.exp(-step / 80))
             lines.append({"step": step, "time": START + step / 20, "metrics": {"validation/loss": loss}})
-    (folder / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 8')
+    kept.keep(folder, header, lines, run=run, figures=figures)
 
 
 def _json(path: Path, content: Any) -> None:
@@ -168,7 +178,7 @@ IMAGES = {
     "set_aside": {"count": 0, "rows": []}, "content_hash": "d" * 64,
 }  # fmt: skip
 TEXT = {
-    "kind": "text", "name": "names", "source": "pycountry 26.2", "licence": "LGPL 2.1", "languages": ["en", "uk"],
+    "kind": "text", "name": "names", "source": "pycountry 26.2", "licence": "LGPL 2.1", "languages": {"source": "en", "targets": ["uk"]},
     "counts": {"train": 12000, "validation": 1500, "test": 1500}, "tokenizer": "bpe", "vocab_size": 600,
     "set_aside": {"count": 2, "rows": [{"split": "train", "row": 17, "reason": "empty target"}]}, "content_hash": "e" * 64,
 }  # fmt: skip

@@ -7,8 +7,8 @@ import pytest
 
 from stepladder.evaluation.text import evaluate
 from stepladder.params import Params
-from stepladder.reporting.comparison import compare
 from stepladder.reporting.report import write
+from tests.reporting.job import compare
 from tests.transformer import running
 
 

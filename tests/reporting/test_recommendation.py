@@ -112,3 +112,15 @@ def test_the_test_of_two_proportions_against_a_worked_value() -> None:
     assert worse(a, b, 0.95)
     assert not worse(a, b, 0.96)
     assert not worse(b, a, 0.5001)
+
+
+def test_points_that_failed_are_recommended_only_where_all_did() -> None:
+    near = point(10, 1, 0.2, 0.5)
+    far = point(10, 5, 1.0, 0.9)
+    found = recommend([near, far], 0.1, failure=lambda p: "collapsed" if p["accuracy"] < 0.8 else "")
+    assert where(found) == (10, 5)
+    assert "failed" not in found
+    none = recommend([near, far], 0.1, failure=lambda p: "poor")
+    assert where(none) == where(recommend([near, far], 0.1))
+    assert none["failed"] == "poor"
+    assert none["why"].startswith("No point of this sweep passes; the least bad, T=10, S=1, counts as failed (poor).")

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from stepladder import history
 from stepladder.errors import UserError
+from stepladder.metrics.numbers import decimals, duration, fixed, percent
 from stepladder.params import flatten
 from stepladder.reporting import report
 from stepladder.reporting.markup import VOID, Markup, element, join
-from stepladder.reporting.numbers import decimals, duration, fixed, percent
 from stepladder.reporting.sweep_sections import varied
 from stepladder.reporting.translation_sections import choose
-from tests.reporting import synthetic
+from tests.reporting import job, synthetic
 
 
 class Page(HTMLParser):
@@ -78,9 +79,9 @@ def test_the_page_loads_nothing_and_links_only_to_runs(project: Path, monkeypatc
 def test_text_from_outside_is_escaped(project: Path) -> None:
     file = project / "reports" / "registered.json"
     evil = "</script><script>alert(3)</script>"
-    content = json.loads(file.read_text())
+    content = history.read(file)
     content["models"][0] |= {"name": evil, "why": evil, "run_id": '"><script>', "aliases": [evil]}
-    file.write_text(json.dumps(content))
+    history.write(file, content, history.REGISTRATION)
     tokens = project / "reports" / "transformer" / "attention.json"
     drawn = json.loads(tokens.read_text())
     drawn["maps"]["cross"]["columns"] = [evil] * 9
@@ -142,16 +143,17 @@ def test_links_lead_to_the_server_of_the_environment_without_its_password(
     assert "make ui" not in text
 
 
-def test_missing_pieces_are_said_in_their_place(tmp_path: Path) -> None:
-    from stepladder.reporting import comparison
+def test_missing_pieces_are_said_in_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
 
     models, reports = synthetic.project(tmp_path, unfinished=(200,))
     shutil.rmtree(reports / "transformer")
     shutil.rmtree(tmp_path / "data")
     (reports / "registered.json").unlink()
-    for file in models.rglob("run.json"):
+    for model in history.models(models):
+        file = history.of(str(history.key(model))) / history.RUN
         file.write_text(json.dumps(json.loads(file.read_text()) | {"run_id": None}))
-    comparison.compare(synthetic.PARAMS, models, reports)
+    job.compare(synthetic.PARAMS, models, reports)
     said = page_of(tmp_path).said()
     for part in (
         "T=200: not finished", "No translation has been evaluated", "No model is registered", "not tracked",
@@ -161,10 +163,8 @@ def test_missing_pieces_are_said_in_their_place(tmp_path: Path) -> None:
 
 
 def test_a_sweep_of_which_nothing_finished(tmp_path: Path) -> None:
-    from stepladder.reporting import comparison
-
     models, reports = synthetic.project(tmp_path, unfinished=(10, 50, 200, 1000))
-    comparison.compare(synthetic.PARAMS, models, reports)
+    job.compare(synthetic.PARAMS, models, reports)
     said = page_of(tmp_path).said()
     assert "T=10: not finished; T=50: not finished" in said
     assert "59.3" in said

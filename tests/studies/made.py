@@ -1,6 +1,7 @@
 """Cells of studies with figures chosen by the test, in the current folder."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,14 @@ def cell(folder: Path, arm: str, seed: int, frechet: dict[int, float | None], na
         "timing": {"at_once": 2, "threads": 1, "device": "CPU"}, "run": {}, "floor": FLOOR, "protocol": PROTOCOL,
     }  # fmt: skip
     (place / "metrics.json").write_text(json.dumps(metrics))
+
+
+def fail(folder: Path, arm: str, seed: int, why: str, name: str = "made") -> None:
+    """Leave of a cell what a training that failed leaves."""
+    place = folder / "studies" / name / "cells" / f"{arm}-{seed}"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    (place / "failed.json").write_text(json.dumps({"why": why}))
 
 
 def whole(folder: Path) -> None:

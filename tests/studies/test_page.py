@@ -115,3 +115,16 @@ def test_the_main_report_links_to_it(written: Path):
     text = report.write(reports, Path("models"), build({})).read_text(encoding="utf-8")
     assert "studies/made/index.html" in Checked(text).links
     assert "large, DDIM, S=10 has the best mean" in text
+
+
+def test_a_training_that_failed_is_told_with_its_reason(here: Path):
+    made.study(here)
+    made.whole(here)
+    made.fail(here, "large", 1, "it ended at step 27 of 60, where the loss is not a finite number")
+    (here / "studies" / "made" / "cells" / "gan-2" / "metrics.json").unlink()
+    text = page.write("made", Path("reports")).read_text(encoding="utf-8")
+    assert "Failed: large-1: it ended at step 27 of 60, where the loss is not a finite number" in text
+    assert "Not finished: gan-2." in text
+    assert "Seeds that failed: large 1 of 3" in text
+    found = json.loads(Path("reports/studies/made/results.json").read_text())
+    assert list(found["failed"]) == ["large-1"]

@@ -93,6 +93,25 @@ def test_pictures_that_are_not_numbers_are_a_failure(here: Path):
     assert row.failures == {1: "diverged: pictures that are not numbers"}
 
 
+def test_a_training_that_failed_is_a_failed_seed_and_not_averaged_away(here: Path):
+    made.study(here)
+    made.whole(here)
+    cells, why = here / "studies" / "made" / "cells", "it ended at step 27 of 60, where the loss is not a finite number"
+    made.fail(here, "large", 1, why)
+    (cells / "gan-2" / "metrics.json").unlink()
+    study = spec.read("made")
+    found, missing = results.read("made", study, cells)
+    assert missing == [("large", 1), ("gan", 2)]
+    failed = results.failures(missing, cells)
+    assert failed == {("large", 1): why}
+    of_arm = {row.arm: row for row in results.rows(study, found, 0.95, failed)}
+    assert of_arm["large"].failures == {1: why}
+    assert of_arm["large"].mean("frechet") is None
+    assert of_arm["large"].figures["frechet"].each[1] is None
+    assert of_arm["small"].failures == {}
+    assert of_arm["small"].mean("frechet") is not None
+
+
 def test_cells_judged_differently_are_refused(here: Path):
     made.study(here)
     made.whole(here)

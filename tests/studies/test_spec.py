@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -5,7 +6,11 @@ import pytest
 import yaml
 
 from stepladder.errors import UserError
-from stepladder.studies import running, spec, stages
+from stepladder.params import Params, flatten
+from stepladder.planning import work
+from stepladder.studies import cell, possible, results, running, spec, stages
+from stepladder.sweeps.child import Places
+from stepladder.training.families import FAMILIES
 from tests.studies import made
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +42,138 @@ def test_what_cannot_be_is_refused_in_a_sentence(here: Path, changes: dict, sent
     made.study(here, **changes)
     with pytest.raises(UserError, match=sentence):
         spec.read("made")
+
+
+def claim(this: dict, against: dict, **more: object) -> dict:
+    return {"contrasts": [{"claim": "c", "this": this, "against": against, **more}]}
+
+
+SMALL, LARGE, GAN = {"arm": "small"}, {"arm": "large"}, {"arm": "gan"}
+TEXT = {"measures": ["chrf"], "arms": {"a": {"family": "transformer"}, "b": {"family": "transformer"}}}
+
+
+@pytest.mark.parametrize("expect", ["better", "as_good", "steadier"])
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (claim(SMALL | {"steps": 7}, LARGE), "asks for small, steps=7, which no arm draws; arm small is .* by ddim at S=5, 10"),
+        (claim(LARGE, SMALL | {"steps": "T"}, ), None),  # T of small is 10, which is drawn
+        (claim(LARGE | {"steps": "T"}, SMALL), "asks for large, steps=T, which no arm draws"),
+        (claim(SMALL | {"steps": "5"}, LARGE), "asks for small, steps=5, which no arm draws"),
+        (claim(SMALL | {"sampler": "heun"}, LARGE), "asks for small, sampler=heun, which no arm draws"),
+        (claim(SMALL | {"eta": 0.5}, LARGE), "asks for small, eta=0.5, which no arm draws"),
+        (claim(SMALL, GAN | {"steps": 10}), "asks for gan, steps=10, which no arm draws; arm gan draws in one pass"),
+        (claim(SMALL, GAN | {"sampler": "ddim"}), "arm gan draws in one pass, without sampling parameters"),
+        (claim(SMALL, SMALL), "compares small with itself"),
+        (claim(SMALL, LARGE, measure="chrf"), "chrf is not measured here; there are: frechet"),
+        (claim(SMALL, LARGE, measure="bits_per_dim"), "decided by bits_per_dim, which `measures` does not name"),
+        ({"measures": ["bits_per_dim"]} | claim(SMALL, GAN), "arm gan, a GAN, has not"),
+        ({"measures": ["bleu"]}, "measures: bleu is not measured here"),
+        ({"plane": ["recall", "loss"]}, "measures: loss is not measured here"),
+        (TEXT | {"measures": ["frechet"]}, "measures: frechet is not measured here; there are: accuracy, bleu"),
+        (TEXT | claim({"arm": "a"}, {"arm": "b"}, measure="recall"), "recall is not measured here"),
+        (TEXT | claim({"arm": "a", "steps": 5}, {"arm": "b"}), "asks for a, steps=5, which no arm draws"),
+    ],
+)  # fmt: skip
+def test_a_claim_that_could_never_be_measured_is_refused(here: Path, changes: dict, sentence: str | None, expect: str):
+    for contrast in changes.get("contrasts", []):
+        contrast["expect"] = expect
+    made.study(here, **changes)
+    if sentence is None:
+        spec.read("made")
+        return
+    with pytest.raises(UserError, match=sentence):
+        spec.read("made")
+    with pytest.raises(UserError, match=sentence):
+        running.run("made", 1, here / "reports", here / "data" / "images", here / "models" / "feature-net")
+    assert [file.name for file in here.rglob("*") if file.is_file()] == ["params.yaml", "study.yaml"]
+
+
+def test_a_spread_between_two_seeds_is_refused(here: Path):
+    made.study(here, seeds=[0, 1], **claim(SMALL, GAN, expect="steadier"))
+    with pytest.raises(UserError, match="is of the spread between seeds, and there are 2; give 3 or more"):
+        spec.read("made")
+
+
+def test_what_is_drawn_is_what_a_cell_draws(here: Path):
+    """The points that claims are held against are those that cells will have."""
+    made.whole(here)
+    made.study(here)
+    study = spec.read("made")
+    cells, _ = results.read("made", study, here / "studies" / "made" / "cells")
+    found = {(row.arm, json.dumps(row.sampling), row.steps) for row in results.rows(study, cells, 0.95)}
+    assert {(p.arm, json.dumps(p.sampling), p.steps) for p in possible.points(study)} == found
+
+
+def test_every_parameter_of_the_whole_spec_has_an_effect_on_a_cell_or_is_refused(here: Path):
+    """Of an arm of pictures and of one of text: what its cell reads is admitted, anything else is not."""
+    values = flatten(Params())
+    for family, timesteps in (("diffusion", 10), ("vae", 0), ("gan", 0), ("transformer", 0)):
+        study = spec.Study.model_construct(
+            question="?", seeds=(0,), preset="", base={}, measures=("loss",), contrasts=(),
+            arms={"a": spec.Arm.model_construct(family=family, timesteps=timesteps, set={}, samplings=())},
+        )  # fmt: skip
+        data = FAMILIES[family].data
+        admitted = {key.split(".")[0] for key in values if not possible._without_effect(study, "a", key)}
+        judged = {"evaluation", "decoding"} if data == "text" else {"evaluation"}
+        assert admitted == {family, data} | judged
+        backbones = {key.split(".")[1] for key in values if not possible._without_effect(study, "a", key)} & {
+            "unet",
+            "dit",
+        }
+        assert backbones == ({"unet"} if family == "diffusion" else set())
+
+
+@pytest.mark.parametrize("key", ["seed", "sampling.eta", "feature_net.steps", "transformer.d_model", "text.limit"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_parameter_without_effect_is_refused_wherever_it_is_set(here: Path, key: str, nested: bool):
+    value = flatten(Params())[key]
+    written: dict = {key: value}
+    if nested and "." in key:
+        section, name = key.split(".")
+        written = {section: {name: value}}
+    made.study(here, arms={"a": {"timesteps": 10, "set": written}})
+    with pytest.raises(UserError, match=f"arm a sets {key}, which would change nothing: .*; leave it out"):
+        spec.read("made")
+    made.study(here, arms={"a": {"timesteps": 10}}, base=written)
+    with pytest.raises(UserError, match=f"base sets {key}, which would change nothing"):
+        spec.read("made")
+
+
+def test_the_other_networks_section_is_refused_and_one_that_some_arm_reads_is_not(here: Path):
+    arms: dict = {"a": {"timesteps": 10, "set": {"diffusion.dit.depth": 2}}}
+    made.study(here, arms=arms)
+    with pytest.raises(UserError, match=r"sets diffusion.dit.depth, .*: the network of arm a is unet"):
+        spec.read("made")
+    made.study(here, arms={"a": {"timesteps": 10}, "g": {"family": "gan"}}, base={"gan.training.steps": 5})
+    spec.read("made")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"images.limit": 100}, "is of images.limit=100 and params.yaml has images.limit=0"),
+        ({"images": {"held_out": 0.4}}, "is of images.held_out=0.4 and params.yaml has"),
+    ],
+)
+def test_a_cell_of_other_data_than_is_prepared_is_not_trained(here: Path, changes: dict, words: str):
+    made.study(here, arms={"a": {"timesteps": 10}, "few": {"timesteps": 10, "set": changes}})
+    places = Places(here / "data/images", here / "data/text", here / "models/feature-net")
+    for start in (
+        lambda: cell.run("made", "few", 0, places.images, places.feature_net),
+        lambda: cell.run("made", "a", 0, places.images, places.feature_net),
+        lambda: work.of_study("made", places),
+    ):
+        with pytest.raises(UserError, match=re.escape(words)):
+            start()
+    assert not (here / "studies" / "made" / "cells").exists()
+
+
+def test_a_measure_of_other_texts_is_refused_before_anything_runs(here: Path):
+    made.study(here, **TEXT | {"measures": ["chrf", "loss_4x"]})
+    spec.read("made")
+    with pytest.raises(UserError, match=r"text\.task=pairs: loss_4x is not measured here"):
+        cell.run("made", "a", 0, here / "data/text", here / "models/feature-net")
 
 
 def test_no_study_and_no_yaml_are_sentences(here: Path):
@@ -123,5 +260,5 @@ def test_other_data_than_is_prepared_is_refused_before_anything_runs(here, chang
     (here / "presets" / "other.yaml").write_text("images: {source: elsewhere}\n")
     made.study(here, **({"arms": {"a": {"timesteps": 10}}} | changes))
     with pytest.raises(UserError, match=re.escape(words)):
-        running.run("made", 1, here / "reports")
+        running.run("made", 1, here / "reports", here / "data" / "images", here / "models" / "feature-net")
     assert not (here / "studies" / "made" / "dvc.yaml").exists()

@@ -1,10 +1,12 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from scipy import stats
 
-from stepladder.studies import figures, results, spec, verdicts
+from benchmarks import findings
+from stepladder.studies import figures, page, results, spec, verdicts
 from stepladder.studies.results import Figure, Row, over_seeds
 from tests.studies import made
 
@@ -78,9 +80,21 @@ def test_claims_choose_their_rows(here: Path):
     assert decided(here, **good).outcome == "shown"
     worse = {"this": {"arm": "small", "steps": 5}, "against": {"arm": "large", "steps": 10}, "expect": "as_good"}
     assert decided(here, **worse).outcome == "the opposite"
-    absent = decided(here, this={"arm": "large", "steps": 7}, against={"arm": "small"})
-    assert absent.outcome == "not shown"
-    assert "large, steps=7" in absent.why
+
+
+@pytest.mark.parametrize("expect", ["better", "as_good", "steadier"])
+def test_what_was_not_measured_is_not_what_was_not_shown(here: Path, tmp_path: Path, expect: str):
+    made.whole(here)
+    for seed in range(3):
+        shutil.rmtree(here / "studies" / "made" / "cells" / f"large-{seed}")
+    claim = decided(here, this={"arm": "large", "steps": 5}, against={"arm": "small"}, expect=expect)
+    assert claim.outcome == "not measured"
+    assert claim.why == "There is no mean Fréchet distance of large, steps=5."
+    written = page.write("made", tmp_path)
+    assert ">not measured</td>" in written.read_text()
+    found = json.loads((written.parent / "results.json").read_text())
+    assert [each["outcome"] for each in found["claims"]] == ["not measured"]
+    assert "| so it is | not measured | There is no mean" in findings.section(found)
 
 
 def test_T_in_a_claim_is_the_arms_own():

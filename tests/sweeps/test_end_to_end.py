@@ -14,7 +14,7 @@ import yaml
 
 from stepladder.params import build, render
 from stepladder.sweeps import running, search, spec
-from stepladder.sweeps.child import Places
+from stepladder.sweeps.child import Child, Places
 from tests import digits
 
 pytestmark = pytest.mark.slow
@@ -61,7 +61,12 @@ def command(*arguments: str) -> list[str]:
 
 
 def test_a_child_that_fails_stops_no_other_and_the_parent_has_means_over_seeds(project):
-    write("grid", space={ACCUMULATE: [1, 3]}, seeds=[0, 1])
+    write("grid", space={ACCUMULATE: [1, 2]}, seeds=[0, 1])
+    sweep = spec.read("grid")
+    for seed in sweep.seeds:  # what no check can know beforehand
+        folder = Path(".checkpoints") / Child("grid", sweep, {ACCUMULATE: 2}, seed, PLACES).key
+        folder.mkdir(parents=True)
+        (folder / "last.ckpt").write_bytes(b"PK\x03\x04 not a checkpoint")
     first = subprocess.run(command("run", "grid", "--jobs", "2"), capture_output=True, text=True, timeout=500)
     assert first.returncode == 1, first.stdout + first.stderr
     found = json.loads((project / "sweeps/grid/results.json").read_text())
@@ -71,7 +76,7 @@ def test_a_child_that_fails_stops_no_other_and_the_parent_has_means_over_seeds(p
     assert good["low"] < good["mean"] < good["high"]
     assert good["each"]["0"] != good["each"]["1"]
     assert bad["mean"] is None
-    assert "cannot be divided" in bad["unfinished"]["0"]
+    assert "cannot be read" in bad["unfinished"]["0"]
     assert "failed" in bad["unfinished"]["1"]
 
     from stepladder.tracking import store
@@ -87,12 +92,12 @@ def test_a_child_that_fails_stops_no_other_and_the_parent_has_means_over_seeds(p
     }
     assert parent.data.metrics["validation/loss/mean"] == pytest.approx(good["mean"])
     assert parent.data.metrics["best/validation/loss"] == pytest.approx(good["mean"])
-    assert parent.data.params[ACCUMULATE] == "[1, 3]"
+    assert parent.data.params[ACCUMULATE] == "[1, 2]"
     assert json.loads(parent.data.tags["stepladder.best"]) == good["point"]
 
     shown = subprocess.run(command("show", "grid"), capture_output=True, text=True, timeout=100).stdout.splitlines()
     assert shown[1].split()[:2] == ["1", "1"]
-    assert shown[2].split()[:3] == ["-", "3", "failed"]
+    assert shown[2].split()[:3] == ["-", "2", "failed"]
 
     models = {file: file.stat().st_mtime_ns for file in project.glob("sweeps/grid/models/*/model.safetensors")}
     write("grid", space={ACCUMULATE: [1]}, seeds=[0, 1])
@@ -102,15 +107,31 @@ def test_a_child_that_fails_stops_no_other_and_the_parent_has_means_over_seeds(p
     assert {file: file.stat().st_mtime_ns for file in models} == models
 
 
+def test_a_child_that_diverges_has_failed(project, monkeypatch):
+    monkeypatch.setenv("STEPLADDER_TRACKING", "journal")
+    monkeypatch.setenv("STEPLADDER_CHECKPOINT_SECONDS", "3600")  # other tests here look for checkpoints
+    wild = {"diffusion": {"variance": "learned_range", "loss": "vlb"}}
+    training = {"steps": 30, "warmup_steps": 0, "gradient_clip": 0}
+    write("wild", space={RATE: [1.0]}, timesteps=20, base=wild | {"diffusion.training": training})
+    done = subprocess.run(command("run", "wild"), capture_output=True, text=True, timeout=500)
+    assert done.returncode == 1, done.stdout + done.stderr
+    (row,) = json.loads((project / "sweeps/wild/results.json").read_text())["rows"]
+    assert row["mean"] is None
+    assert row["unfinished"]["0"].startswith("failed: ")
+    assert "no model was made. Try to lower learning_rate (it is 1)" in row["unfinished"]["0"]
+    assert not list(project.glob("sweeps/wild/models/*/model.safetensors"))
+
+
 def test_a_killed_sweep_goes_on_from_its_trials_and_checkpoints(project, monkeypatch):
     monkeypatch.setenv("STEPLADDER_TRACKING", "journal")
     write(
         "killed", method="optuna", trials=2, space={RATE: {"log": [0.001, 0.01]}}, prune={"by": "none"},
         base={"diffusion.training": {"steps": 300, "validate_every": 300}},
     )  # fmt: skip
+    others = set(project.glob(".checkpoints/*/last.ckpt"))  # of children that failed
     sweep = subprocess.Popen(command("run", "killed"), stdout=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 240
-    while not list(project.glob(".checkpoints/*/last.ckpt")):
+    while set(project.glob(".checkpoints/*/last.ckpt")) == others:
         assert time.monotonic() < deadline
         assert sweep.poll() is None
         time.sleep(0.1)
@@ -122,7 +143,7 @@ def test_a_killed_sweep_goes_on_from_its_trials_and_checkpoints(project, monkeyp
     trials = search.open_study("killed", spec.read("killed")).get_trials()
     assert [trial.state.name for trial in trials] == ["COMPLETE", "COMPLETE"]
     assert len(list(project.glob("sweeps/killed/points/*.json"))) == 2
-    assert not list(project.glob(".checkpoints/*/last.ckpt"))
+    assert set(project.glob(".checkpoints/*/last.ckpt")) == others
 
 
 def test_a_pruned_child_ends_early_and_leaves_no_checkpoint(project, monkeypatch, capsys):

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from stepladder import project
+from stepladder import lineage, project
 from stepladder.data.card import content_hash
 from stepladder.errors import UserError
 from stepladder.params import Params
-from stepladder.tracking import checkout, lineage
+from stepladder.tracking import checkout
 from tests.registered import git
 
 

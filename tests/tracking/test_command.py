@@ -1,6 +1,5 @@
 """The real command with a tracking store that is missing, broken, held by another, or killed in the middle."""
 
-import json
 import os
 import re
 import shutil
@@ -14,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from stepladder import history
+from stepladder.journal import record
 from stepladder.params import render
-from stepladder.tracking import forward, runs, store
+from stepladder.tracking import runs, store
 from tests import digits
 from tests.tracking import made
 from tests.tracking.test_server import Server
@@ -118,7 +119,7 @@ def test_a_training_goes_on_without_a_store_and_is_sent_later(prepared):
     assert done.returncode == 0, done.stderr
     model = prepared / "models" / "diffusion" / "T20"
     before = contents(model)
-    assert json.loads(before[model / "run.json"])["run_id"] is None
+    assert history.run(model)["run_id"] is None
 
     sent = run(prepared, "sync")
     assert (sent.returncode, sent.stderr) == (0, "")
@@ -177,11 +178,11 @@ def test_a_training_survives_its_server(server, prepared):
 
     model = prepared / "models" / "diffusion" / "T20"
     expected = [
-        (name, line["step"]) for line in forward.read(model / "journal.jsonl") for name in line.get("metrics", {})
+        (name, line["step"]) for line in record.read(history.journal(model)) for name in line.get("metrics", {})
     ]
     assert len(set(expected)) == len(expected)
     assert max(step for _, step in expected) == STEPS
-    run_id = json.loads((model / "run.json").read_text())["run_id"]
+    run_id = history.run(model)["run_id"]
     server.start()
     client = store.client()
     before = client.get_run(run_id)

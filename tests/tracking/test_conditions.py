@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from stepladder.data.tokenizer import train
-from stepladder.diffusion.backbones import build as network
+from stepladder.diffusion.networks.backbones import build as network
 from stepladder.errors import UserError
 from stepladder.params import build
 from stepladder.tracking import loadable, registry, store

@@ -3,8 +3,10 @@ import json
 import pytest
 from mlflow import MlflowClient
 
+from stepladder import lineage
+from stepladder.journal.record import read
 from stepladder.tracking import runs, store
-from stepladder.tracking.forward import forward, read
+from stepladder.tracking.forward import forward
 from tests.tracking import made
 
 
@@ -74,3 +76,16 @@ def test_a_picture_that_is_gone_is_passed_over(project, tmp_path):
     (tmp_path / "work" / "previews" / "step-3.png").unlink()
     assert forward(journal, run) == 3
     assert read(journal)[0] == {"header": made.header()}
+
+
+def test_a_training_begun_anew_sends_where_it_comes_from_anew(project):
+    """Under other versions, say: the run then names those of the weights that it ends with."""
+    folder = project / "model"
+    for number, versions in enumerate(("2.0.1", "2.1.0"), 1):
+        journal = made.journal(folder, steps=number, begin=made.header(started=1_700_000_000.0 + number))
+        (folder / "origin").mkdir(exist_ok=True)
+        (folder / "origin" / "environment.json").write_text(json.dumps({"torch": versions}))
+        run = runs.open_run(made.header())
+        forward(journal, run)
+        told = json.loads(lineage.recorded(store.client(), run["run_id"], lineage.ENVIRONMENT))
+        assert told == {"torch": versions}

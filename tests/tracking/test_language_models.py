@@ -8,8 +8,8 @@ import pytest
 
 from stepladder.evaluation.text import evaluate
 from stepladder.params import Params
-from stepladder.reporting.comparison import compare
 from stepladder.tracking import registry
+from tests.reporting.job import compare
 from tests.tracking import made
 from tests.transformer import running
 

@@ -6,9 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from stepladder import history
+from stepladder.data import images
+from stepladder.data.card import read_card
 from stepladder.errors import UserError
-from stepladder.params import Params, build
-from stepladder.tracking import loadable, promotion, registry, runs, store
+from stepladder.params import Params, Promotion, build
+from stepladder.reporting import report
+from stepladder.tracking import figures, loadable, promotion, registry, runs, store
+from tests import digits
 from tests.tracking import made
 
 QUICK = build({"decoding": {"beam_size": 2, "max_length": 8}})
@@ -17,7 +22,7 @@ QUICK = build({"decoding": {"beam_size": 2, "max_length": 8}})
 def register(project: Path, params: Params = QUICK, **compared) -> dict[str, dict]:
     reports = made.comparison(project / "reports", **compared)
     found = registry.register(params, project / "models", reports)
-    assert json.loads((reports / "registered.json").read_text()) == found
+    assert history.read(reports / "registered.json") == found
     return {model["name"]: model for model in found["models"]}
 
 
@@ -32,7 +37,7 @@ def models(project) -> Path:
 def unpacked(monkeypatch):
     """Logging a model, and loading it in a fresh process, take seconds: here its version has no files."""
 
-    def log(client, run_id, family, folder, settings, example):
+    def log(client, run_id, family, folder, settings, example, beside):
         experiment = client.get_run(run_id).info.experiment_id
         return client.create_logged_model(experiment, name=family, source_run_id=run_id)
 
@@ -135,7 +140,7 @@ def test_versions_say_where_they_come_from(models, unpacked):
         "data_hash": "a" * 64, "git_commit": "c" * 40, "judged": "100 pictures, floor 0.5", "frechet": "0.6", "kid": "0.06",
         "accuracy": "0.94", "timesteps": "20", "sampling_steps": "2", "verdict": model["why"], "figure": "frechet",
         "smaller_is_better": "true", "git_dirty": "false", "dvc_lock": "d" * 64, "sweep_run": version.tags["sweep_run"],
-        "megabytes": "1", "seconds_to_load": "0.5", "seconds": "0.1",
+        "floor": "0.5", "megabytes": "1", "seconds_to_load": "0.5", "seconds": "0.1",
     }  # fmt: skip
     assert store.client().get_run(version.run_id).info.status == "FINISHED"
     assert store.client().get_run(version.run_id).info.end_time
@@ -157,7 +162,7 @@ def test_champion_is_the_better_one_on_the_same_data(models, unpacked):
         "challenger: not better by more than the interval: frechet 0.9 against 0.6 of version 1 on the same data"
     )
     made.diffusion(models / "models" / "diffusion" / "T20", key="better")
-    made.translation(models / "models" / "transformer", key="better")
+    made.translation(models / "models" / "transformer", key="better text")
     better = register(models, frechet=0.5, chrf=55.0)
     assert better["diffusion-digits"]["aliases"] == ["challenger", "champion"]
     assert aliases("diffusion-digits") == {"challenger": "3", "champion": "3"}
@@ -193,16 +198,85 @@ def test_other_settings_are_another_version(models, unpacked):
 
 def test_names_are_made_fit(models, unpacked):
     begin = made.header(data={"name": "Zalando/Fashion MNIST", "content_hash": "a" * 64})
-    made.journal(models / "models" / "diffusion" / "T20", begin=begin)
+    made.finished(models / "models" / "diffusion" / "T20", begin)
     assert "diffusion-zalando-fashion-mnist" in register(models)
 
 
 def test_without_a_store_nothing_is_registered(models, monkeypatch):
     monkeypatch.setenv("STEPLADDER_TRACKING", "journal")
     found = registry.register(QUICK, models / "models", made.comparison(models / "reports"))
-    assert (found["tracking_uri"], found["models"]) == ("", [])
+    assert found["tracking_uri"] == ""
+    assert {model["name"] for model in found["models"]} == {"diffusion-digits", "transformer-names"}
+    assert not [model for model in found["models"] if "version" in model]
     assert "stepladder sync" in found["why"]
-    assert json.loads((models / "reports" / "registered.json").read_text()) == found
+    assert history.read(models / "reports" / "registered.json") == found
+
+
+def say_judged(reports: Path, **keys: str) -> None:
+    """The comparison in ``reports`` is of the trainings ``keys``."""
+    file = reports / "comparison.json"
+    judged = {"diffusion/T20": {"model": keys["pictures"]}, "transformer": {"model": keys["text"]}}
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"judged": judged}))
+
+
+@pytest.mark.parametrize(
+    ("other", "again"),
+    [("pictures", "stepladder evaluate diffusion --timesteps 20"), ("text", "stepladder evaluate transformer")],
+)
+def test_a_comparison_of_another_training_is_neither_registered_nor_reported(models, other, again):
+    reports = made.comparison(models / "reports")
+    say_judged(reports, **{"pictures": "key20", "text": "keyt"} | {other: "another"})
+    for do in (
+        lambda: registry.register(QUICK, models / "models", reports),
+        lambda: report.write(reports, models / "models", QUICK),
+    ):
+        with pytest.raises(UserError, match=rf"another training \(key another\).*`{again}` and `stepladder compare`"):
+            do()
+    assert store.client().search_registered_models() == []
+    assert not (reports / "registered.json").exists()
+    assert not (reports / "index.html").exists()
+
+
+def test_the_version_is_of_the_training_that_was_judged(models, unpacked):
+    reports = made.comparison(models / "reports")
+    say_judged(reports, pictures="key20", text="keyt")
+    found = registry.register(QUICK, models / "models", reports)["models"]
+    assert {model["name"]: model["key"] for model in found} == {
+        "diffusion-digits": "key20",
+        "transformer-names": "keyt",
+    }
+    for model in found:
+        version = store.client().get_model_version(model["name"], model["version"])
+        assert version.tags["stepladder.key"] == model["key"]
+        assert store.client().get_run(version.run_id).data.tags["stepladder.key"] == model["key"]
+
+
+def test_translations_no_better_than_what_has_learned_nothing_are_no_champion(models, unpacked):
+    reports = made.comparison(models / "reports", chrf=0.0)
+    compared = json.loads((reports / "comparison.json").read_text())
+    compared["translation"] |= {"chrf_low": 0.0, "chrf_high": 0.2, "copy": {"chrf": 0.4}, "exchanged": {"chrf": 11.5}}
+    measured = figures.of_text(compared["translation"])
+    assert measured is not None
+    assert (measured.tags["baseline"], measured.tags["baseline_of"]) == ("11.5", "the references of other sentences")
+    assert figures.failed(measured.tags, Promotion()).startswith(
+        "no skill: chrf 0 (0 to 0.2) is not better than the ref"
+    )
+    (reports / "comparison.json").write_text(json.dumps(compared))
+    found = {model["name"]: model for model in registry.register(QUICK, models / "models", reports)["models"]}
+    poor = found["transformer-names"]
+    assert poor["aliases"] == ["challenger"]
+    assert "it counts as failed (no skill: chrf 0" in poor["why"]
+    assert aliases("transformer-names") == {"challenger": "1"}
+    assert store.client().get_model_version("transformer-names", "1").tags["baseline"] == "11.5"
+    assert found["diffusion-digits"]["aliases"] == ["challenger", "champion"], "the other stands for itself"
+
+
+def test_the_name_of_the_pictures_is_that_of_the_registered_model(models, unpacked):
+    card = images.prepare(digits.params(images={"name": "Mine"}), models / "data" / "images")
+    assert card["name"] == read_card(models / "data" / "images")["name"] == "Mine"
+    header = made.header(data={"name": card["name"], "content_hash": card["content_hash"]})
+    made.finished(models / "models" / "diffusion" / "T20", header)
+    assert set(register(models)) == {"diffusion-mine", "transformer-names"}
 
 
 def test_without_a_comparison_is_one_sentence(models):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from safetensors.torch import load_file, save_file
 
+from stepladder import history, lineage
 from stepladder.tracking import fetch, reproduction
 from tests import registered
 from tests.registered import git, run
@@ -93,6 +94,9 @@ def test_show_says_where_a_model_comes_from(project):
     assert lines["trained by"].startswith("`stepladder train diffusion --timesteps 6` of ")
     assert "diffusion.training.steps=12" in lines["parameters"]
     assert "torch 2." in lines["environment"]
+    assert "versions" not in lines, "they are those installed"
+    made = history.training(project / "models/diffusion/T6")["environment"]
+    assert made == lineage.deciding()
     assert re.search(r"frechet \d", lines["figures"])
     for file in ("params.yaml", "code.diff", "environment.json", "packages.txt"):
         assert f"origin/{file}" in lines["kept there"]

@@ -1,3 +1,6 @@
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from stepladder.errors import UserError
@@ -83,6 +86,13 @@ def test_an_experiment_that_was_deleted_is_restored(project):
 
 def test_a_store_that_fails_is_one_sentence(project):
     opened = runs.open_run(made.header())
-    with pytest.raises(UserError, match=r"The tracking store sqlite:///.* failed \(.*\); what it lacks") as caught:
+    with pytest.raises(
+        UserError, match=r"The tracking store sqlite:///.* refuses what is asked of it \(.*\)\.$"
+    ) as caught:
         runs.close_run(opened | {"run_id": "absent"}, "FINISHED")
+    assert "\n" not in str(caught.value)
+    with closing(sqlite3.connect(project / "mlruns" / "mlflow.db")) as connection:
+        connection.execute("DROP TABLE runs")
+    with pytest.raises(UserError, match=r"The tracking store sqlite:///.* failed \(.*\); what it lacks") as caught:
+        runs.close_run(opened, "FINISHED")
     assert "\n" not in str(caught.value)

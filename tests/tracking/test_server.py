@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from stepladder import history
 from stepladder.errors import UserError
-from stepladder.tracking import runs, store
+from stepladder.tracking import health, runs, store
 from stepladder.tracking.forward import forward
 from stepladder.tracking.sync import sync
 from tests.tracking import made
@@ -67,7 +68,7 @@ def server(project, monkeypatch):
 
 @pytest.mark.slow
 def test_a_server_that_goes_away_and_comes_back(server, project):
-    store.check()
+    health.check()
     folder = project / ".checkpoints" / "key20"
     run = runs.open_run(made.header())
     assert run["tracking_uri"] == server.address
@@ -86,16 +87,16 @@ def test_a_server_that_goes_away_and_comes_back(server, project):
     assert time.monotonic() - start < 5
     assert journal.read_bytes() == written
     with pytest.raises(UserError, match="does not answer"):
-        store.check()
+        health.check()
 
     server.start()
-    store.check()
+    health.check()
     assert sync([folder]).startswith("1 journals, 2 lines sent: ")
     assert sync([folder]).startswith("1 journals, 0 lines sent: ")
-    history = store.client().get_metric_history(run["run_id"], "train/loss")
-    assert sorted(p.step for p in history) == [1, 2, 3, 4, 5]
+    points = store.client().get_metric_history(run["run_id"], "train/loss")
+    assert sorted(p.step for p in points) == [1, 2, 3, 4, 5]
     assert [f.path for f in store.client().list_artifacts(run["run_id"], "previews")] == ["previews/step-3.png"]
     assert runs.of_header(made.header())["status"] == "KILLED"
     model = made.finished(project / "models" / "T20")
-    (model / "run.json").write_text(json.dumps({"run_id": "0" * 32}))
+    (history.of("key20") / history.RUN).write_text(json.dumps({"run_id": "0" * 32}))
     assert runs.of_model(model)["run_id"] == run["run_id"]

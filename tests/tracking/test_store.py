@@ -7,18 +7,19 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from stepladder.errors import UserError
-from stepladder.tracking import runs, store
+from stepladder.tracking import health, runs, store
 from tests.tracking import made
 
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(store, "LOCKED_AFTER", 0.3)
+    monkeypatch.setattr(health, "LOCKED_AFTER", 0.3)
 
 
 def test_the_store_is_the_projects_own_unless_named(fresh, monkeypatch):
@@ -29,7 +30,7 @@ def test_the_store_is_the_projects_own_unless_named(fresh, monkeypatch):
     assert store.home() == fresh / "mlruns"
     monkeypatch.setenv("STEPLADDER_TRACKING", "journal")
     assert store.uri() == ""
-    store.check()
+    health.check()
     store.prepare()
 
 
@@ -47,7 +48,7 @@ def test_a_folder_with_odd_characters(fresh, migrated, monkeypatch):
     shutil.copy(migrated, odd / "mlruns" / "mlflow.db")
     (odd / "dvc.yaml").touch()
     monkeypatch.chdir(odd)
-    store.check()
+    health.check()
     run = runs.open_run(made.header())
     assert store.client().get_run(run["run_id"]).info.artifact_uri.startswith((odd / "mlruns" / "artifacts").as_uri())
     assert sorted(path.name for path in odd.iterdir()) == ["dvc.yaml", "mlruns"]
@@ -60,7 +61,7 @@ def test_passwords_are_not_shown(fresh, monkeypatch):
     with pytest.raises(
         UserError, match=r"postgresql://localhost:1/runs.*does not answer \(Connection refused\)"
     ) as caught:
-        store.check()
+        health.check()
     assert "secret" not in str(caught.value)
 
 
@@ -70,7 +71,7 @@ def test_unreachable_server_is_one_quick_sentence(fresh, monkeypatch):
     with pytest.raises(
         UserError, match=r"http://127.0.0.1:1.*Connection refused.*STEPLADDER_TRACKING=journal"
     ) as caught:
-        store.check()
+        health.check()
     assert time.monotonic() - start < 3
     assert "\n" not in str(caught.value)
 
@@ -78,7 +79,7 @@ def test_unreachable_server_is_one_quick_sentence(fresh, monkeypatch):
 def test_unknown_host_is_one_sentence(fresh, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://no-such-host.invalid:5000")
     with pytest.raises(UserError, match=r"no-such-host\.invalid"):
-        store.check()
+        health.check()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -88,6 +89,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(self.status)
         self.end_headers()
         self.wfile.write(self.body)
+
+    do_POST = do_GET
 
     def log_message(self, *_):
         pass
@@ -100,51 +103,55 @@ class Handler(http.server.BaseHTTPRequestHandler):
         (404, b"", "HTTP status 404"),
         (503, b"", "HTTP status 503"),
         (200, b'{"experiments": []}', None),
-        (401, b"", None),
+        (401, b"", r"knows no such login \(no login was given; HTTP status 401\); set MLFLOW_TRACKING_USERNAME"),
+        (403, b"", r"does not allow this login to see its experiments \(no login .*MLFLOW_TRACKING_PASSWORD"),
     ],
 )
 def test_what_answers_has_to_be_mlflow(fresh, monkeypatch, status, body, problem):
+    monkeypatch.setenv("HOME", str(fresh))  # without anybody's ~/.mlflow/credentials
+    for name in ("USERNAME", "PASSWORD", "TOKEN"):
+        monkeypatch.delenv(f"MLFLOW_TRACKING_{name}", raising=False)
     handler = type("Answer", (Handler,), {"status": status, "body": body})
     with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
         try:
             if problem is None:
-                store.check()
+                health.check()
             else:
                 with pytest.raises(UserError, match=problem):
-                    store.check()
+                    health.check()
         finally:
             server.shutdown()
 
 
 def test_a_silent_server_is_not_waited_for(fresh, monkeypatch):
-    monkeypatch.setattr(store, "SILENT_AFTER", 0.3)
+    monkeypatch.setattr(health, "SILENT_AFTER", 0.3)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(UserError, match="no answer in time"):
-            store.check()
+            health.check()
 
 
 def test_a_folder_is_refused(fresh, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "./mlruns")
     with pytest.raises(UserError, match="names a folder"):
-        store.check()
+        health.check()
 
 
 def test_what_is_no_database_is_refused(fresh):
     (fresh / "mlruns").mkdir()
     (fresh / "mlruns" / "mlflow.db").write_bytes(b"this is not a database, but long enough to be one" * 100)
     with pytest.raises(UserError, match=r"mlflow.db is damaged \(file is not a database\)"):
-        store.check()
+        health.check()
 
 
 def test_a_missing_folder_is_refused(fresh, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{fresh}/absent/mlflow.db")
     with pytest.raises(UserError, match="absent is not a folder"):
-        store.check()
+        health.check()
 
 
 @pytest.mark.parametrize("kind", ["IMMEDIATE", "EXCLUSIVE"])
@@ -153,10 +160,10 @@ def test_a_locked_database_is_one_sentence(project, impatient, kind):
     holder.execute(f"BEGIN {kind}")
     try:
         with pytest.raises(UserError, match=r"mlflow.db cannot be written to \(database is locked\); end the process"):
-            store.check()
+            health.check()
     finally:
         holder.close()
-    store.check()
+    health.check()
 
 
 def test_a_busy_database_is_well(project, impatient):
@@ -178,7 +185,7 @@ def test_a_busy_database_is_well(project, impatient):
     try:
         time.sleep(0.1)
         for _ in range(3):
-            store.check()
+            health.check()
     finally:
         over.set()
         writer.join()
@@ -202,3 +209,32 @@ def test_importing_does_not_import_mlflow():
     names = [name for name in names if "pyfunc" not in name and "__init__" not in name]
     code = f"import sys, {', '.join(names)}; assert not {{'mlflow', 'torch', 'sqlalchemy'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_is_wrong_with_a_model_is_no_failure_of_the_store(project):
+    from mlflow.exceptions import MlflowException
+
+    def predict():
+        with store.answering():
+            try:
+                raise UserError("classifier_scale=1 needs a noisy classifier.")
+            except UserError as error:
+                raise MlflowException.invalid_parameter_value(str(error)) from error
+
+    with pytest.raises(UserError, match=r"^classifier_scale=1 needs a noisy classifier\.$"):
+        predict()
+    with pytest.raises(MlflowException, match="not of the store"), store.answering():
+        raise MlflowException("not of the store")
+    with pytest.raises(ValueError, match="anything else"), store.answering():
+        raise ValueError("anything else")
+
+
+def test_what_the_store_fails_with_and_what_it_refuses(project):
+    client = store.client()
+    with pytest.raises(UserError, match=r"refuses what is asked of it .*not found"), store.answering():
+        client.get_run("0" * 32)
+    with closing(sqlite3.connect(project / "mlruns" / "mlflow.db")) as connection:
+        connection.execute("DROP TABLE registered_models")
+        connection.commit()
+    with pytest.raises(UserError, match=r"failed .*; what it lacks, `stepladder sync` sends"), store.answering():
+        client.search_registered_models()

@@ -30,7 +30,7 @@ def test_a_project_trained_without_a_store(project, unpacked):  # noqa: F811
     (reports / "registered.json").write_text('{"tracking_uri": "", "models": []}')
     said = sync([])
     assert said.startswith("2 journals, 6 lines sent; 2 evaluations; 2 models registered: sqlite:///")
-    assert "dvc repro --force --single-item register" in said
+    assert "`stepladder report` shows them" in said
     run = store.client().get_run(runs.of_header(made.header())["run_id"])
     assert run.info.status == "FINISHED"
     assert (run.info.start_time, run.info.end_time) == (1_700_000_000_000, 1_700_000_003_000)
@@ -38,6 +38,19 @@ def test_a_project_trained_without_a_store(project, unpacked):  # noqa: F811
     assert store.client().get_model_version_by_alias("diffusion-digits", "champion").run_id == run.info.run_id
     assert sync([]).startswith("2 journals, 0 lines sent; 2 evaluations; 0 models registered: ")
     assert points(made.header()) == [1, 2, 3]
+
+
+def test_models_that_came_without_their_history(project):
+    """As by `dvc pull`: their runs are made of what their folders hold."""
+    made.diffusion(project / "models" / "diffusion" / "T20")
+    shutil.rmtree(project / ".history")
+    assert sync([project / "models"]).startswith("1 journals, 3 lines sent: ")
+    run = store.client().get_run(runs.of_header(made.header())["run_id"])
+    assert run.info.status == "FINISHED"
+    assert run.data.params["diffusion.schedule"] == "cosine"
+    assert "mlflow.source.git.commit" not in run.data.tags
+    assert points(made.header()) == [1, 2, 3]
+    assert sync([project / "models"]).startswith("1 journals, 0 lines sent: ")
 
 
 def test_a_store_that_was_lost(project, migrated, unpacked):  # noqa: F811

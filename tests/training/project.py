@@ -1,6 +1,5 @@
 """A small real project in a folder, and the real command in it."""
 
-import json
 import os
 import subprocess
 import sys
@@ -11,8 +10,9 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from stepladder import history
+from stepladder.journal import record
 from stepladder.params import Params, build, merge, render
-from stepladder.tracking import forward
 
 
 def make(folder: Path, small: dict[str, Any]) -> Path:
@@ -53,7 +53,7 @@ def wait_for_steps(folder: Path, steps: int) -> Path:
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         for journal in folder.glob(".checkpoints/*/journal.jsonl"):
-            reached = any(line.get("step", 0) >= steps for line in forward.read(journal))
+            reached = any(line.get("step", 0) >= steps for line in record.read(journal))
             if reached and journal.with_name("last.ckpt").exists():
                 return journal.parent
         time.sleep(0.05)
@@ -61,8 +61,7 @@ def wait_for_steps(folder: Path, steps: int) -> Path:
 
 
 def curve(model: Path, name: str = "train/loss") -> list[tuple[int, float]]:
-    lines = forward.read(model / "journal.jsonl")
-    return [(line["step"], line["metrics"][name]) for line in lines if name in line.get("metrics", {})]
+    return [(line["step"], line["metrics"][name]) for line in history.curve(model) if name in line["metrics"]]
 
 
 def weights(model: Path) -> dict[str, torch.Tensor]:
@@ -70,5 +69,5 @@ def weights(model: Path) -> dict[str, torch.Tensor]:
 
 
 def figures(model: Path) -> dict[str, float]:
-    found: dict[str, float] = json.loads((model / "run.json").read_text())["figures"]
+    found: dict[str, float] = history.training(model)["figures"]
     return found

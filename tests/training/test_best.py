@@ -104,9 +104,17 @@ def test_the_average_is_the_mean_of_the_last_weights(tmp_path):
         assert torch.allclose(value, sum(part[name] for part in parts) / 3, atol=1e-6)
 
 
-def test_a_figure_that_the_training_has_not_is_refused(tmp_path):
+def test_a_figure_that_the_training_has_not_is_refused(tmp_path, monkeypatch):
+    def other(task, batch, batch_idx):
+        task.log("validation/other", batch["y"].mean())
+
     folder = spec(tmp_path / "a", stop_on="bleu")
-    with pytest.raises(UserError, match=r"waits for validation/bleu, and this training has validation/loss"):
+    with pytest.raises(UserError, match=r"stop_on=bleu, which is of sentence pairs"):
+        worker.train(folder)
+    assert not (folder / "last.ckpt").exists(), "before a step is made"
+    monkeypatch.setattr(toy.ToyTask, "validation_step", other)
+    folder = spec(tmp_path / "b", stop_on="loss")
+    with pytest.raises(UserError, match=r"waits for validation/loss, and this training has validation/other"):
         worker.train(folder)
 
 

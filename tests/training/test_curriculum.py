@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from stepladder.data.card import prepared as prepared_folder
-from stepladder.diffusion.drawing import draw, load
-from stepladder.diffusion.task import DiffusionTask
+from stepladder.diffusion.sampling.drawing import draw, load
+from stepladder.diffusion.training.task import DiffusionTask
 from stepladder.params import Sampling, build, merge
 from stepladder.training import checkpoint, worker
 from tests.digits import params, prepared
@@ -104,8 +104,8 @@ def test_resumed_it_ends_with_the_same_bits(tmp_path, monkeypatch, die_at):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"curriculum": [8]}, "smaller side"),
-        ({"curriculum": [16]}, "smaller side"),
+        ({"curriculum": [8]}, "give a smaller one"),
+        ({"curriculum": [16]}, "give a smaller one"),
     ],
 )
 def test_sides_of_the_picture_and_above_are_refused_by_the_worker(tmp_path, options, sentence):

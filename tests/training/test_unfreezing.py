@@ -49,18 +49,18 @@ def test_frozen_weights_stay_and_the_others_learn(tmp_path, monkeypatch):
             moved[trainer.global_step - 1] = {name for (name, p), before in named if not torch.equal(p, before)}
 
     monkeypatch.setattr(worker, "Unfreezing", Watching)
-    worker.train(with_parts(tmp_path / "a", "0.weight", "3", weight_decay=0.1))
-    everything = {"0.weight", "0.bias", "3.weight", "3.bias"}
-    assert all(moved[step] == {"0.bias"} for step in range(10)), "no gradient, and no weight decay either"
-    assert all(moved[step] == {"0.bias", "0.weight"} for step in range(10, 20))
+    worker.train(with_parts(tmp_path / "a", "stem.weight", "head", weight_decay=0.1))
+    everything = {"stem.weight", "stem.bias", "head.weight", "head.bias"}
+    assert all(moved[step] == {"stem.bias"} for step in range(10)), "no gradient, and no weight decay either"
+    assert all(moved[step] == {"stem.bias", "stem.weight"} for step in range(10, 20))
     assert all(moved[step] == everything for step in range(20, 39))
 
 
 @pytest.mark.parametrize("die_at", [6, 14, 30])
 def test_resumed_in_any_phase_it_ends_with_the_same_bits(tmp_path, monkeypatch, die_at):
-    whole = with_parts(tmp_path / "whole", "0", "3.weight", accumulate=2)
+    whole = with_parts(tmp_path / "whole", "stem", "head.weight", accumulate=2)
     worker.train(whole)
-    broken = with_parts(tmp_path / "broken", "0", "3.weight", accumulate=2)
+    broken = with_parts(tmp_path / "broken", "stem", "head.weight", accumulate=2)
     monkeypatch.setattr(checkpoint, "EVERY_SECONDS", 1e9)
     monkeypatch.setattr(toy, "DIE_AT", 2 * die_at)
     with pytest.raises(RuntimeError, match="killed by the test"):
@@ -72,11 +72,14 @@ def test_resumed_in_any_phase_it_ends_with_the_same_bits(tmp_path, monkeypatch, 
     assert all(torch.equal(expected[name], got[name]) for name in expected)
     plain = with_parts(tmp_path / "plain", accumulate=2)
     worker.train(plain)
-    assert not torch.equal(weights(plain)["0.weight"], expected["0.weight"])
+    assert not torch.equal(weights(plain)["stem.weight"], expected["stem.weight"])
 
 
 def test_a_part_that_is_not_there_is_refused_before_training(tmp_path):
-    folder = with_parts(tmp_path / "a", "0", "30")
+    folder = with_parts(tmp_path / "a", "stem", "head.weights")
     assert worker.main(folder) == 2
     said = (folder / "error.txt").read_text()
-    assert said == "unfreeze names '30', and the network has no such part; it has 0, 3, and what is below them."
+    assert (
+        said
+        == "unfreeze names 'head.weights', and the network has no such part; it has stem, head, and what is below them."
+    )

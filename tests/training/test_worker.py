@@ -7,9 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from stepladder import lineage
 from stepladder.errors import UserError
+from stepladder.journal import record
 from stepladder.params import load, merge
-from stepladder.tracking import forward
 from stepladder.training import checkpoint, families, worker
 from tests.training import toy
 
@@ -30,7 +31,7 @@ def spec(folder: Path, **training) -> Path:
 
 
 def lines(folder: Path, name: str) -> list[tuple[int, float]]:
-    found = forward.read(folder / "journal.jsonl")
+    found = record.read(folder / "journal.jsonl")
     return [(line["step"], line["metrics"][name]) for line in found if name in line.get("metrics", {})]
 
 
@@ -102,11 +103,67 @@ def test_of_a_damaged_checkpoint_the_one_before_it_is_used(tmp_path, monkeypatch
     assert all(torch.equal(expected[name], got[name]) for name in expected)
 
 
+def killed(folder: Path, monkeypatch, at: int = 24) -> Path:
+    """A training that was killed after step ``at``."""
+    monkeypatch.setattr(toy, "DIE_AT", at)
+    with pytest.raises(RuntimeError, match="killed by the test"):
+        worker.train(spec(folder))
+    monkeypatch.setattr(toy, "DIE_AT", -1)
+    return folder
+
+
+@pytest.mark.parametrize("changed", [*lineage.deciding(), "nothing"])
+def test_under_other_versions_or_on_another_device_a_training_begins_anew(tmp_path, monkeypatch, capsys, changed):
+    whole = spec(tmp_path / "whole")
+    worker.train(whole)
+    broken = killed(tmp_path / "broken", monkeypatch)
+    before = (broken / "journal.jsonl").read_text()
+    now = lineage.deciding() | ({changed: "another one"} if changed != "nothing" else {})
+    then = lineage.deciding().get(changed)
+    monkeypatch.setattr(lineage, "deciding", lambda: now)
+    capsys.readouterr()
+    worker.train(broken)
+    said = capsys.readouterr().out
+    after = (broken / "journal.jsonl").read_text()
+    if changed == "nothing":
+        assert "resumes at step 24 of 40" in said
+        assert after.startswith(before)
+    else:
+        (line,) = [line for line in said.splitlines() if "checkpoint" in line]
+        assert line == (
+            f"The checkpoint of step 24 was made with {changed} {then} (here another one): the training begins anew."
+        )
+        assert "resumes" not in said
+        assert json.loads(after.splitlines()[0])["header"]["environment"] == now
+        assert checkpoint.finished_steps(broken / checkpoint.OTHER) == 24, "it is kept"
+    assert lines(broken, "train/loss") == lines(whole, "train/loss")
+    expected, got = (load_file(f / "model" / "model.safetensors") for f in (whole, broken))
+    assert all(torch.equal(expected[name], got[name]) for name in expected)
+
+
+def test_another_torch_is_seen_for_what_it_is(tmp_path, monkeypatch, capsys):
+    broken = killed(tmp_path / "broken", monkeypatch)
+    here = torch.__version__
+    monkeypatch.setattr(torch, "__version__", "2.0.1")
+    assert checkpoint.newest(broken) is None
+    assert f"was made with torch {here} (here 2.0.1)" in capsys.readouterr().out
+
+
+def test_a_checkpoint_that_does_not_say_what_it_was_made_under_is_not_gone_on_with(tmp_path, monkeypatch, capsys):
+    broken = killed(tmp_path / "broken", monkeypatch)
+    state = torch.load(broken / "last.ckpt", weights_only=True)
+    del state[checkpoint.ENVIRONMENT]
+    torch.save(state, broken / "last.ckpt")
+    assert checkpoint.newest(broken) is None
+    assert "was made with versions that were not recorded: the training begins anew." in capsys.readouterr().out
+    assert not (broken / "journal.jsonl").exists()
+
+
 def test_exported_weights_are_the_average(tmp_path):
     folder = spec(tmp_path / "a", ema_half_life=0.05)
     plain = spec(tmp_path / "b", ema_half_life=0.0)
     worker.train(folder)
     worker.train(plain)
     averaged, last = (load_file(f / "model" / "model.safetensors") for f in (folder, plain))
-    assert not torch.equal(averaged["0.weight"], last["0.weight"])
-    assert torch.allclose(averaged["0.weight"], last["0.weight"], atol=0.1)
+    assert not torch.equal(averaged["stem.weight"], last["stem.weight"])
+    assert torch.allclose(averaged["stem.weight"], last["stem.weight"], atol=0.1)

@@ -8,16 +8,23 @@ import torch
 from torch import nn
 
 from stepladder.params import Params
-from stepladder.training.experiment import Experiment
-from stepladder.training.optim import configure
-from stepladder.training.randomness import generator
+from stepladder.tasks.experiment import Experiment
+from stepladder.tasks.optim import configure
+from stepladder.tasks.randomness import generator
 
 
 class ToyTask(pl.LightningModule):
     def __init__(self, params: Params, die_at: int = -1) -> None:
         super().__init__()
         self.params, self.die_at = params, die_at
-        self.model = nn.Sequential(nn.Linear(4, 16), nn.GELU(), nn.Dropout(0.2), nn.Linear(16, 1))
+        self.model = nn.Sequential()
+        for name, layer in (
+            ("stem", nn.Linear(4, 16)),
+            ("gelu", nn.GELU()),
+            ("dropout", nn.Dropout(0.2)),
+            ("head", nn.Linear(16, 1)),
+        ):
+            self.model.add_module(name, layer)
         self.config = {"width": 16}
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> torch.Tensor:

@@ -35,6 +35,7 @@ def prepare(folder: Path, languages: tuple[str, ...] = ("uk",), pairs: int = 60)
         written = [json.dumps(dict(zip(("source", "target", "language"), p, strict=True))) + "\n" for p in lines]
         (folder / f"{split}.jsonl").write_text("".join(written))
     card = {
+        "max_length": 128,
         "kind": "text",
         "source": "test",
         "content_hash": "abc",

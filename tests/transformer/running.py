@@ -57,8 +57,9 @@ def _made(folder: Path, text: dict[str, Any], architecture: str, described: Any)
     params = build(
         {
             "text": text,
-            "transformer": {"architecture": architecture, "training": {"batch_size": 64}},
+            "transformer": {"architecture": architecture, "context": 16, "training": {"batch_size": 64}},
             "evaluation": {"bootstrap": 20},
+            "promotion": {"above_baseline": False},
             "decoding": {"method": "sample", "max_length": 20},
         }
     )

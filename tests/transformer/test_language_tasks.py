@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 
 from stepladder.data.tokenizer import SPECIAL
 from stepladder.errors import UserError
-from stepladder.transformer import classifier_task, masked_lm_task
+from stepladder.transformer import classifier_task, pretraining_task
 from stepladder.transformer.language_task import chosen
-from stepladder.transformer.masked_lm_task import MASK, hide
+from stepladder.transformer.masking import MASK, hide
 from stepladder.transformer.task import experiment
 from stepladder.transformer.trained import load
 from tests.transformer import texts
@@ -122,7 +122,7 @@ def test_masks_are_as_published():
 
 def test_a_classifier_starts_from_the_encoder_of_a_masked_model(folders, tmp_path):
     torch.manual_seed(1)
-    masked = masked_lm_task.experiment(texts.params("labels", "encoder"), folders["labels"])
+    masked = pretraining_task.experiment(texts.params("labels", "encoder"), folders["labels"])
     weights = {k: v for k, v in masked.task.model.state_dict().items() if k != "output"}
     save_file(weights, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps(masked.task.config))

@@ -204,3 +204,11 @@ def test_a_model_of_few_positions_goes_on_by_forgetting() -> None:
         said.append(token)
         read = 5 if read == 8 else read + 1
     assert len(found) == 30
+
+
+@pytest.mark.parametrize("value", [1e-3, 1e-6, 1e-30, 1e-44])
+def test_however_cold_the_likeliest_is_drawn(value):
+    """The quotient of a logit and such a temperature leaves the range of float32."""
+    logits = torch.tensor([[5.0, 90.0, -90.0], [-3.0, -1.0, -2.0]])
+    drawn = sampling.draw(sampling.temperature(logits, value), torch.tensor([0.999, 0.001]))
+    assert drawn.tolist() == [1, 1]

@@ -5,7 +5,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from stepladder.training.experiment import Experiment
+from stepladder.tasks.experiment import Experiment
 from stepladder.transformer.task import TranslationTask, experiment
 from tests.transformer.prepared import params, prepare
 

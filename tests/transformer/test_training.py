@@ -7,11 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from stepladder import history
+from stepladder.journal import record
 from stepladder.params import Params, render
-from stepladder.tracking import forward
 from stepladder.training import checkpoint, worker
 from stepladder.transformer.language_task import LanguageTask
-from tests.training.test_launch import run
+from tests.launching.test_launch import run
 from tests.transformer import texts
 from tests.transformer.test_language_tasks import KINDS
 
@@ -39,7 +40,7 @@ def weights(model: Path) -> dict[str, torch.Tensor]:
 
 def figures(journal: Path) -> dict[str, list[tuple[int, float]]]:
     found: dict[str, list[tuple[int, float]]] = {}
-    for line in forward.read(journal):
+    for line in record.read(journal):
         for name, value in line.get("metrics", {}).items():
             if not name.startswith("system/"):
                 found.setdefault(name, []).append((line["step"], value))
@@ -86,7 +87,7 @@ def test_two_ranks_have_the_losses_of_one(tmp_path, task, architecture):
     one = figures(trained(tmp_path / "whole", params, data) / "journal.jsonl")["validation/loss"]
     done = run(tmp_path, "train", "transformer", STEPLADDER_DEVICES="2")
     assert done.returncode == 0, done.stderr
-    two = figures(tmp_path / "models/transformer/journal.jsonl")["validation/loss"]
+    two = figures(tmp_path / "models/transformer" / history.CURVE)["validation/loss"]
     assert [step for step, _ in two] == [step for step, _ in one] == [10, 20, 30, 40]
     assert [loss for _, loss in two] == pytest.approx([loss for _, loss in one], rel=1e-3)
 

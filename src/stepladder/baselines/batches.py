@@ -8,17 +8,17 @@ from typing import Any
 
 import torch
 
-from stepladder.data.images import ImageArrays
+from stepladder.data.image_arrays import ImageArrays
 from stepladder.data.shuffle import Shuffle
-from stepladder.errors import UserError
-from stepladder.params import Training
-from stepladder.training.experiment import Batch
+from stepladder.params import Params, Training
+from stepladder.params.fitting import trainable
+from stepladder.tasks.experiment import Batch
 
 MOST_VALIDATED = 2048
 
 
 def batches(
-    family: str, data: Path, training: Training, seed: int, rank: int, world_size: int
+    family: str, params: Params, data: Path, rank: int, world_size: int
 ) -> tuple[dict[str, Any], Callable[[int], Batch], list[Batch]]:
     """The card of the pictures prepared in ``data``, this rank's k-th micro-batch of k, and its validation batches.
 
@@ -26,16 +26,13 @@ def batches(
     training, ``position``, its k.
 
     Raises:
-        UserError: nothing is prepared, or the batch does not divide.
+        UserError: nothing is prepared, or ``family`` cannot be trained on it.
     """
     train, test = ImageArrays.open(data, "train"), ImageArrays.open(data, "test")
+    trainable(family, params, train.card, world_size)
+    training: Training = getattr(params, family).training
     size = training.batch_size // training.accumulate
-    if size * training.accumulate != training.batch_size or size % world_size:
-        raise UserError(
-            f"{family}.training.batch_size={training.batch_size} cannot be divided into accumulate={training.accumulate} "
-            f"micro-batches for {world_size} devices; make it a multiple."
-        )
-    shuffle = Shuffle(len(train.labels), size, seed)
+    shuffle = Shuffle(len(train.labels), size, params.seed)
 
     def micro_batch(k: int) -> Batch:
         return _batch(train, shuffle.rows(k)[rank::world_size], size) | {"position": k}

@@ -16,7 +16,7 @@ from stepladder.baselines.adversarial import Generator
 from stepladder.baselines.autoencoder import VAE
 from stepladder.data.grid import grid
 from stepladder.errors import UserError
-from stepladder.training.randomness import generator
+from stepladder.tasks.randomness import generator
 
 BATCH = 512
 NETWORKS: dict[str, type[nn.Module]] = {"vae": VAE, "gan": Generator}

@@ -28,9 +28,9 @@ from stepladder.baselines.adversarial import (
 from stepladder.baselines.batches import batches, described
 from stepladder.baselines.drawing import preview
 from stepladder.params import GAN, Params
-from stepladder.training.experiment import Batch, Experiment
-from stepladder.training.optim import allow_clipping, factor
-from stepladder.training.randomness import generator
+from stepladder.tasks.experiment import Batch, Experiment
+from stepladder.tasks.optim import allow_clipping, factor
+from stepladder.tasks.randomness import generator
 
 VALIDATION_STREAM = 2**40  # numbers of micro-batches stay below
 
@@ -144,7 +144,7 @@ def experiment(
         UserError: nothing is prepared, the batch does not divide, or the pictures cannot be halved so often.
     """
     section = params.gan
-    card, micro_batch, validation = batches("gan", data, section.training, params.seed, rank, world_size)
+    card, micro_batch, validation = batches("gan", params, data, rank, world_size)
     network = section.model_dump(include={"channels", "channel_mult", "latent"})
     config = described("gan", card, section.conditional, network)
     return Experiment(GANTask(config, section, params.seed, rank, world_size), micro_batch, validation)

@@ -134,5 +134,13 @@ def _smallest(shape: Sequence[int], channel_mult: Sequence[int]) -> tuple[int, i
     return height // parts, width // parts
 
 
+class GroupNorm(nn.GroupNorm):
+    """PyTorch's, which refuses one value a group where a batch has one picture, and takes it of more: here both are taken."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``(N, C, H, W)`` to the same."""
+        return torch.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+
+
 def _norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(math.gcd(channels, 8), channels)
+    return GroupNorm(math.gcd(channels, 8), channels)

@@ -14,9 +14,9 @@ from stepladder.baselines import autoencoder
 from stepladder.baselines.batches import batches, described
 from stepladder.baselines.drawing import preview
 from stepladder.params import VAE, Params
-from stepladder.training.experiment import Batch, Experiment
-from stepladder.training.optim import configure
-from stepladder.training.randomness import generator
+from stepladder.tasks.experiment import Batch, Experiment
+from stepladder.tasks.optim import configure
+from stepladder.tasks.randomness import generator
 
 VALIDATION_STREAM = 2**40  # numbers of micro-batches stay below
 
@@ -78,7 +78,7 @@ def experiment(
         UserError: nothing is prepared, the batch does not divide, or the pictures cannot be halved so often.
     """
     section = params.vae
-    card, micro_batch, validation = batches("vae", data, section.training, params.seed, rank, world_size)
+    card, micro_batch, validation = batches("vae", params, data, rank, world_size)
     network = section.model_dump(include={"channels", "channel_mult", "latent", "variance"})
     config = described("vae", card, section.conditional, network)
     return Experiment(VAETask(config, section, params.seed, rank, world_size), micro_batch, validation)

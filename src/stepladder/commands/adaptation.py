@@ -24,7 +24,7 @@ def add(verb: Verb) -> None:
 
 def adapt(args: argparse.Namespace) -> int:
     from stepladder.data.images import prepare_own
-    from stepladder.training.launch import train
+    from stepladder.launching.launch import train
 
     params, base = adaptation(args)
     if args.pictures or not (OWN / "card.json").exists():
@@ -46,6 +46,6 @@ def adaptation(args: argparse.Namespace) -> tuple[Any, Path]:
 
 def shape(folder: Path) -> list[int]:
     """Of the pictures that the model in ``folder`` draws."""
-    from stepladder.diffusion.drawing import load
+    from stepladder.diffusion.sampling.drawing import load
 
     return load(folder)[1]["model"]["shape"]

@@ -56,13 +56,12 @@ def sample(args: argparse.Namespace) -> int:
     if _family(folder) in BASELINES:
         return _sample_baseline(args, folder)
     from stepladder.diffusion import requests
-    from stepladder.diffusion.drawing import draw, load
+    from stepladder.diffusion.sampling.drawing import draw, load
 
     model, config = load(folder)
     requests.from_nothing(config)
     sampling, steps = _sampling(args, config, usual)
-    classifier, classes = _classifier(args, config, sampling)
-    known = config | {"classes": classes}
+    classifier, known = _classifier(args, folder, config, sampling)
     asked = requests.rows(known, args.label, args.text, args.count)
     condition = requests.condition(known, requests.tokenizer(folder, config), *asked)
     pictures = draw(_placed(model), config, condition, steps, sampling, seed=args.seed, classifier=classifier)
@@ -75,7 +74,7 @@ def inpaint(args: argparse.Namespace) -> int:
     from stepladder.data import picture_files
     from stepladder.data.grid import scaled
     from stepladder.diffusion import inpainting, requests
-    from stepladder.diffusion.drawing import load
+    from stepladder.diffusion.sampling.drawing import load
     from stepladder.tracking.fetch import fetch
 
     folder, usual = fetch(args.model)
@@ -85,10 +84,11 @@ def inpaint(args: argparse.Namespace) -> int:
     shape = config["model"]["shape"]
     known = scaled(picture_files.picture(args.picture, *shape)[None])[0]
     mask = torch.from_numpy(picture_files.mask(args.mask, *shape[1:]))
-    condition = requests.alike(config, requests.tokenizer(folder, config), args.label, args.text, args.count)
+    classifier, classes = _classifier(args, folder, config, sampling)
+    condition = requests.alike(classes, requests.tokenizer(folder, config), args.label, args.text, args.count)
     pictures = inpainting.inpaint(
         _placed(model), config, condition, known, mask, steps, sampling,
-        seed=args.seed, jump=args.jump, resamples=args.resamples,
+        seed=args.seed, jump=args.jump, resamples=args.resamples, classifier=classifier,
     )  # fmt: skip
     return _drawn(args, pictures, config, steps, sampling)
 
@@ -99,7 +99,7 @@ def upscale(args: argparse.Namespace) -> int:
     from stepladder.data import picture_files
     from stepladder.data.grid import scaled
     from stepladder.diffusion import requests, super_resolution
-    from stepladder.diffusion.drawing import draw, load
+    from stepladder.diffusion.sampling.drawing import draw, load
     from stepladder.tracking.fetch import fetch
 
     folder, usual = fetch(args.model)
@@ -108,17 +108,17 @@ def upscale(args: argparse.Namespace) -> int:
     sampling, steps = _sampling(args, config, usual)
     files = picture_files.files(args.pictures)
     low = scaled(np.stack([picture_files.picture(file, *small) for file in files]))
-    condition = requests.alike(config, requests.tokenizer(folder, config), args.label, args.text, len(files))
+    classifier, classes = _classifier(args, folder, config, sampling)
+    condition = requests.alike(classes, requests.tokenizer(folder, config), args.label, args.text, len(files))
     condition |= super_resolution.condition(low, args.noise, seed=args.seed)
-    return _drawn(
-        args, draw(_placed(model), config, condition, steps, sampling, seed=args.seed), config, steps, sampling
-    )
+    pictures = draw(_placed(model), config, condition, steps, sampling, seed=args.seed, classifier=classifier)
+    return _drawn(args, pictures, config, steps, sampling)
 
 
 def _sample_baseline(args: argparse.Namespace, folder: Path) -> int:
     from stepladder.baselines.drawing import draw, load
     from stepladder.data.grid import grid
-    from stepladder.diffusion.drawing import class_numbers
+    from stepladder.diffusion.sampling.drawing import class_numbers
 
     model, config = load(folder)
     options = ("text", "steps", "sampler", "spacing", "scale", "set", "classifier")
@@ -143,22 +143,29 @@ def _sampling(args: argparse.Namespace, config: dict[str, Any], usual: dict[str,
     )
 
 
-def _classifier(args: argparse.Namespace, config: dict[str, Any], sampling: Any) -> tuple[Any, list[Any]]:
-    """The noisy classifier, where one is to guide, and the classes that can be asked for, which then are its own.
+def _classifier(
+    args: argparse.Namespace, folder: Path, config: dict[str, Any], sampling: Any
+) -> tuple[Any, dict[str, Any]]:
+    """The noisy classifier, where one is to guide, and ``config`` with the classes that can be asked for, then its own.
+
+    It is the one that is named, else the one that a registered model brings along, else the workspace's.
 
     Raises:
         UserError: it is named and does not guide, or it is missing or of another kind.
     """
     from stepladder.diffusion.classifier import load
+    from stepladder.diffusion.processes.settings import BESIDE
 
+    named = getattr(args, "classifier", None)
     if sampling.classifier_scale:
-        classifier, own = load(args.classifier or NOISY_CLASSIFIER, config)
-        return _placed(classifier), own["classes"]
-    if args.classifier:
+        own = folder / BESIDE
+        classifier, described = load(named or (own if own.is_dir() else NOISY_CLASSIFIER), config)
+        return _placed(classifier), config | {"classes": described["classes"]}
+    if named:
         raise UserError(
             "--classifier guides by sampling.classifier_scale, which is 0; add -S sampling.classifier_scale=1."
         )
-    return None, config["classes"]
+    return None, config
 
 
 def _placed(model: Any) -> Any:

@@ -33,7 +33,7 @@ def add(verb: Verb) -> None:
 
 
 def better(args: argparse.Namespace) -> int:
-    from stepladder.evaluation.text.better import better
+    from stepladder.evaluation.better import better
 
     if args.resamples < 10 or not 0 < args.confidence < 1:
         raise UserError("--resamples is 10 or more, and --confidence between 0 and 1.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 IMAGES, TEXT, OWN = Path("data/images"), Path("data/text"), Path("data/own")
+DATA = {"images": IMAGES, "text": TEXT, "own": OWN}
 MODELS, REPORTS = Path("models"), Path("reports")
 FEATURE_NET, TRANSFORMER = MODELS / "feature-net", MODELS / "transformer"
 BASELINES = ("vae", "gan")

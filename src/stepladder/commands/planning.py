@@ -19,7 +19,9 @@ def add(verb: Verb) -> None:
 
 
 def plan(args: argparse.Namespace) -> int:
+    from stepladder.data import source
     from stepladder.errors import UserError
+    from stepladder.params import load
     from stepladder.planning import estimate, work
     from stepladder.sweeps.child import Places
 
@@ -27,6 +29,8 @@ def plan(args: argparse.Namespace) -> int:
         raise UserError("Stages are named together with --sweep or --study; name stages, a sweep or a study.")
     if args.jobs < 1:
         raise UserError(f"--jobs {args.jobs} given; give the number of trainings at once, 1 or more.")
+    for line in source.refresh(load()):
+        print(line)
     places = Places(IMAGES, TEXT, FEATURE_NET)
     if args.sweep:
         pieces = work.of_sweep(args.sweep, places)

@@ -7,18 +7,22 @@ import os
 from pathlib import Path
 
 from stepladder.commands import Verb
-from stepladder.commands.places import IMAGES, MODELS, REPORTS
+from stepladder.commands.places import IMAGES, MODELS, NOISY_CLASSIFIER, REPORTS, TEXT
 from stepladder.errors import UserError
 
 
 def add(verb: Verb) -> None:
-    added = verb("params", params, "print the resolved parameters, or a preset's")
-    added.add_argument("--preset", default="", help="start from presets/PRESET.yaml instead of params.yaml")
+    added = verb("params", params, "print the resolved parameters, or lay a preset over them")
+    added.add_argument(
+        "--preset", default="", help="lay presets/PRESET.yaml over params.yaml: sections that it is not about stay"
+    )
     added.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="change one parameter")
-    added.add_argument("--write", action="store_true", help="write them to params.yaml")
-    added.add_argument("--check", action="store_true", help="only check them")
+    added.add_argument("--write", action="store_true", help="write them to params.yaml, and say what changed")
+    added.add_argument(
+        "--check", action="store_true", help="only check them, also against the data that was prepared with them"
+    )
     added = verb("cost", cost, "what the denoising network and its variants cost")
-    added.add_argument("--preset", default="", help="of presets/PRESET.yaml instead of params.yaml")
+    added.add_argument("--preset", default="", help="with presets/PRESET.yaml laid over params.yaml")
     added.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="change one parameter")
     added.add_argument("--shape", default="", metavar="C,H,W", help="of the pictures; default: the prepared ones'")
     added.add_argument("--batch", type=int, default=0, help="pictures a step; default: the training's")
@@ -29,38 +33,51 @@ def add(verb: Verb) -> None:
     added.add_argument("--gb", type=float, help="the budget in gigabytes; default: STEPLADDER_DISK_GB")
     verb("slots", slots, "the device slots of this machine, and who holds them")
     added = verb("doctor", doctor, "check this machine and say how to mend what is wrong")
-    added.add_argument(
+    which = added.add_mutually_exclusive_group()
+    which.add_argument(
         "--cache", action="store_true", help="instead read all of DVC's cache and put damaged objects aside"
+    )
+    which.add_argument(
+        "--store",
+        action="store_true",
+        help="instead make artifacts that a copied or moved store names elsewhere its own",
     )
     verb("where", where, "say where the results are")
 
 
 def params(args: argparse.Namespace) -> int:
-    from stepladder.params import PARAMS_FILE, load, render
+    from stepladder.params import PARAMS_FILE, given, render, resolve
 
-    text = render(load(preset=args.preset, overrides=args.set))
+    resolved = resolve(args.preset, given(args.set), may_be_absent=args.write)
+    if args.check:
+        from stepladder.launching.check import of_project
+
+        of_project(resolved.params, {"images": IMAGES, "text": TEXT}, NOISY_CLASSIFIER)
     if args.write:
-        PARAMS_FILE.write_text(text, encoding="utf-8")
-        print(f"{PARAMS_FILE} written; `dvc repro` runs it, `dvc params diff` shows what changed.")
+        PARAMS_FILE.write_text(render(resolved.params), encoding="utf-8")
+        count = len(resolved.changes)
+        print(f"{PARAMS_FILE} written, {count or 'no'} value{'' if count == 1 else 's'} changed; `dvc repro` runs it.")
+        print(*(f"  {change}" for change in resolved.changes), sep="\n", end="\n" if count else "")
     elif not args.check:
-        print(text, end="")
+        print(render(resolved.params), end="")
     return 0
 
 
 def sync(args: argparse.Namespace) -> int:
-    from stepladder.tracking import store, sync
+    from stepladder.commands.present import Present
+    from stepladder.tracking import health, sync
 
-    store.check()
-    print(sync.sync(args.paths))
+    health.check()
+    print(sync.sync(args.paths, Present))
     return 0
 
 
 def cost(args: argparse.Namespace) -> int:
     from stepladder.data.card import read_card
     from stepladder.diffusion.cost import costs
-    from stepladder.params import load
+    from stepladder.params import given, resolve
 
-    params = load(preset=args.preset, overrides=args.set)
+    params = resolve(args.preset, given(args.set)).params
     if args.shape:
         shape, classes = _shape(args.shape), 10
     else:
@@ -111,18 +128,25 @@ def slots(args: argparse.Namespace) -> int:
 def doctor(args: argparse.Namespace) -> int:
     from stepladder.doctor import cache, run
 
+    if args.store:
+        from stepladder.tracking import store
+
+        print(store.bring_home())
+        return 0
     return cache() if args.cache else run()
 
 
 def where(args: argparse.Namespace) -> int:
-    import json
+    from stepladder import history
+    from stepladder.reporting.report import PAGE, REGISTERED, is_current
 
-    print(f"\nReport:   {(REPORTS / 'index.html').resolve()}\nFigures:  {(REPORTS / 'figures').resolve()}")
-    registered = json.loads((REPORTS / "registered.json").read_text(encoding="utf-8"))
-    for model in registered["models"]:
+    page = (REPORTS / PAGE).resolve() if is_current(REPORTS) else "`stepladder report` writes it"
+    print(f"\nReport:   {page}\nFigures:  {(REPORTS / 'figures').resolve()}")
+    registered = [model for model in history.read(REPORTS / REGISTERED).get("models", []) if "version" in model]
+    for model in registered:
         aliases = ", ".join(f"models:/{model['name']}@{alias}" for alias in model["aliases"])
         print(f"Model:    {model['name']} version {model['version']} ({aliases})")
-    if not registered["models"]:
+    if not registered:
         print(f"Models:   {MODELS.resolve()} (none registered)")
     print("UIs:      make ui   (Prefect and MLflow on this machine, with their addresses)")
     return 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stepladder.commands import Verb
 
-VERSION = "models:/NAME/VERSION or models:/NAME@ALIAS"
+VERSION = "models:/NAME/VERSION, models:/NAME@ALIAS or NAME (its @champion); the beginning of a name will do"
 
 
 def add(verb: Verb) -> None:
@@ -16,7 +16,7 @@ def add(verb: Verb) -> None:
     added = verb("history", history, "say which versions a registered model's aliases have named, since when and why")
     added.add_argument("name", help="of the registered model")
     added = verb("promote", promote, "make a version @champion, if it passes the gate (`promotion` in params.yaml)")
-    added.add_argument("model", help=VERSION)
+    added.add_argument("model", help=VERSION.replace("@champion", "@challenger"))
     added.add_argument("--force", action="store_true", help="whatever the gate says; needs --reason")
     added.add_argument("--reason", default="", help="kept in the history")
     added = verb("rollback", rollback, "make an earlier version @champion again")
@@ -45,10 +45,14 @@ def history(args: argparse.Namespace) -> int:
 
 
 def promote(args: argparse.Namespace) -> int:
+    from stepladder.commands.present import Present
     from stepladder.params import load
     from stepladder.tracking import promotion
 
-    verdict = promotion.promote(args.model, load().promotion, force=args.force, reason=args.reason)
+    params = load()
+    verdict = promotion.promote(
+        args.model, params.promotion, force=args.force, reason=args.reason, again=Present(params)
+    )
     print(f"{verdict.name} version {verdict.version}: {verdict.why}")
     return 1 if verdict.reasons and not verdict.promoted else 0
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from stepladder import absent
 from stepladder.commands import Verb
 from stepladder.commands.adaptation import METHODS, adaptation, shape
 from stepladder.commands.places import (
     ADAPTED,
     BASELINES,
     CLASSIFICATION,
+    DATA,
     FEATURE_NET,
     IMAGES,
     MODELS,
@@ -25,8 +29,13 @@ from stepladder.commands.places import (
 )
 from stepladder.errors import UserError
 
+OF_TEXT = ("transformer", "masked-lm")
+
 
 def add(verb: Verb) -> None:
+    verb("source", source, "note what a data set is made of, for DVC to watch").add_argument(
+        "kind", choices=["images", "text"]
+    )
     added = verb("prepare", prepare, "make the prepared form of a data set")
     added.add_argument("kind", choices=["images", "text", "own"])
     for name, function, families in (
@@ -38,11 +47,24 @@ def add(verb: Verb) -> None:
         ("evaluate", evaluate, ["diffusion", "adapted", *BASELINES, "transformer", "classifier"]),
     ):
         added = verb(name, function, f"{name} a model of the prepared data")
-        added.add_argument("family", choices=families)
+        if name == "evaluate":
+            added.add_argument("family", choices=families, nargs="?", help="of the model that its stage has trained")
+            added.add_argument(
+                "--model",
+                help="instead: a folder, or models:/NAME/VERSION, models:/NAME@ALIAS, to be judged on the present data",
+            )
+        else:
+            added.add_argument("family", choices=families)
         added.add_argument("--timesteps", type=int, metavar="T", help="timesteps T of the diffusion model")
         added.add_argument(
             "--start", choices=STARTS, default="pretrained", help="of the classifier: a masked model, or nothing"
         )
+        if name == "train":
+            added.add_argument(
+                "--if-asked",
+                action="store_true",
+                help="a noisy classifier only where noisy_classifier.train asks for it",
+            )
         if name == "evaluate":
             added.add_argument("--method", choices=METHODS, help="of the adapted model; default: adaptation.method")
             added.add_argument("--before", action="store_true", help="judge the model before it was adapted")
@@ -51,13 +73,28 @@ def add(verb: Verb) -> None:
     verb("report", report, "write reports/index.html")
 
 
-def prepare(args: argparse.Namespace) -> int:
+def source(args: argparse.Namespace) -> int:
+    from stepladder.data.source import note_images, note_text
     from stepladder.params import load
 
+    {"images": note_images, "text": note_text}[args.kind](load())
+    return 0
+
+
+def prepare(args: argparse.Namespace) -> int:
+    from stepladder.data.source import pinned
+    from stepladder.params import load
+    from stepladder.params.data import NONE
+
+    params = load()
+    if args.kind != "own":
+        params = params.model_copy(update={args.kind: pinned(args.kind, getattr(params, args.kind))})
+        if getattr(params, args.kind).source == NONE:
+            return _left_out(f"{args.kind}.source is {NONE}", DATA[args.kind])
     if args.kind == "images":
         from stepladder.data.images import prepare
 
-        card = prepare(load(), IMAGES)
+        card = prepare(params, IMAGES)
     elif args.kind == "own":
         from stepladder.data.images import prepare_own
 
@@ -66,40 +103,58 @@ def prepare(args: argparse.Namespace) -> int:
     else:
         from stepladder.data.text import prepare
 
-        card = prepare(load(), TEXT)
+        card = prepare(params, TEXT)
     counts = ", ".join(f"{count} {split}" for split, count in card["counts"].items())
     print(f"{card['name']}: {counts}; set aside: {card['set_aside']['count']}")
     return 0
 
 
 def train(args: argparse.Namespace) -> int:
-    from stepladder.params import build, load, merge
-    from stepladder.training.launch import train
+    from stepladder.launching.check import check
+    from stepladder.launching.launch import train
+    from stepladder.params import load
+    from stepladder.stages import MASKED_LM, classifier
+    from stepladder.training.families import FAMILIES
 
-    params = load()
-    if args.family == "diffusion":
+    params, family, out, timesteps = load(), args.family, MODELS / args.family, None
+    if family == "diffusion":
         timesteps = _timesteps(args)
-        return train("diffusion", params, IMAGES, diffusion(timesteps), timesteps=timesteps)
-    if args.family in ("feature-net", "noisy-classifier"):
-        return train(args.family, params, IMAGES, MODELS / args.family)
-    if args.family in BASELINES:
-        return train(args.family, params, IMAGES, MODELS / args.family)
-    if args.family == "masked-lm":
-        return train("masked-lm", params, TEXT, CLASSIFICATION / "masked-lm")
-    if args.family == "classifier":
-        base = str(CLASSIFICATION / "masked-lm") if args.start == "pretrained" else ""
-        changed = build(merge(params.model_dump(mode="json"), {"transformer": {"base": base}}))
-        return train("transformer", changed, TEXT, CLASSIFICATION / args.start)
-    return train("transformer", params, TEXT, TRANSFORMER)
+        out = diffusion(timesteps)
+    elif family == "masked-lm":
+        out = MASKED_LM
+    elif family == "classifier":
+        family, params, out = "transformer", classifier(params, args.start), CLASSIFICATION / args.start
+    data = DATA[FAMILIES[family].data]
+    if why := absent.why(data):
+        return _left_out(why, out)
+    if family == "noisy-classifier" and not params.noisy_classifier.train:
+        if args.if_asked:
+            return _left_out("noisy_classifier.train is false", out)
+        print("noisy_classifier.train is false, so that the next `dvc repro` removes this classifier; true keeps it.")
+    check(family, params, data, classifier=NOISY_CLASSIFIER)
+    return train(family, params, data, out, timesteps=timesteps)
 
 
 def evaluate(args: argparse.Namespace) -> int:
     from stepladder import slots
     from stepladder.params import load
-    from stepladder.tracking import store
+    from stepladder.tracking import health
 
+    if bool(args.model) == bool(args.family):
+        raise UserError(
+            "`stepladder evaluate` judges a FAMILY, such as diffusion, or the model that --model names; give one of them."
+        )
     params = load()
-    store.check()
+    if args.model:
+        return _evaluate_model(args.model, params)
+    data = TEXT if args.family in ("transformer", "classifier") else IMAGES
+    if why := absent.why(data):
+        if args.family not in ("diffusion", "transformer"):
+            raise UserError(f"{args.family} cannot be judged: there is nothing in {data}, since {why}.")
+        return _left_out(
+            why, REPORTS / (f"diffusion/T{_timesteps(args)}" if args.family == "diffusion" else "transformer")
+        )
+    health.check()
     of = f" T={_timesteps(args)}" if args.family == "diffusion" else ""
     with slots.occupy(f"evaluate {args.family}{of}"):
         return _evaluate(args, params)
@@ -107,15 +162,14 @@ def evaluate(args: argparse.Namespace) -> int:
 
 def _evaluate(args: argparse.Namespace, params: Any) -> int:
     from stepladder import slots
-    from stepladder.data.replacing import replacing
     from stepladder.tracking import evaluations
 
     if args.family == "diffusion":
-        from stepladder.evaluation.images import evaluate as evaluate_images
+        from stepladder.evaluation.pictures.images import evaluate as evaluate_images
 
         timesteps = _timesteps(args)
         model, out = diffusion(timesteps), REPORTS / "diffusion" / f"T{timesteps}"
-        with replacing(out) as fresh:
+        with _replacing(model, out) as fresh:
             evaluate_images(
                 params, timesteps, IMAGES, FEATURE_NET, model, fresh,
                 classifier=NOISY_CLASSIFIER, devices=slots.devices(),
@@ -126,7 +180,7 @@ def _evaluate(args: argparse.Namespace, params: Any) -> int:
         params, base = adaptation(args)
         model = base if args.before else ADAPTED / params.adaptation.method
         out = REPORTS / "adapted" / ("before" if args.before else params.adaptation.method)
-        with replacing(out) as fresh:
+        with _replacing(model, out) as fresh:
             evaluate_adapted(params, IMAGES, OWN, FEATURE_NET, model, fresh)
         if args.before:
             return 0
@@ -134,7 +188,7 @@ def _evaluate(args: argparse.Namespace, params: Any) -> int:
         from stepladder.evaluation.baselines import evaluate as evaluate_baseline
 
         model, out = MODELS / args.family, REPORTS / args.family
-        with replacing(out) as fresh:
+        with _replacing(model, out) as fresh:
             evaluate_baseline(params, args.family, IMAGES, FEATURE_NET, model, fresh)
     else:
         from stepladder.evaluation.text import evaluate as evaluate_text
@@ -142,7 +196,7 @@ def _evaluate(args: argparse.Namespace, params: Any) -> int:
         model, out = TRANSFORMER, REPORTS / "transformer"
         if args.family == "classifier":
             model, out = CLASSIFICATION / args.start, REPORTS / "classification" / args.start
-        with replacing(out) as fresh:
+        with _replacing(model, out) as fresh:
             metrics = evaluate_text(params, TEXT, model, fresh)
         if args.family == "classifier":
             shown = (f"{name} {metrics[name]:.3f} ({metrics[f'{name}_low']:.3f} to {metrics[f'{name}_high']:.3f})"
@@ -152,22 +206,73 @@ def _evaluate(args: argparse.Namespace, params: Any) -> int:
     return 0
 
 
+@contextmanager
+def _replacing(model: Path, out: Path) -> Iterator[Path]:
+    """A folder for what is found of ``model``, put in the place of ``out`` at the end; refused at once where it cannot be recorded."""
+    from stepladder.replacing import replacing
+    from stepladder.tracking import runs
+
+    runs.check_writable(model)
+    with replacing(out) as fresh:
+        yield fresh
+
+
+def _evaluate_model(model: str, params: Any) -> int:
+    from stepladder.commands.present import Present
+    from stepladder.judgement import failure
+    from stepladder.tracking import figures
+
+    metrics, out = Present(params).evaluate(model)
+    points = metrics.get("points") or ([metrics["point"]] if "point" in metrics else [])
+    real = metrics.get("floor") or {}
+    for point in points:
+        found = figures.of_pictures(point, real, metrics["judged"])
+        name = ", ".join(
+            f"{key}={point[tag]}" for key, tag in (("T", "timesteps"), ("S", "sampling_steps")) if tag in point
+        )
+        _say(name or str(metrics["family"]), found.tags, failure.failed(_there(point), real, params.promotion))
+    if not points and (text := figures.of_text(metrics)):
+        _say(str(metrics["task"]), text.tags, failure.failed_text(metrics, params.promotion))
+    elif not points:
+        print(f"{metrics['task']}: loss {metrics['loss']:.4g}, accuracy {metrics['accuracy']:.4g}")
+    print(f"{model}: {out}")
+    return 0
+
+
+def _say(name: str, tags: dict[str, str], failed: str) -> None:
+    from stepladder.tracking import figures
+
+    accuracy = (
+        f", accuracy {float(tags['accuracy']):.3f}" if "accuracy" in tags and tags["figure"] != "accuracy" else ""
+    )
+    failure = f"; counts as failed ({failed})" if failed else ""
+    print(f"{name}: {figures.shown(tags)}{accuracy}, of {tags['judged']}{failure}")
+
+
+def _there(point: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in point.items() if value is not None}
+
+
 def compare(args: argparse.Namespace) -> int:
     from stepladder.params import load
+    from stepladder.reporting import figures
     from stepladder.reporting.comparison import compare
     from stepladder.tracking import evaluations
 
-    compare(load(), MODELS, REPORTS)
+    params = load()
+    figures.draw(compare(params, MODELS, REPORTS), params, MODELS, REPORTS)
     _track(lambda: evaluations.record_comparison(MODELS, REPORTS))
     return 0
 
 
 def register(args: argparse.Namespace) -> int:
+    from stepladder.commands.present import Present
     from stepladder.params import load
-    from stepladder.tracking import registry, store
+    from stepladder.tracking import health, registry
 
-    store.check()
-    for model in registry.register(load(), MODELS, REPORTS)["models"]:
+    health.check()
+    params = load()
+    for model in (m for m in registry.register(params, MODELS, REPORTS, Present(params))["models"] if "version" in m):
         print(f"{model['name']} version {model['version']} @{', @'.join(model['aliases'])}: {model['why']}")
     return 0
 
@@ -177,6 +282,12 @@ def report(args: argparse.Namespace) -> int:
     from stepladder.reporting.report import write
 
     print(f"report: {write(REPORTS, MODELS, load())}")
+    return 0
+
+
+def _left_out(why: str, folder: Path) -> int:
+    absent.leave(folder, why)
+    print(f"{folder}: nothing, since {why}")
     return 0
 
 

@@ -53,4 +53,5 @@ def study(args: argparse.Namespace) -> int:
         return 0
     from stepladder.studies import running
 
-    return running.run(args.name, args.jobs, REPORTS)
+    data = TEXT if spec.read(args.name).of_text else IMAGES
+    return running.run(args.name, args.jobs, REPORTS, data, FEATURE_NET)

@@ -13,8 +13,8 @@ MIRROR = "STEPLADDER_MIRROR"
 SECONDS = 10.0  # for the hub's first answer
 
 
-def load(name: str, config: str = "") -> Any:
-    """The splits of data set ``name`` as a ``datasets.DatasetDict``.
+def load(name: str, config: str = "", revision: str = "") -> Any:
+    """The splits of data set ``name``, of the hub's at ``revision`` (empty: the newest), as a ``datasets.DatasetDict``.
 
     Where the environment's ``STEPLADDER_MIRROR`` names a folder, ``owner/name`` is looked up there as ``owner/name``, then
     as ``name``, and nothing is asked of a network; where it does not, on the hub.
@@ -22,16 +22,15 @@ def load(name: str, config: str = "") -> Any:
     Raises:
         UserError: there is no such data set or configuration, or neither mirror nor hub can be read.
     """
-    folder = _mirrored(name)
+    folder = mirrored(name)
     _quiet()
-    if folder is None:
-        _on_hub(name)
+    pinned = commit(name, revision) if folder is None else ""
     import datasets
 
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
     try:
-        return datasets.load_dataset(str(folder or name), config or None)
+        return datasets.load_dataset(str(folder or name), config or None, revision=pinned or revision or None)
     except Exception as error:
         shown = f"{name} (configuration {config})" if config else name
         where = f"{MIRROR}={os.environ[MIRROR]}" if folder else "the hub"
@@ -39,15 +38,20 @@ def load(name: str, config: str = "") -> Any:
 
 
 def licence(name: str) -> str:
-    """The licence that the data set's own card states, or ``"not stated"``."""
-    folder = _mirrored(name)
+    """The licence that the data set's own card states; ``"not stated"`` by it, or ``"not known"`` where it cannot be read."""
+    folder = mirrored(name)
+    if folder and not (folder / "README.md").is_file():
+        return "not stated"
     _quiet()
     import huggingface_hub
+    from huggingface_hub.errors import EntryNotFoundError
 
     try:
         card = huggingface_hub.DatasetCard.load(folder / "README.md" if folder else name)
-    except Exception:
+    except EntryNotFoundError:
         return "not stated"
+    except Exception:
+        return "not known"
     stated = card.data.to_dict().get("license") or "not stated"
     return stated if isinstance(stated, str) else ", ".join(map(str, stated))
 
@@ -58,7 +62,7 @@ def note(name: str) -> str:
     The file names row numbers by split, ``{"train": [...], "test": [...]}``: rows that went through a JPEG copy, which an exact
     measure of pixels or likelihood may tell from the others.
     """
-    folder = _mirrored(name)
+    folder = mirrored(name)
     if folder is None or not (folder / "jpeg_rows.json").is_file():
         return ""
     named = json.loads((folder / "jpeg_rows.json").read_text(encoding="utf-8"))
@@ -66,7 +70,8 @@ def note(name: str) -> str:
     return f"{' and '.join(counts)} rows of the source come from JPEG copies, all others are lossless" if counts else ""
 
 
-def _mirrored(name: str) -> Path | None:
+def mirrored(name: str) -> Path | None:
+    """The folder of data set ``name`` in the mirror; None where the environment names none; ``UserError`` where it lacks it."""
     if name.startswith((".", "~", "/")) or name.count("/") > 1:
         raise UserError(f"There is no file or folder {name}.")
     mirror = os.environ.get(MIRROR)
@@ -77,19 +82,30 @@ def _mirrored(name: str) -> Path | None:
     for candidate in (Path(mirror) / name, Path(mirror) / name.split("/")[-1]):
         if candidate.is_dir():
             return candidate
-    there = ", ".join(sorted(p.name for p in Path(mirror).iterdir() if p.is_dir()))
+    there = ", ".join(sorted(entry for entry in os.listdir(mirror) if Path(mirror, entry).is_dir()))
     raise UserError(f"Data set {name} is not in {MIRROR}={mirror}, which has: {there or 'nothing'}.")
 
 
-def _on_hub(name: str) -> None:
-    """Ask the hub once whether there is ``name``: ``datasets`` itself tries again and again for half a minute."""
+def commit(name: str, revision: str = "", seconds: float = SECONDS) -> str:
+    """The commit of ``revision`` (empty: the newest) of data set ``name`` on the hub; "" where nothing may be asked of it.
+
+    It is asked once: ``datasets`` itself tries again and again for half a minute.
+
+    Raises:
+        UserError: the hub cannot be reached within ``seconds``, or has no such set or revision.
+    """
     if os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on"):
-        return
+        return ""
+    _quiet()
     import huggingface_hub
-    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
     try:
-        huggingface_hub.HfApi().dataset_info(name, timeout=SECONDS)
+        found = huggingface_hub.HfApi().dataset_info(name, revision=revision or None, timeout=seconds)
+    except RevisionNotFoundError:
+        raise UserError(
+            f"Data set {name} has no revision {revision}; give a commit, a branch or a tag of it."
+        ) from None
     except (RepositoryNotFoundError, HFValidationError):
         raise UserError(
             f"There is no file, folder or public hub data set {name!r}; give its full name, such as "
@@ -100,6 +116,7 @@ def _on_hub(name: str) -> None:
             f"The hub cannot be reached for data set {name} ({_reason(error)}); without a network, name a folder of "
             f"downloaded data set repositories in {MIRROR}, or set HF_HUB_OFFLINE=1 to use what was downloaded before."
         ) from None
+    return str(found.sha or "")
 
 
 def _quiet() -> None:

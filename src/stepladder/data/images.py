@@ -1,11 +1,10 @@
-"""Pictures in prepared form: memory-mapped uint8 arrays, their classes, and a card."""
+"""Prepares pictures: uint8 arrays, their classes, and a card; ``image_arrays`` reads them."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from stepladder.data import pictures, texts
 from stepladder.data.bad_rows import BadRows
-from stepladder.data.card import prepared, read_card
+from stepladder.data.card import held_out_hash, prepared
 from stepladder.data.pictures import Pictures, PictureSource
+from stepladder.data.source import reading, watchable
 from stepladder.data.texts import clean
 from stepladder.errors import UserError
 from stepladder.params import ImageData, Params
@@ -31,40 +31,10 @@ FEWEST_OWN_HELD_OUT = 4  # of twenty pictures, a fifth
 Kind = tuple[str, int, int]  # mode, width, height
 
 
-@dataclass(frozen=True)
-class ImageArrays:
-    """A prepared split.
-
-    Attributes:
-        images: ``(N, C, H, W)`` uint8, mapped.
-        labels: ``(N,)``; -1 without classes.
-        card: what the data is.
-        texts: token numbers ``(N, L)``, 0 for padding; ``None`` without texts.
-    """
-
-    images: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.int64]
-    card: dict[str, Any]
-    texts: npt.NDArray[np.int64] | None = None
-
-    @classmethod
-    def open(cls, folder: Path, split: str) -> ImageArrays:
-        """The ``split`` ("train" or "test") prepared in ``folder``; ``UserError`` where nothing is prepared."""
-        card = read_card(folder)
-        return cls(
-            np.load(folder / f"{split}_images.npy", mmap_mode="r"),
-            np.load(folder / f"{split}_labels.npy"),
-            card,
-            np.load(folder / f"{split}_texts.npy") if "text" in card else None,
-        )
-
-
 def prepare(params: Params, folder: Path) -> dict[str, Any]:
     """Prepare the pictures that ``params.images`` names, in ``folder``, as ``prepared_from`` does; returns the card."""
-    batch = max(params.diffusion.training.batch_size, params.feature_net.batch_size)
-    why = "give more pictures, or a smaller diffusion.training.batch_size and feature_net.batch_size"
-    fewest = {"train": (batch, "a batch"), "test": (FEWEST_HELD_OUT, "to judge by")}
-    return prepared_from(params.images, params.seed, folder, fewest, why)
+    fewest = {"train": (1, "to learn from"), "test": (FEWEST_HELD_OUT, "to judge by")}
+    return prepared_from(params.images, params.seed, folder, fewest, "give more pictures")
 
 
 def prepare_own(params: Params, shape: Sequence[int], folder: Path) -> dict[str, Any]:
@@ -79,6 +49,7 @@ def prepare_own(params: Params, shape: Sequence[int], folder: Path) -> dict[str,
             f"adaptation.pictures={section.pictures} is no folder; name one with pictures of your own, or with one subfolder a "
             "class."
         )
+    watchable(Path(section.pictures), "adaptation.pictures")
     images = ImageData(source=section.pictures, held_out=section.held_out, on_bad_row=params.images.on_bad_row)
     fewest = {"train": (FEWEST_HELD_OUT, "to learn from"), "test": (FEWEST_OWN_HELD_OUT, "to judge by")}
     channels, height, width = shape
@@ -110,6 +81,7 @@ def prepared_from(
         UserError: the source cannot be read, has a bad row that is refused, or too few rows.
     """
     bad = BadRows(images.on_bad_row, "images.on_bad_row")
+    fingerprint = reading("images", images)
     source = pictures.read(images)
     kind, good = _inspect(source, images, bad, form)
     bad.settle()
@@ -123,7 +95,7 @@ def prepared_from(
     shape = (next(channels for channels, known in MODES.items() if known == mode), height, width)
     card: dict[str, Any] = {
         "kind": "images",
-        "name": source.name,
+        "name": images.name or source.name,
         "source": source.origin,
         "licence": source.licence,
         "counts": {name: len(numbers) for name, (_, numbers) in rows.items()},
@@ -133,7 +105,7 @@ def prepared_from(
     }
     if source.note:
         card["note"] = source.note
-    with prepared(folder, card, sum(card["counts"].values()) * math.prod(shape)) as fresh:
+    with prepared(folder, card, sum(card["counts"].values()) * math.prod(shape), fingerprint) as fresh:
         for name, (split, numbers) in rows.items():
             array = np.lib.format.open_memmap(
                 fresh / f"{name}_images.npy", mode="w+", dtype=np.uint8, shape=(len(numbers), *shape)
@@ -144,6 +116,11 @@ def prepared_from(
             np.save(fresh / f"{name}_labels.npy", np.asarray(split.labels, dtype=np.int64)[numbers])
             if name == "train":
                 card["mean"], card["std"] = _statistics(array)
+                card["sigma_data"] = _sigma_data(card["mean"], card["std"])
+            else:
+                named = [source.classes[split.labels[number]] if source.classes else "" for number in numbers]
+                told = [clean(split.texts[number]) for number in numbers] if images.text_column else []
+                card["held_out_hash"] = held_out_hash(array, named, told)
             del array
         if images.text_column:
             chosen = {
@@ -259,6 +236,11 @@ def _statistics(images: npt.NDArray[np.uint8]) -> tuple[list[float], list[float]
     mean = share @ x
     std = np.sqrt(share @ (x * x) - mean**2)
     return [round(float(m), 6) for m in mean], [round(float(s), 6) for s in std]
+
+
+def _sigma_data(mean: list[float], std: list[float]) -> float:
+    """Standard deviation over all channels together: sigma_data of Karras et al. (2022)."""
+    return round(float(np.sqrt(np.mean(np.square(std)) + np.var(mean))), 6)
 
 
 def _reason(error: Exception) -> str:

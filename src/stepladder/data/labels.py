@@ -13,7 +13,8 @@ import numpy as np
 from stepladder.data import hub, names, pairs, splits, texts
 from stepladder.data.bad_rows import BadRows
 from stepladder.data.buckets import Sentences
-from stepladder.data.card import prepared
+from stepladder.data.card import held_out_hash, prepared
+from stepladder.data.source import local, reading
 from stepladder.data.tokenizer import train
 from stepladder.errors import UserError
 from stepladder.params import Params, TextData
@@ -42,6 +43,7 @@ def prepare(params: Params, folder: Path) -> dict[str, Any]:
     """
     text = params.text
     bad = BadRows(text.on_bad_row, "text.on_bad_row")
+    fingerprint = reading("text", text)
     name, origin, licence, found = _read(text, bad)
     cleaned = {split: _clean(rows, split, bad) for split, rows in found.items()}
     bad.settle()
@@ -76,19 +78,26 @@ def prepare(params: Params, folder: Path) -> dict[str, Any]:
     card: dict[str, Any] = {
         "kind": "text",
         "task": "labels",
-        "name": name,
+        "name": text.name or name,
         "source": origin,
         "licence": licence,
         "tokenizer": text.tokenizer,
         "vocab_size": vocab_size,
+        "max_length": text.max_length,
         "classes": classes,
         "counts": {split: len(rows) for split, rows in kept.items()},
+        "tokens_per_text": {
+            split: {"mean": round(sum(lengths) / len(lengths), 3), "longest": max(lengths)}
+            for split, rows in kept.items()
+            for lengths in [[len(ids) for _, ids in rows]]
+        },
         "counts_by_class": {split: {c: counts[split][c] for c in classes} for split in kept},
         "repeated": {split: len(cleaned[split]) - len(once[split]) for split in once},
         "seen_in_training": {s: sum(row.text in known for row, _ in kept[s]) for s in kept if s != "train"},
         "set_aside": bad.card(),
+        "held_out_hash": held_out_hash([[row.text, row.label] for row, _ in kept["test"]]),
     }
-    with prepared(folder, card) as fresh:
+    with prepared(folder, card, made_of=fingerprint) as fresh:
         (fresh / "tokenizer.json").write_text(tokenizer.to_str(pretty=True) + "\n", encoding="utf-8")
         for split, rows_and_ids in kept.items():
             Sentences.write(fresh / f"{split}_text", [ids for _, ids in rows_and_ids], vocab_size)
@@ -105,7 +114,7 @@ def _read(text: TextData, bad: BadRows) -> tuple[str, str, str, dict[str, list[L
     """Name, origin, licence and the texts of each split that the source has."""
     if text.source == "names":
         return "names", "pycountry (iso-codes gettext catalogues)", names.LICENCE, {"train": _names()}
-    path = Path(text.source)
+    path = local(text.source) or Path(text.source)
     if path.suffix in (".tsv", ".jsonl"):
         columns = text.model_copy(
             update={"source_language": text.text_column, "target_languages": (text.label_column,)}
@@ -115,7 +124,7 @@ def _read(text: TextData, bad: BadRows) -> tuple[str, str, str, dict[str, list[L
         return source.name, source.origin, source.licence, rows
     if path.exists():
         raise UserError(f"text.source={text.source} is neither a .tsv nor a .jsonl file; convert it to one of them.")
-    data = hub.load(text.source, text.config)
+    data = hub.load(text.source, text.config, text.revision)
     found: dict[str, list[Labelled]] = {}
     for split, table in data.items():
         if name := splits.known(split):

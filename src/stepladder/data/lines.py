@@ -11,7 +11,8 @@ import numpy as np
 from stepladder.data import hub, names, splits, texts
 from stepladder.data.bad_rows import BadRows
 from stepladder.data.buckets import token_type
-from stepladder.data.card import prepared
+from stepladder.data.card import held_out_hash, prepared
+from stepladder.data.source import local, reading
 from stepladder.data.tokenizer import LINE, encode, train
 from stepladder.errors import UserError
 from stepladder.params import Params, TextData
@@ -30,6 +31,7 @@ def prepare(params: Params, folder: Path) -> dict[str, Any]:
     """
     text = params.text
     bad = BadRows(text.on_bad_row, "text.on_bad_row")
+    fingerprint = reading("text", text)
     name, origin, licence, found = _read(text, bad, params.seed)
     bad.settle()
     parts = _split(found, text)
@@ -45,16 +47,18 @@ def prepare(params: Params, folder: Path) -> dict[str, Any]:
     card: dict[str, Any] = {
         "kind": "text",
         "task": "lines",
-        "name": name,
+        "name": text.name or name,
         "source": origin,
         "licence": licence,
         "tokenizer": text.tokenizer,
         "vocab_size": vocab_size,
+        "max_length": text.max_length,
         "counts": {split: len(ids) for split, ids in encoded.items()},
         "characters": {split: len(part) for split, part in parts.items()},
         "set_aside": bad.card(),
+        "held_out_hash": held_out_hash(parts["test"]),
     }
-    with prepared(folder, card) as fresh:
+    with prepared(folder, card, made_of=fingerprint) as fresh:
         (fresh / "tokenizer.json").write_text(tokenizer.to_str(pretty=True) + "\n", encoding="utf-8")
         for split, ids in encoded.items():
             np.save(fresh / f"{split}.npy", np.array(ids, dtype=token_type(vocab_size)))
@@ -68,7 +72,7 @@ def _read(text: TextData, bad: BadRows, seed: int) -> tuple[str, str, str, dict[
     if text.source == "names":
         rows = splits.shuffled(names.english(), seed)
         return "names", "pycountry (iso-codes gettext catalogues)", names.LICENCE, {"train": "\n".join(rows) + "\n"}
-    path = Path(text.source)
+    path = local(text.source) or Path(text.source)
     if path.suffix in (".txt", ".text", ".md") or path.is_file():
         try:
             content = path.read_bytes().decode("utf-8-sig")
@@ -77,7 +81,7 @@ def _read(text: TextData, bad: BadRows, seed: int) -> tuple[str, str, str, dict[
         except UnicodeDecodeError as error:
             raise UserError(f"{path} is not UTF-8 (byte {error.start}); convert it.") from None
         return path.stem, f"file {path.name}", "the user's own", {"train": _clean(content)}
-    data = hub.load(text.source, text.config)
+    data = hub.load(text.source, text.config, text.revision)
     found: dict[str, str] = {}
     for split, table in data.items():
         if name := splits.known(split):

@@ -10,6 +10,7 @@ from typing import Any
 
 from stepladder.data import hub, names, splits
 from stepladder.data.bad_rows import BadRows
+from stepladder.data.source import local
 from stepladder.errors import UserError
 from stepladder.params import TextData
 
@@ -39,7 +40,7 @@ def read(text: TextData, bad: BadRows) -> PairSource:
     """The pairs that ``text.source`` names; rows without both sides go to ``bad``."""
     if text.source == "names":
         return _names(text)
-    path = Path(text.source)
+    path = local(text.source) or Path(text.source)
     if path.suffix in (".tsv", ".jsonl"):
         return _file(path, text, bad)
     if path.exists():
@@ -63,7 +64,7 @@ def _hub(text: TextData, bad: BadRows) -> PairSource:
 
     A cell may be a list of texts: of the source, sentences that follow one another; of the target, references alike.
     """
-    data = hub.load(text.source, text.config)
+    data = hub.load(text.source, text.config, text.revision)
     found: dict[str, list[Pair]] = {}
     for split, rows in data.items():
         name = splits.known(split)

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from stepladder.data import hub
+from stepladder.data.source import local
 from stepladder.errors import UserError
 from stepladder.params import ImageData
 
@@ -52,16 +53,17 @@ class PictureSource:
 
 def read(images: ImageData) -> PictureSource:
     """The pictures that ``images.source`` names; raises ``UserError`` where it names none."""
-    if images.text_column and (images.source == "digits" or Path(images.source).exists()):
+    own = None if images.source == "digits" else local(images.source)
+    if images.text_column and (images.source == "digits" or own):
         raise UserError(
             f"images.text_column={images.text_column}: {images.source} has pictures and classes, but no columns of text; name a "
             "Hugging Face data set that has, or leave text_column empty."
         )
     if images.source == "digits":
         source = _digits()
-    elif Path(images.source).is_dir():
-        source = _folder(Path(images.source))
-    elif Path(images.source).is_file():
+    elif own and own.is_dir():
+        source = _folder(own)
+    elif own:
         raise UserError(f"images.source={images.source} is a file; name a folder of pictures.")
     else:
         source = _hub(images)
@@ -133,7 +135,7 @@ def _deep(folder: Path) -> list[Path]:
 def _hub(images: ImageData) -> PictureSource:
     import datasets
 
-    data = hub.load(images.source, images.config)
+    data = hub.load(images.source, images.config, images.revision)
     columns = next(iter(data.values())).features
     for key in ("image_column", "label_column", "text_column"):
         name = getattr(images, key)

@@ -13,8 +13,9 @@ from tokenizers import Tokenizer
 from stepladder.data import labels, lines, pairs, splits, texts
 from stepladder.data.bad_rows import BadRows
 from stepladder.data.buckets import Sentences
-from stepladder.data.card import prepared
+from stepladder.data.card import held_out_hash, prepared
 from stepladder.data.pairs import Pair
+from stepladder.data.source import reading
 from stepladder.data.tokenizer import tag, train
 from stepladder.errors import UserError
 from stepladder.params import Params, TextData
@@ -42,6 +43,7 @@ def prepare_pairs(params: Params, folder: Path) -> dict[str, Any]:
     """
     text = params.text
     bad = BadRows(text.on_bad_row, "text.on_bad_row")
+    fingerprint = reading("text", text)
     found = pairs.read(text, bad)
     split = _split({name: _clean(rows, name, bad) for name, rows in found.splits.items()}, text, params.seed)
     bad.settle()
@@ -50,19 +52,20 @@ def prepare_pairs(params: Params, folder: Path) -> dict[str, Any]:
     tokenizer = train(both_sides, text.tokenizer, text.vocab_size, tags)
     encoded = {name: _encode(rows, name, tokenizer, text, bad) for name, rows in split.items()}
     bad.settle()
-    _enough(encoded, params, bad)
+    _enough(encoded, bad)
 
     trained_on = {row.pair.source for row in encoded["train"]}
     vocab_size = tokenizer.get_vocab_size()
     card: dict[str, Any] = {
         "kind": "text",
         "task": "pairs",
-        "name": found.name,
+        "name": text.name or found.name,
         "source": found.origin,
         "licence": found.licence,
         "languages": {"source": text.source_language, "targets": list(text.target_languages)},
         "tokenizer": text.tokenizer,
         "vocab_size": vocab_size,
+        "max_length": text.max_length,
         "counts": {name: len(rows) for name, rows in encoded.items()},
         "tokens_per_sentence": {
             name: {"mean": round(sum(lengths) / len(lengths), 3), "longest": max(lengths)}
@@ -76,8 +79,9 @@ def prepare_pairs(params: Params, folder: Path) -> dict[str, Any]:
             if name != "train"
         },
         "set_aside": bad.card(),
+        "held_out_hash": held_out_hash([_line(row.pair) for row in encoded["test"]]),
     }
-    with prepared(folder, card) as fresh:
+    with prepared(folder, card, made_of=fingerprint) as fresh:
         (fresh / "tokenizer.json").write_text(tokenizer.to_str(pretty=True) + "\n", encoding="utf-8")
         for name, rows in encoded.items():
             Sentences.write(fresh / f"{name}_source", [row.source for row in rows], vocab_size)
@@ -156,16 +160,12 @@ def _encode(rows: list[Pair], split: str, tokenizer: Tokenizer, text: TextData, 
     return encoded
 
 
-def _enough(encoded: dict[str, list[Encoded]], params: Params, bad: BadRows) -> None:
-    tokens, batch = sum(len(row.target) + 1 for row in encoded["train"]), params.transformer.training.batch_size
-    if tokens < batch:
-        raise UserError(
-            f"The train split has {len(encoded['train'])} sentence pairs{bad.aside()} and needs at least a batch of {batch} "
-            f"target tokens (it has {tokens}); give more data, or a smaller transformer.training.batch_size."
-        )
-    for name in ("validation", "test"):
-        if len(encoded[name]) < FEWEST_HELD_OUT:
+def _enough(encoded: dict[str, list[Encoded]], bad: BadRows) -> None:
+    """That every split can be learned from or judged by; whether a batch can be filled, the training asks (``params.fitting``)."""
+    for name in ("train", "validation", "test"):
+        least = 1 if name == "train" else FEWEST_HELD_OUT
+        if len(encoded[name]) < least:
             raise UserError(
                 f"The {name} split has {len(encoded[name])} sentence pairs{bad.aside()} and needs at least "
-                f"{FEWEST_HELD_OUT}; give more data, or raise text.limit or text.held_out."
+                f"{least}; give more data, or raise text.limit or text.held_out."
             )

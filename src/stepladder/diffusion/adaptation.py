@@ -14,16 +14,19 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from stepladder.data.images import ImageArrays
+from stepladder.data.image_arrays import ImageArrays
 from stepladder.data.shuffle import Shuffle
 from stepladder.diffusion import lora
-from stepladder.diffusion.conditions import Condition
-from stepladder.diffusion.drawing import load
-from stepladder.diffusion.settings import settings
-from stepladder.diffusion.task import PREVIEWED, DiffusionTask, low_resolution
+from stepladder.diffusion.networks.conditions import Condition
+from stepladder.diffusion.processes.processes import of
+from stepladder.diffusion.processes.settings import settings
+from stepladder.diffusion.sampling.loading import load
+from stepladder.diffusion.super_resolution import low_resolution
+from stepladder.diffusion.training.task import PREVIEWED, DiffusionTask
 from stepladder.errors import UserError
 from stepladder.params import Adaptation, Diffusion, Params, Training
-from stepladder.training.experiment import Batch, Experiment
+from stepladder.params.fitting import trainable
+from stepladder.tasks.experiment import Batch, Experiment
 
 ADAPTER = "adapter.safetensors"
 MOST_VALIDATED = 2048
@@ -83,12 +86,8 @@ def experiment(
             f"The pictures in {data} are prepared as {' x '.join(map(str, shape))} and the model {section.model} draws "
             f"{' x '.join(map(str, wanted))}; prepare them anew with `stepladder prepare own`."
         )
+    trainable("adapted", params, train.card, world_size)
     size = training.batch_size // training.accumulate
-    if size * training.accumulate != training.batch_size or size % world_size:
-        raise UserError(
-            f"adaptation.training.batch_size={training.batch_size} cannot be divided into accumulate={training.accumulate} "
-            f"micro-batches for {world_size} devices; make it a multiple."
-        )
     config = configuration(before, section, train.card)
     weights = grown(base.state_dict(), before, config)
     numbers = torch.tensor(class_numbers(config, train.card))
@@ -117,6 +116,11 @@ def experiment(
     task = AdaptedTask(config, objective(config, training), section, weights, params.seed, rank, world_size, previewed)
     files = {"tokenizer.json": Path(section.model) / "tokenizer.json"} if length else {}
     return Experiment(task, micro_batch, [b for b in validation if len(b["labels"])], files)
+
+
+def network(params: Params, card: dict[str, Any]) -> nn.Module:
+    """The network that is adapted."""
+    return load(Path(params.adaptation.model))[0]
 
 
 def configuration(before: dict[str, Any], section: Adaptation, card: dict[str, Any]) -> dict[str, Any]:
@@ -158,11 +162,10 @@ def objective(config: dict[str, Any], training: Training) -> Diffusion:
     """What a model of ``config`` goes on learning: its own target, by the usual loss at the usual noise levels of its process."""
     known, model = settings(config), config["model"]
     learned = known["variance"] == "learned_range"
-    edm = {"time_sampling": "log_normal", "time_mean": -1.2, "time_std": 1.2} if known["process"] == "edm" else {}
     same = ("process", "schedule", "log_snr", "betas", "zero_terminal_snr", "prediction", "variance", "label_dropout")
     return Diffusion.model_validate(
         {key: known[key] for key in same}
-        | edm
+        | of(config).usual_time_sampling
         | {
             "loss": "hybrid" if learned else "simple",
             "text": bool(model.get("vocabulary", 0)),

@@ -10,16 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stepladder.data.images import ImageArrays
+from stepladder.data.image_arrays import ImageArrays
 from stepladder.data.shuffle import Shuffle
-from stepladder.diffusion.classifier import PROCESS, NoisyClassifier, noise_levels
-from stepladder.diffusion.process import q_sample
-from stepladder.errors import UserError
+from stepladder.diffusion.classifier import NoisyClassifier
+from stepladder.diffusion.processes.process import q_sample
+from stepladder.diffusion.processes.processes import of
+from stepladder.diffusion.processes.settings import sigma_data
 from stepladder.params import NoisyClassifier as Section
 from stepladder.params import Params
-from stepladder.training.experiment import Batch, Experiment
-from stepladder.training.optim import configure
-from stepladder.training.randomness import generator
+from stepladder.params.fitting import trainable
+from stepladder.tasks.experiment import Batch, Experiment
+from stepladder.tasks.optim import configure
+from stepladder.tasks.randomness import generator
 
 VALIDATION_STREAM = 2**40  # numbers of micro-batches stay below
 MOST_VALIDATED = 2048
@@ -33,7 +35,7 @@ class ClassifierTask(pl.LightningModule):
 
     def __init__(self, config: dict[str, Any], section: Section, seed: int, rank: int = 0, world_size: int = 1) -> None:
         super().__init__()
-        self.config, self.section, self.seed = config, section, seed
+        self.config, self.section, self.seed, self.process = config, section, seed, of(config)
         self.mine = slice(rank, None, world_size)
         self.model = NoisyClassifier(**config["model"])
 
@@ -59,8 +61,9 @@ class ClassifierTask(pl.LightningModule):
     def _seen(self, batch: Batch, position: int) -> tuple[Tensor, Tensor, Tensor]:
         random = generator(self.seed, position)
         u = torch.rand(batch["size"], generator=random, dtype=torch.float64)[self.mine]
-        levels = noise_levels(self.config, u.numpy())
-        alpha, sigma, time = (torch.from_numpy(level).float().to(self.device) for level in levels)
+        levels = self.process.levels_of_every_t(u.numpy())
+        tables = (levels.alphas, levels.sigmas, levels.times)
+        alpha, sigma, time = (torch.from_numpy(table).float().to(self.device) for table in tables)
         x_0 = batch["images"].float() / 127.5 - 1
         if self.device.type != "cpu":
             random = generator(self.seed, position, device=self.device)
@@ -79,19 +82,24 @@ def experiment(
     """
     train, test = ImageArrays.open(data, "train"), ImageArrays.open(data, "test")
     section, training, card = params.noisy_classifier, params.noisy_classifier.training, train.card
-    if not card["classes"]:
-        raise UserError(f"The pictures of {card['name']} have no classes for a noisy classifier to tell apart.")
+    trainable("noisy-classifier", params, card, world_size)
     size = training.batch_size // training.accumulate
-    if size * training.accumulate != training.batch_size or size % world_size:
-        raise UserError(
-            f"noisy_classifier.training.batch_size={training.batch_size} cannot be divided into accumulate="
-            f"{training.accumulate} micro-batches for {world_size} devices; make it a multiple."
-        )
-    noise = {key: getattr(params.diffusion, key) for key in PROCESS}
-    network = section.model_dump(mode="json", exclude={"training"})
+    noise = {
+        "process": params.diffusion.process,
+        "schedule": params.diffusion.schedule,
+        "log_snr": params.diffusion.log_snr,
+        "betas": params.diffusion.betas,
+        "zero_terminal_snr": params.diffusion.zero_terminal_snr,
+    }
+    network = section.model_dump(mode="json", exclude={"training", "train"})
     config = {key: list(value) if isinstance(value, tuple) else value for key, value in noise.items()} | {
         "family": "noisy-classifier",
-        "model": {"shape": card["shape"], "classes": len(card["classes"]), "process": params.diffusion.process}
+        "model": {
+            "shape": card["shape"],
+            "classes": len(card["classes"]),
+            "process": params.diffusion.process,
+            "sigma_data": sigma_data(card),
+        }
         | network,
         "classes": card["classes"],
         "data": {key: card[key] for key in ("name", "source", "content_hash")},

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from stepladder.diffusion.backbones import build
-from stepladder.diffusion.conditions import Condition
-from stepladder.diffusion.convolutions import Spectral
+from stepladder.diffusion.networks.backbones import build
+from stepladder.diffusion.networks.conditions import Condition
+from stepladder.diffusion.networks.convolutions import Spectral
 from stepladder.params import Diffusion
 
 REPEATS = 5

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stepladder.diffusion.conditions import Condition
-from stepladder.diffusion.drawing import check, denoiser, noise_of
-from stepladder.diffusion.levels import levels
+from stepladder.diffusion.networks.conditions import Condition
+from stepladder.diffusion.processes.processes import of
 from stepladder.diffusion.repaint import repaint
+from stepladder.diffusion.sampling.drawing import check, denoiser, noise_of
+from stepladder.diffusion.sampling.guidance import Classifier
 from stepladder.errors import UserError
 from stepladder.params import Sampling
 
@@ -30,6 +31,7 @@ def inpaint(
     seed: int = 0,
     jump: int = JUMP,
     resamples: int = RESAMPLES,
+    classifier: Classifier | None = None,
 ) -> Tensor:
     """The picture ``known`` ``(C, H, W)`` in [-1, 1], redrawn where ``mask`` ``(H, W)`` is false, as often as ``condition`` has rows.
 
@@ -44,12 +46,12 @@ def inpaint(
     """
     if jump < 1 or resamples < 1:
         raise UserError(f"A jump of {jump} levels and {resamples} resamples given; both must be at least 1.")
-    check(config, sampling, None)
-    visited, device = levels(config, steps, sampling.spacing), next(model.parameters()).device
+    check(config, sampling, classifier)
+    visited, device = of(config).levels(steps, sampling.spacing), next(model.parameters()).device
     count = len(condition["labels"])
     noise = noise_of(seed, 0, count, config["model"]["shape"], device)
     start = float(visited.sigmas[0]) * noise()
     there = known.to(device).expand(count, *known.shape)
-    denoise = denoiser(model, config, condition, visited, sampling)
+    denoise = denoiser(model, config, condition, visited, sampling, classifier)
     x = repaint(denoise, start, there, mask.to(device), visited, noise, jump=jump, resamples=resamples)
     return x.clamp(-1, 1).float().cpu()

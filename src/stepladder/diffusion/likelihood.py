@@ -17,50 +17,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from stepladder.diffusion.conditions import Condition
 from stepladder.diffusion.losses import learned_range, normal_kl, squared_error, vlb_term
-from stepladder.diffusion.parameterisation import network_input, split, target, to_x0
-from stepladder.diffusion.process import level_at, posteriors, q_sample
-from stepladder.diffusion.schedules import Schedule, of_config
-from stepladder.diffusion.settings import settings
-from stepladder.diffusion.spacing import spaced
+from stepladder.diffusion.networks.conditions import Condition
+from stepladder.diffusion.processes.levels import Levels
+from stepladder.diffusion.processes.process import Process, q_sample, split
+from stepladder.diffusion.processes.processes import of
+from stepladder.diffusion.processes.settings import settings
 from stepladder.errors import UserError
-from stepladder.training.randomness import generator
+from stepladder.tasks.randomness import generator
 
 Array = npt.NDArray[np.float64]
 VARIANCES = ("fixed_small", "fixed_large", "learned")
 STREAM = 2**41  # apart from the streams of training
-
-
-@dataclass(frozen=True)
-class Visited:
-    """S levels from the cleanest to the noisiest, ``(S,)`` each: ``x = alpha x_0 + sigma eps``, and what the network is told."""
-
-    alphas: Array
-    sigmas: Array
-    times: Array
-
-    def chain(self) -> Schedule:
-        """The variance preserving chain through these levels."""
-        return Schedule.of(self.alphas**2 / (self.alphas**2 + self.sigmas**2))
-
-
-def visited(config: dict[str, Any], steps: int | None = None, spacing: str = "linspace") -> Visited:
-    """Levels of S = ``steps`` of the T steps (all where None), or of ``steps`` even times where time is continuous.
-
-    ``linspace`` visits the first step and the last, as Nichol and Dhariwal's respacing does: the first decides L_0.
-
-    Raises:
-        UserError: S is not in 1, ..., T of a discrete model.
-    """
-    given = settings(config)
-    timesteps = given["timesteps"]
-    if given["process"] == "discrete":
-        t = spaced(timesteps, steps or timesteps, spacing)
-        signal = of_config(given).alphas_cumprod[t]
-        return Visited(np.sqrt(signal), np.sqrt(1 - signal), (t + 1) / timesteps)
-    times = np.arange(1, (steps or timesteps) + 1) / (steps or timesteps)
-    return Visited(*level_at(given)(times), times)
 
 
 @torch.inference_mode()
@@ -100,13 +68,11 @@ def bits_per_dim(
     if variance not in VARIANCES or (variance == "learned" and not learned):
         known = VARIANCES if learned else VARIANCES[:2]
         raise UserError(f"variance={variance} of a model that knows {', '.join(known)}; choose one of these.")
-    levels = visited(config, steps, spacing)
-    chain = levels.chain()
-    tables = posteriors(chain)
-    if settings(config)["process"] != "discrete":
-        tables.log_smallest[0] = tables.log_largest[0]  # what x_1 leaves open, as Kingma et al. (2021), whatever S is
+    process = of(config)
+    levels = process.levels_of_bound(steps, spacing)
+    tables = process.posteriors_of_bound(levels)
     terms = torch.zeros(len(levels.times), len(pictures), dtype=torch.float64)
-    for seen in _passes(model, config, levels, pictures, condition, seed, batch_size):
+    for seen in _passes(model, process, levels, pictures, condition, seed, batch_size):
         of_x_0, small, large = (
             _column(table[seen.which], seen.x) for table in (tables.of_x_0, tables.log_smallest, tables.log_largest)
         )
@@ -116,10 +82,10 @@ def bits_per_dim(
             log_variance = learned_range(seen.fraction, small, large)
         else:  # beta of the first step would blur the decoder: there fixed_large too is the posterior's of the second
             log_variance = small if variance == "fixed_small" else torch.where(first[:, None, None, None], small, large)
-        x_0_hat = seen.x_0_hat(config)
+        x_0_hat = process.to_x0(seen.predicted, seen.x, seen.alpha, seen.sigma)
         x_0_hat = x_0_hat.clamp(-1, 1) if clip else x_0_hat
         terms[seen.which, seen.rows] = vlb_term(seen.x_0, x_0_hat, first, of_x_0, small, log_variance).double().cpu()
-    prior = _prior(pictures, float(chain.alphas_cumprod[-1]))
+    prior = _prior(pictures, float(levels.chain().alphas_cumprod[-1]))
     by_picture = terms.sum(0) + prior
     return {
         "bits_per_dim": by_picture.mean().item(),
@@ -150,13 +116,13 @@ def loss_by_time(
         ``times``, ``error``, ``error_of_x_0``: lists; ``fraction``: the learned variance's mean place between its bounds (0 the
         posterior's variance, 1 beta), None where it is fixed.
     """
-    given = settings(config)
-    discrete = given["process"] == "discrete"
-    levels = visited(config, min(points, given["timesteps"]) if discrete else points)
+    process = of(config)
+    levels = process.levels_of_bound(min(points, process.timesteps) if process.has_steps else points)
     found = torch.zeros(len(levels.times), 3, dtype=torch.float64)
-    for seen in _passes(model, config, levels, pictures, condition, seed, batch_size):
-        wanted = target(given["process"], given["prediction"], seen.x_0, seen.eps, seen.alpha, seen.sigma)
-        errors = squared_error(seen.predicted, wanted), squared_error(seen.x_0_hat(config), seen.x_0)
+    for seen in _passes(model, process, levels, pictures, condition, seed, batch_size):
+        wanted = process.target(seen.x_0, seen.eps, seen.alpha, seen.sigma)
+        implied = process.to_x0(seen.predicted, seen.x, seen.alpha, seen.sigma)
+        errors = squared_error(seen.predicted, wanted), squared_error(implied, seen.x_0)
         fraction = torch.zeros_like(seen.x) if seen.fraction is None else seen.fraction
         figures = torch.stack([*errors, fraction.flatten(1).mean(1)], dim=1)
         found.index_add_(0, torch.from_numpy(seen.which), figures.double().cpu())
@@ -165,7 +131,7 @@ def loss_by_time(
         "times": levels.times.tolist(),
         "error": error,
         "error_of_x_0": error_of_x_0,
-        "fraction": fractions if given["variance"] == "learned_range" else None,
+        "fraction": fractions if settings(config)["variance"] == "learned_range" else None,
     }
 
 
@@ -183,14 +149,11 @@ class _Pass:
     predicted: Tensor
     fraction: Tensor | None
 
-    def x_0_hat(self, config: dict[str, Any]) -> Tensor:
-        return to_x0(settings(config)["process"], config["prediction"], self.predicted, self.x, self.alpha, self.sigma)
-
 
 def _passes(
     model: nn.Module,
-    config: dict[str, Any],
-    levels: Visited,
+    process: Process,
+    levels: Levels,
     pictures: Tensor,
     condition: Condition,
     seed: int,
@@ -200,7 +163,7 @@ def _passes(
     device = next(model.parameters()).device
     pictures = pictures.to(device)
     condition = {key: value.to(device) for key, value in condition.items()}
-    count, process = len(pictures), settings(config)["process"]
+    count = len(pictures)
     together = max(1, batch_size // max(count, 1))
     for start in range(0, len(levels.times), together):
         group = np.arange(start, min(start + together, len(levels.times)))
@@ -218,7 +181,7 @@ def _passes(
             x = q_sample(x_0, eps, alpha, sigma)
             time = torch.tensor(levels.times[which], dtype=torch.float32, device=device)
             told = {key: value[rows] for key, value in condition.items()}
-            output = model(network_input(process, x, sigma), time, told).float()
+            output = model(process.scale_input(x, sigma), time, told).float()
             yield _Pass(rows, which, x_0, eps, x, alpha, sigma, *split(output, x.shape[1]))
 
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from stepladder.diffusion.blocks import SpatialAttention, TextAttention
-from stepladder.diffusion.dit import Block
+from stepladder.diffusion.networks.blocks import SpatialAttention, TextAttention
+from stepladder.diffusion.networks.dit import Block
 from stepladder.errors import UserError
 
 ATTENTION = {

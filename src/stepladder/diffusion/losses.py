@@ -8,12 +8,14 @@ divides T L_t by 1000: lambda = 0.001), so that lambda multiplies the whole boun
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
 HALF_BIN = 1 / 255
 EDGE = 0.999
+FAR = 100.0  # standard deviations
 
 
 def squared_error(output: Tensor, target: Tensor) -> Tensor:
@@ -38,9 +40,12 @@ def discretised_gaussian(x_0: Tensor, mean: Tensor, log_variance: Tensor) -> Ten
     upper, lower = distance + HALF_BIN * precision, distance - HALF_BIN * precision
     left = torch.where(distance > 0, -upper, lower)  # the bin, mirrored to the left of the mean
     right = torch.where(distance > 0, -lower, upper)
-    inside = torch.special.log_ndtr(right) + _log1mexp(torch.special.log_ndtr(right) - torch.special.log_ndtr(left))
-    inside = torch.where(x_0 < -EDGE, torch.special.log_ndtr(upper), inside)
-    return torch.where(x_0 > EDGE, torch.special.log_ndtr(-lower), inside)
+    of_right = log_normal_cdf(right)
+    far = distance.abs().clamp(min=FAR)  # beyond it the bin's share of the tail drowns in the logarithms' own rounding
+    share = torch.where(far > FAR, 2 * HALF_BIN * precision * (far + 1 / far), of_right - log_normal_cdf(left))
+    inside = of_right + _log1mexp(share)
+    inside = torch.where(x_0 < -EDGE, log_normal_cdf(upper), inside)
+    return torch.where(x_0 > EDGE, log_normal_cdf(-lower), inside)
 
 
 def vlb_term(
@@ -62,14 +67,36 @@ def vlb_term(
         of_x_0, log_smallest: of ``process.posteriors``, shaped to broadcast with ``x_0``.
         log_variance: of the reverse step, likewise.
     """
+    at_first = first[:, None, None, None]
     kl = normal_kl(of_x_0 * (x_0_hat - x_0), log_smallest, log_variance)
-    decoded = -discretised_gaussian(x_0, x_0_hat, log_variance.expand_as(x_0))
-    return torch.where(first[:, None, None, None], decoded, kl).flatten(1).mean(1) / math.log(2)
+    # The decoder's gradient at the other steps is left out, which takes that it is a number: ask it there about x_0 itself.
+    decoded = -discretised_gaussian(x_0, torch.where(at_first, x_0_hat, x_0), log_variance.expand_as(x_0))
+    return torch.where(at_first, decoded, kl).flatten(1).mean(1) / math.log(2)
 
 
 def learned_range(fraction: Tensor, log_smallest: Tensor, log_largest: Tensor) -> Tensor:
     """Logarithm of the learned variance: Nichol and Dhariwal (2021), equation 15."""
     return fraction * log_largest + (1 - fraction) * log_smallest
+
+
+class _LogNormalCDF(torch.autograd.Function):
+    """torch's derivative, exp(-(log Phi(x) + x^2 / 2)), is wrong by 5% at x = -1,000 in float32, and inf from -3e4 on."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return torch.special.log_ndtr(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return gradients[0] * math.sqrt(2 / math.pi) / torch.special.erfcx(-x / math.sqrt(2))
+
+
+def log_normal_cdf(x: Tensor) -> Tensor:
+    """log Phi(x) with the derivative phi(x) / Phi(x), right in either tail however far out; like ``x``."""
+    found: Tensor = _LogNormalCDF.apply(x)
+    return found
 
 
 def _log1mexp(d: Tensor) -> Tensor:

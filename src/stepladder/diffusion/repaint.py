@@ -6,8 +6,8 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from stepladder.diffusion.levels import Levels
-from stepladder.diffusion.samplers import Denoise, Noise
+from stepladder.diffusion.processes.levels import Levels
+from stepladder.diffusion.samplers.sampler import Denoise, Noise
 
 
 def repaint(

@@ -10,15 +10,14 @@ import torch
 from tokenizers import Tokenizer
 
 from stepladder.data.texts import clean, encode, tokenizer_of
-from stepladder.diffusion.conditions import Condition
-from stepladder.diffusion.drawing import class_numbers
-from stepladder.diffusion.settings import settings
+from stepladder.diffusion.networks.conditions import Condition
+from stepladder.diffusion.processes.processes import of
+from stepladder.diffusion.sampling.drawing import class_numbers
 from stepladder.errors import UserError
 from stepladder.params import Sampling, merge, override, section
 from stepladder.params.sampling import OF_SAMPLER
 
 STEPS = 20  # where neither the person nor the model says otherwise
-SAMPLERS = {"edm": "heun", "flow": "euler"}  # of processes that the usual sampler does not serve
 
 
 def rows(
@@ -104,7 +103,7 @@ def sampling(
         changed = merge(changed, override(text))
     if foreign := set(changed) - {"sampling"}:
         raise UserError(f"{min(foreign)} says nothing of how pictures are drawn; set sampling.KEY=VALUE only.")
-    first = {"sampler": SAMPLERS.get(settings(config)["process"], "ancestral")}
+    first = {"sampler": of(config).usual_sampler}
     given = {key: value for key, value in options.items() if value is not None}
     asked = changed.get("sampling", {}) | given
     sampler = (first | usual | asked)["sampler"]

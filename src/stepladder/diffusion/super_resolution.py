@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stepladder.diffusion.conditions import Condition
+from stepladder.diffusion.networks.conditions import Condition
 from stepladder.errors import UserError
-from stepladder.training.randomness import generator
+from stepladder.tasks.randomness import generator
 
 
 def condition(low: Tensor, noise: float = 0.0, *, seed: int = 0) -> Condition:
@@ -30,6 +30,16 @@ def condition(low: Tensor, noise: float = 0.0, *, seed: int = 0) -> Condition:
         random = [torch.randn(low.shape[1:], generator=generator(seed, i, 1)) for i in range(len(low))]
         low = low + noise * torch.stack(random)
     return {"low_resolution": low, "low_resolution_noise": levels}
+
+
+def low_resolution(x_0: Tensor, side: int) -> Tensor:
+    """``(N, C, H, W)`` average-pooled to ``(N, C, side, side W / H)``."""
+    return F.adaptive_avg_pool2d(x_0, sides_of(x_0, side))
+
+
+def sides_of(pictures: Tensor, side: int) -> tuple[int, int]:
+    """Height and width that ``pictures`` ``(N, C, H, W)`` have when their height is ``side``."""
+    return side, side * pictures.shape[3] // pictures.shape[2]
 
 
 def enlarged(low: Tensor, height: int, width: int, how: str) -> Tensor:

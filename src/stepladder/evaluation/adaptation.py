@@ -7,7 +7,6 @@ only. Pictures of the old classes are judged as those of any model. All start fr
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,20 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from stepladder import history
 from stepladder.data.grid import grid, scaled, to_uint8
-from stepladder.data.images import ImageArrays
+from stepladder.data.image_arrays import ImageArrays
 from stepladder.diffusion.adaptation import own_classes
-from stepladder.diffusion.conditions import nothing
-from stepladder.diffusion.drawing import draw, load
+from stepladder.diffusion.networks.conditions import nothing
+from stepladder.diffusion.sampling.drawing import draw, load
 from stepladder.errors import UserError
-from stepladder.evaluation.features import judge as features_of
-from stepladder.evaluation.held_out import condition, rows
-from stepladder.evaluation.images import fresh, strip
-from stepladder.evaluation.intervals import proportion
-from stepladder.evaluation.judging import Judge
-from stepladder.evaluation.neighbours import distances
+from stepladder.evaluation.pictures.features import judge as features_of
+from stepladder.evaluation.pictures.held_out import condition, rows
+from stepladder.evaluation.pictures.images import fresh, strip
+from stepladder.evaluation.pictures.intervals import proportion
+from stepladder.evaluation.pictures.judging import Judge
+from stepladder.evaluation.pictures.neighbours import distances
+from stepladder.judgement import identity
 from stepladder.params import Params
 
 Array = npt.NDArray[np.float64]
@@ -71,6 +72,7 @@ def evaluate(params: Params, data: Path, own: Path, feature_net: Path, model_fol
         (grid(pictures[:40], columns=10) if name == "new" else strip(pictures)).save(out / f"{name}.png")
     metrics = {
         "adapted": config.get("adapted"),
+        "judged": identity.judged(params, model_folder, own, identity.judges(params, feature_net)),
         "sampling_steps": steps,
         "sampling": params.sampling.model_dump(mode="json"),
         "floor": {"new": judges["new"].floor | {"recognised": real}, "old": judges["old"].floor},
@@ -78,7 +80,7 @@ def evaluate(params: Params, data: Path, own: Path, feature_net: Path, model_fol
         "protocol": {name: judge.protocol for name, judge in judges.items()},
         "point": found["new"],
     } | found
-    (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    history.write(out / "metrics.json", metrics)
     print(f"{out.name}: new pictures: Frechet {found['new']['frechet']:.4g}, recognised {share:.3f}; old ones: Frechet "
           f"{found['old']['frechet']:.4g}, accuracy {found['old'].get('accuracy', float('nan')):.3f}")  # fmt: skip
     return metrics

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from stepladder import history
 from stepladder.baselines.drawing import draw, load
 from stepladder.errors import UserError
-from stepladder.evaluation.drawers import timed
-from stepladder.evaluation.held_out import condition, rows
-from stepladder.evaluation.images import fresh, said, strip
-from stepladder.evaluation.judging import Judge
+from stepladder.evaluation.pictures.drawers import timed
+from stepladder.evaluation.pictures.held_out import condition, rows
+from stepladder.evaluation.pictures.images import fresh, said, strip
+from stepladder.evaluation.pictures.judging import Judge
+from stepladder.judgement import identity
 from stepladder.params import Params
 
 
@@ -47,11 +48,12 @@ def evaluate(
     print(said(judge, family, point), flush=True)
     metrics = {
         "family": family,
+        "judged": identity.judged(params, model_folder, data, identity.judges(params, feature_net)),
         "floor": judge.floor,
         "held_out": judge.held_out,
         "features": judge.protocol["features"],
         "protocol": judge.protocol,
         "point": point,
     }
-    (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    history.write(out / "metrics.json", metrics)
     return metrics

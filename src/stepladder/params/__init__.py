@@ -1,7 +1,7 @@
 """The typed spec: schema of ``params.yaml``, of every preset, of the Prefect form and of the command line.
 
 ``tree.Params`` is the whole; a file here holds the sections of one subject. ``reading`` alone reads ``params.yaml`` and
-presets.
+presets' files; ``preset`` lays one over the workspace's parameters.
 """
 
 from stepladder.params.adaptation import Adaptation
@@ -12,8 +12,20 @@ from stepladder.params.data import ImageData, OnBadRow
 from stepladder.params.decoding import Decoding
 from stepladder.params.diffusion import Diffusion, DiT, TextEncoder, UNet
 from stepladder.params.evaluation import Evaluation, FeatureNet, Sweep
+from stepladder.params.preset import Resolved, differences, resolve
 from stepladder.params.promotion import Promotion
-from stepladder.params.reading import PARAMS_FILE, build, flatten, load, merge, override, presets, render, section
+from stepladder.params.reading import (
+    PARAMS_FILE,
+    build,
+    flatten,
+    given,
+    load,
+    merge,
+    override,
+    presets,
+    render,
+    section,
+)
 from stepladder.params.sampling import Sampling
 from stepladder.params.section import Section, Training
 from stepladder.params.text import TextData
@@ -36,6 +48,7 @@ __all__ = [
     "OnBadRow",
     "Params",
     "Promotion",
+    "Resolved",
     "Sampling",
     "Section",
     "Sweep",
@@ -45,11 +58,14 @@ __all__ = [
     "Transformer",
     "UNet",
     "build",
+    "differences",
     "flatten",
+    "given",
     "load",
     "merge",
     "override",
     "presets",
     "render",
+    "resolve",
     "section",
 ]

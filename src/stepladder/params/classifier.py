@@ -8,10 +8,16 @@ from pydantic import Field, model_validator
 
 from stepladder.params.section import Section, Training
 
+# what it shares with the diffusion model that it guides
+PROCESS = ("process", "schedule", "log_snr", "betas", "zero_terminal_snr")
+
 
 class NoisyClassifier(Section):
     """The classifier of noisy pictures that guides sampling (sampling.classifier_scale)."""
 
+    train: bool = Field(
+        False, description="trained in the main job, before pictures are judged: for sampling.classifier_scale above 0"
+    )
     channels: int = Field(24, ge=8, le=512, description="channels of the first level")
     channel_mult: tuple[Annotated[int, Field(ge=1, le=16)], ...] = Field(
         (1, 2), min_length=1, max_length=6, description="channels of each level; each halves the side"

@@ -8,7 +8,11 @@ from pydantic import Field
 
 from stepladder.params.section import Section
 
+NONE = "none"
+"""The source of whoever wants nothing of that kind."""
 OnBadRow = Literal["refuse", "set-aside"]
+NAME = r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,99})?$"  # what MLflow takes in names and addresses
+UNNAMED = "empty: the source's own (of a folder or file its last part)"
 
 
 class ImageData(Section):
@@ -17,9 +21,14 @@ class ImageData(Section):
     source: str = Field(
         "digits",
         min_length=1,
-        description="digits (in a package), a Hugging Face data set name, or a folder of pictures (one subfolder a class)",
+        description="digits (in a package), a Hugging Face data set name, a folder of pictures (one subfolder a class), or none: no pictures, and "
+        "no model of pictures",
     )
+    name: str = Field("", pattern=NAME, description=f"of the data, its runs and its registered models; {UNNAMED}")
     config: str = Field("", description="configuration of the hub data set; empty: its default")
+    revision: str = Field(
+        "", description="commit, branch or tag of the hub data set; empty: the newest when it is prepared"
+    )
     image_column: str = Field("", description="column of the pictures; empty: the only picture column")
     label_column: str = Field("", description="column of the classes; empty: the only class column, or none")
     text_column: str = Field("", description="column of a text to each picture; empty: none")

@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from stepladder.diffusion.processes.processes import PROCESSES
+from stepladder.diffusion.processes.schedules import CURVES
 from stepladder.params.section import Section, Training
+
+if TYPE_CHECKING:
+    ProcessName = str
+    ScheduleName = str
+else:
+    ProcessName, ScheduleName = Literal[tuple(PROCESSES)], Literal[(*CURVES, "log_snr", "betas")]
+
+PARTS = {
+    "unet": (
+        "time",
+        "label",
+        "text",
+        "text_mean",
+        "noise",
+        "stem",
+        "down",
+        "middle",
+        "up",
+        "head_norm",
+        "head",
+        "inputs",
+        "outputs",
+        "modulation",
+    ),
+    "dit": ("time", "label", "text", "text_mean", "noise", "stem", "blocks", "head_modulation", "head"),
+}
+"""Parts of the networks, some of them only with what they serve."""
 
 
 class UNet(Section):
@@ -37,6 +66,15 @@ class UNet(Section):
     )
     activation_checkpointing: bool = Field(False, description="less memory for a second forward")
 
+    @model_validator(mode="after")
+    def _heads_divide(self) -> UNet:
+        if any(self.channels * m % self.heads for m in self.channel_mult):
+            raise ValueError(
+                f"diffusion.unet.channels={self.channels} times channel_mult is not a multiple of heads={self.heads}; change one "
+                "of them"
+            )
+        return self
+
 
 class DiT(Section):
     """The Transformer denoising network."""
@@ -49,6 +87,19 @@ class DiT(Section):
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout after attention and feed-forward")
     activation_checkpointing: bool = Field(False, description="less memory for a second forward")
 
+    @model_validator(mode="after")
+    def _widths(self) -> DiT:
+        if self.d_model % self.heads or self.d_model % 4:
+            raise ValueError(
+                f"diffusion.dit.d_model={self.d_model} is not a multiple of 4 and of its heads={self.heads}; change one of them"
+            )
+        if int(self.d_model * self.mlp_ratio) < 1:
+            raise ValueError(
+                f"diffusion.dit.mlp_ratio={self.mlp_ratio:g} of d_model={self.d_model} leaves the feed-forward layers no width; "
+                "give a larger one"
+            )
+        return self
+
 
 class TextEncoder(Section):
     """The Transformer encoder of the text, trained jointly with the denoiser."""
@@ -58,22 +109,31 @@ class TextEncoder(Section):
     heads: int = Field(4, ge=1, le=64, description="attention heads")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout at the published places")
 
+    @model_validator(mode="after")
+    def _heads_divide(self) -> TextEncoder:
+        if self.d_model % 2 or self.d_model % self.heads:
+            raise ValueError(
+                f"diffusion.text_encoder.d_model={self.d_model} must be even and a multiple of its heads={self.heads}; change one "
+                "of them"
+            )
+        return self
+
 
 class Diffusion(Section):
     """What a diffusion model learns. The number of timesteps T comes from the sweep."""
 
-    process: Literal["discrete", "continuous", "edm", "flow"] = Field(
+    process: ProcessName = Field(
         "discrete",
-        description="discrete: T steps (DDPM); continuous: every level of the schedule's curve (VDM); edm: Karras et al.; "
-        "flow: rectified flow. The last three train once for every S",
+        description="; ".join(f"{name}: {process.title}" for name, process in PROCESSES.items())
+        + ". Those without T steps train once for every S",
     )
-    schedule: Literal["linear", "scaled_linear", "cosine", "sigmoid", "laplace", "log_snr", "betas"] = Field(
-        "cosine", description="noise schedule; log_snr and betas: your own"
-    )
+    schedule: ScheduleName = Field("cosine", description="noise schedule; log_snr and betas: your own")
     log_snr: tuple[Annotated[float, Field(ge=-20, le=20)], ...] = Field(
         (), description="for schedule log_snr: falling values at equal distances from data to noise, at least two"
     )
-    betas: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((), description="for schedule betas: one for each T")
+    betas: tuple[Annotated[float, Field(ge=1e-12, le=1)], ...] = Field(
+        (), description="for schedule betas: one for each T"
+    )
     zero_terminal_snr: bool = Field(False, description="rescale so that the last step leaves no signal (Lin et al.)")
     prediction: Literal["eps", "x0", "v"] = Field(
         "v", description="what the network predicts; v of edm: its preconditioned output, of flow: the velocity"
@@ -124,7 +184,8 @@ class Diffusion(Section):
 
     @model_validator(mode="after")
     def _combinations(self) -> Diffusion:
-        if self.process in ("edm", "flow") and self.prediction != "v":
+        process = PROCESSES[self.process]
+        if process.has_own_target and self.prediction != "v":
             raise ValueError(
                 f"diffusion.prediction={self.prediction} with diffusion.process={self.process}, which has a target of its own; "
                 "set prediction to v, which then means it"
@@ -134,12 +195,12 @@ class Diffusion(Section):
                 "diffusion.prediction=eps with diffusion.zero_terminal_snr: at the last step x_t is the noise itself, which "
                 "says nothing of x_0; predict v or x0"
             )
-        if self.process != "discrete" and self.variance != "fixed":
+        if not process.has_steps and self.variance != "fixed":
             raise ValueError(
                 f"diffusion.variance={self.variance} with diffusion.process={self.process}: its range is that between two "
                 "of T steps; set process to discrete, or variance to fixed"
             )
-        if self.process != "discrete" and self.loss != "simple":
+        if not process.has_steps and self.loss != "simple":
             raise ValueError(
                 f"diffusion.loss={self.loss} with diffusion.process={self.process}: the bound's terms belong to T steps; "
                 "set process to discrete, or loss to simple"
@@ -159,7 +220,7 @@ class Diffusion(Section):
                 f"diffusion.weighting={self.weighting} with diffusion.loss=vlb, whose weights are the bound's own; "
                 "set weighting to none"
             )
-        if self.time_sampling == "loss_second_moment" and self.process != "discrete":
+        if self.time_sampling == "loss_second_moment" and not process.has_steps:
             raise ValueError(
                 f"diffusion.time_sampling=loss_second_moment with diffusion.process={self.process}: it keeps a history for "
                 "each of T steps; set process to discrete, or choose another time_sampling"
@@ -169,7 +230,7 @@ class Diffusion(Section):
                 f"diffusion.weighting={self.weighting} with diffusion.time_sampling={self.time_sampling}: both choose how much "
                 "each noise level counts, and their product is neither; keep one"
             )
-        if self.zero_terminal_snr and self.process != "discrete":
+        if self.zero_terminal_snr and not process.has_steps:
             raise ValueError(
                 f"diffusion.zero_terminal_snr with diffusion.process={self.process}: it rescales the table of T steps; "
                 "set process to discrete"
@@ -183,6 +244,12 @@ class Diffusion(Section):
             raise ValueError(
                 "diffusion.time_sampling=log_normal with diffusion.zero_terminal_snr: at the last step sigma over alpha is "
                 "infinite, it would never be drawn; choose another time_sampling"
+            )
+        strange = [part for part in self.unfreeze if part.split(".")[0] not in PARTS[self.backbone]]
+        if strange:
+            raise ValueError(
+                f"diffusion.unfreeze names {strange[0]!r}, and no network of backbone {self.backbone} has such a part; there are: "
+                f"{', '.join(PARTS[self.backbone])}, and what is below them"
             )
         self._own_schedule()
         if list(self.curriculum) != sorted(set(self.curriculum)):
@@ -213,7 +280,7 @@ class Diffusion(Section):
             len(self.log_snr) < 2 or any(b >= a for a, b in zip(self.log_snr, self.log_snr[1:], strict=False))
         ):
             raise ValueError(f"diffusion.log_snr={list(self.log_snr)} does not fall; give at least two falling values")
-        if self.log_snr and self.process in ("edm", "flow"):
+        if self.log_snr and PROCESSES[self.process].has_own_levels:
             raise ValueError(
                 f"diffusion.schedule=log_snr with diffusion.process={self.process}, which has levels of its own; set process to "
                 "discrete or continuous"
@@ -227,5 +294,5 @@ class Diffusion(Section):
                 "diffusion.prediction=eps with diffusion.betas that end with 1: at the last step x_t is the noise itself, which "
                 "says nothing of x_0; predict v or x0"
             )
-        if self.betas and self.process != "discrete":
+        if self.betas and not PROCESSES[self.process].has_steps:
             raise ValueError(f"diffusion.schedule=betas is a table of T steps; process {self.process} needs a curve")

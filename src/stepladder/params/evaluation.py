@@ -18,6 +18,14 @@ class FeatureNet(Section):
     width: int = Field(16, ge=4, le=512, description="channels of the first level")
     features: int = Field(64, ge=2, le=2048, description="dimension of the features that distances are measured in")
 
+    @model_validator(mode="after")
+    def _groups_divide(self) -> FeatureNet:
+        if self.width % 4:
+            raise ValueError(
+                f"feature_net.width={self.width} is not a multiple of 4, its groups of channels; change it to one"
+            )
+        return self
+
     @property
     def training(self) -> Training:
         """The same as a training's section, what is not a parameter filled in."""

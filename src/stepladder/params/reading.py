@@ -33,14 +33,12 @@ def section(kind: type[S], values: dict[str, Any], origin: str) -> S:
 
 
 def load(path: Path | str = PARAMS_FILE, *, preset: str = "", overrides: list[str] | tuple[str, ...] = ()) -> Params:
-    """The spec in ``path``, or of a ``preset``, with ``overrides`` such as ``"sweep.timesteps=[10, 100]"`` on top."""
+    """The spec in ``path``, or of a ``preset`` alone, on the defaults, with ``overrides`` such as ``"sweep.timesteps=[10, 100]"`` on top."""
     if preset:
-        values, origin = _read(_preset_file(preset)), f"preset {preset}"
+        values, origin = preset_values(preset), f"preset {preset}"
     else:
-        values, origin = _read(Path(path)), str(path)
-    for text in overrides:
-        values = merge(values, override(text))
-    return build(values, origin)
+        values, origin = values_of(Path(path)), str(path)
+    return build(merge(values, given(overrides)), origin)
 
 
 def presets() -> list[str]:
@@ -89,7 +87,8 @@ def render(params: BaseModel, indent: int = 0) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _read(path: Path) -> dict[str, Any]:
+def values_of(path: Path) -> dict[str, Any]:
+    """What the file at ``path`` says, unchecked; ``UserError`` where it is no YAML of sections."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -105,11 +104,12 @@ def _read(path: Path) -> dict[str, Any]:
     return values
 
 
-def _preset_file(name: str) -> Path:
+def preset_values(name: str) -> dict[str, Any]:
+    """What the preset ``name`` sets, and nothing else; ``UserError`` where there is none of that name."""
     path = PRESETS_FOLDER / f"{name}.yaml"
     if not path.exists():
         raise UserError(f"There is no preset {name!r}; there are: {', '.join(presets()) or 'none'}.")
-    return path
+    return values_of(path)
 
 
 def override(text: str) -> dict[str, Any]:
@@ -124,6 +124,14 @@ def override(text: str) -> dict[str, Any]:
     for part in reversed(key.split(".")):
         nested = {part: nested}
     return nested
+
+
+def given(overrides: list[str] | tuple[str, ...]) -> dict[str, Any]:
+    """All of ``overrides`` together, the later over the earlier."""
+    values: dict[str, Any] = {}
+    for text in overrides:
+        values = merge(values, override(text))
+    return values
 
 
 def _sentence(error: Any) -> str:

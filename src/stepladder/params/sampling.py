@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from stepladder.diffusion.processes.spacing import SPACINGS
+from stepladder.diffusion.samplers.samplers import SAMPLERS
 from stepladder.params.section import Section
 
-OF_SAMPLER = {"variance": "ancestral", "eta": "ddim", "churn": "heun"}
+if TYPE_CHECKING:
+    SamplerName = str
+    Spacing = str
+else:
+    SamplerName, Spacing = Literal[tuple(SAMPLERS)], Literal[SPACINGS]
+
+OF_SAMPLER = {key: sampler.name for sampler in SAMPLERS.values() for key in sampler.own}
+"""Parameters that one sampler alone uses, and which."""
 
 
 class Sampling(Section):
     """How pictures are drawn from a trained model."""
 
-    sampler: Literal["ancestral", "ddim", "dpmpp_2m", "heun", "unipc", "euler"] = Field(
-        "ancestral", description="ancestral (DDPM), DDIM, DPM-Solver++ 2M, Heun (EDM), UniPC or Euler"
+    sampler: SamplerName = Field(
+        "ancestral",
+        description=", ".join(sampler.title for sampler in SAMPLERS.values()) + "; ancestral is DDPM's, Heun EDM's",
     )
-    spacing: Literal["trailing", "leading", "linspace", "quadratic", "log_snr", "karras"] = Field(
-        "trailing", description="which S of the T steps are visited"
-    )
+    spacing: Spacing = Field("trailing", description="which S of the T steps are visited")
     variance: Literal["fixed_small", "fixed_large", "learned"] = Field(
         "fixed_small", description="of the ancestral sampler's steps; learned: where the model learned it"
     )

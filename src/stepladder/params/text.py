@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from stepladder.params.data import OnBadRow
+from stepladder.params.data import NAME, UNNAMED, OnBadRow
 from stepladder.params.section import Section
 
 
@@ -20,9 +20,14 @@ class TextData(Section):
     source: str = Field(
         "names",
         min_length=1,
-        description="names (ISO names, in a package), a Hugging Face data set name, or a file (.tsv, .jsonl; lines: any text)",
+        description="names (ISO names, in a package), a Hugging Face data set name, a file (.tsv, .jsonl; lines: any text), or none: no "
+        "text, and no language model",
     )
+    name: str = Field("", pattern=NAME, description=f"of the data, its runs and its registered models; {UNNAMED}")
     config: str = Field("", description="configuration of the hub data set; empty: its default")
+    revision: str = Field(
+        "", description="commit, branch or tag of the hub data set; empty: the newest when it is prepared"
+    )
     source_language: str = Field("en", min_length=1, description="language, or column, translated from")
     target_languages: tuple[str, ...] = Field(
         ("uk",), min_length=1, description="languages, or columns, translated to; several: told apart by a tag"

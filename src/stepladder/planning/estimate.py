@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from stepladder.errors import UserError
+from stepladder.launching import trial
+from stepladder.launching.trial import Cost
 from stepladder.planning.work import Piece, Training, trainings
-from stepladder.training import trial
 from stepladder.training.families import FAMILIES
-from stepladder.training.trial import Cost
 
 
 @dataclass(frozen=True)

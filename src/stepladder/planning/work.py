@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 import logging
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from stepladder import project
+from stepladder import history, project
+from stepladder.data import source
 from stepladder.errors import UserError
+from stepladder.launching import launch
+from stepladder.launching.check import check
 from stepladder.params import Params, load
+from stepladder.stages import training_of
 from stepladder.studies import cell
 from stepladder.studies import spec as study_spec
+from stepladder.studies.checking import check_arm, check_data, guide_beside
 from stepladder.sweeps import spec as sweep_spec
+from stepladder.sweeps.checking import check_point
 from stepladder.sweeps.child import Child, Places
-from stepladder.training import launch
 from stepladder.training.families import FAMILIES
 
+NOTED = f"{source.STAGE}@"  # a stage that only notes where a source is, which was noted again before this is asked: nothing waits for it
 State = Literal["up to date", "restored from the cache", "resumes", "runs"]
-APART = ("studies", "adaptation", "guidance")
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def of_stages(targets: Sequence[str], places: Places) -> list[Piece]:
                 wanted = {stage for target in targets for stage in repo.stage.collect(target)}
                 wanted |= {need for stage in wanted for need in ancestors(graph, stage)}
             else:
-                wanted = {s for s in graph if Path(s.path).relative_to(repo.root_dir).parts[0] not in APART}
+                wanted = {s for s in graph if Path(s.path).parent == Path(repo.root_dir)}
             place = {stage: number for number, stage in enumerate(repo.index.stages)}
             pieces: dict[Any, Piece] = {}
             for stage in lexicographical_topological_sort(graph, key=place.__getitem__):
@@ -86,21 +90,24 @@ def of_stages(targets: Sequence[str], places: Places) -> list[Piece]:
 
 def _stage(repo: Any, stage: Any, before: Sequence[Piece], places: Places) -> Piece:
     name = str(stage.addressing)
-    first = [piece.name for piece in before if piece.state in ("runs", "resumes")]
+    first = [p.name for p in before if p.state in ("runs", "resumes") and not p.name.startswith(NOTED)]
     if not first:
         changes = [change for changes in stage.status(check_updates=True).values() for change in changes]
         if not changes:
-            return Piece(name, "up to date")
+            folders = [path for out in stage.outs if (path := Path(out.fs_path)).is_dir()]
+            return Piece(name, "up to date", "; ".join(filter(None, map(launch.other_versions, folders))))
         if _is_restored(repo, stage):
             return Piece(name, "restored from the cache")
         why = ", ".join(sorted({what if isinstance(what, str) else next(iter(what)) for what in changes}))
     else:
         why = f"after {', '.join(first[:3])}{' and others' if len(first) > 3 else ''}"
-    words = shlex.split(stage.cmd if isinstance(stage.cmd, str) else stage.cmd[0])
-    if words[:2] != ["stepladder", "train"]:
+    begun = training_of(stage.cmd if isinstance(stage.cmd, str) else stage.cmd[0], load())
+    if begun is None:
         return Piece(name, "runs", why)
-    timesteps = int(words[words.index("--timesteps") + 1]) if "--timesteps" in words else None
-    training = Training(words[2], load(), places.data(words[2]), timesteps)
+    family, params, timesteps = begun
+    training = Training(family, params, places.data(family), timesteps)
+    if all(piece.state == "up to date" for piece in before) and (training.data / "card.json").exists():
+        check(family, params, training.data, classifier=guide_beside(places.feature_net))
     return _trained(name, training, why, {})
 
 
@@ -128,9 +135,17 @@ def _is_restored(repo: Any, stage: Any) -> bool:
 def of_study(name: str, places: Places) -> list[Piece]:
     """The cells of the study ``name``."""
     study, pieces = study_spec.read(name), []
+    check_data(name, study)
+    stale = {data: _stale(data, places) for data in {places.data(arm.family) for arm in study.arms.values()}}
     for seed in study.seeds:
         for arm, given in study.arms.items():
-            training = Training(given.family, study.params(arm, seed), places.images, given.timesteps or None)
+            params, data = study.params(arm, seed), places.data(given.family)
+            training = Training(given.family, params, data, given.timesteps or None)
+            if stale[data]:
+                pieces.append(Piece(f"{arm} seed {seed}", "runs", stale[data], training))
+                continue
+            if (data / "card.json").exists():
+                check_arm(study, arm, data, places.feature_net)
             pieces.append(
                 _kept(f"{arm} seed {seed}", training, cell.folder(name, arm, seed) / "model", {"study": (name, arm)})
             )
@@ -140,6 +155,7 @@ def of_study(name: str, places: Places) -> list[Piece]:
 def of_sweep(name: str, places: Places) -> list[Piece]:
     """The children of the sweep ``name``; of Optuna's that are still to be chosen one in the middle of the space stands for each."""
     sweep, pieces = sweep_spec.read(name), []
+    stale = _stale(places.data(sweep.family), places)
     points = sweep.points()
     if sweep.method == "optuna":
         files = sorted(sweep_spec.folder(name).glob("points/*.json"))
@@ -149,15 +165,18 @@ def of_sweep(name: str, places: Places) -> list[Piece]:
             child = Child(name, sweep, point, seed, places)
             timesteps = sweep.timesteps_of(point)
             training = Training(sweep.family, sweep.params(point, seed), places.data(sweep.family), timesteps)
+            if stale or not (training.data / "card.json").exists():
+                pieces.append(Piece(child.title, "runs", stale or "its data is not prepared yet", training))
+                continue
+            check_point(sweep, point, training.data, places.feature_net)
             outcome = child.outcome()
-            if not (training.data / "card.json").exists():
-                pieces.append(Piece(child.title, "runs", "its data is not prepared yet", training))
-            elif child.finished():
-                pieces.append(Piece(child.title, "up to date"))
+            if child.finished():
+                pieces.append(Piece(child.title, "up to date", launch.other_versions(child.model)))
             elif outcome.get("status") == "pruned":
                 pieces.append(Piece(child.title, "up to date", f"pruned: {outcome['why']}"))
-            elif (child.model / "run.json").exists():
-                pieces.append(Piece(child.title, "runs", "its model is there and is judged"))
+            elif history.training(child.model):
+                why = "; ".join(filter(None, ["its model is there and is judged", launch.other_versions(child.model)]))
+                pieces.append(Piece(child.title, "runs", why))
             else:
                 pieces.append(_trained(child.title, training, "", {"child": launch.Child(name, {}, "")}))
     if sweep.method == "optuna":
@@ -171,12 +190,23 @@ def of_sweep(name: str, places: Places) -> list[Piece]:
     return pieces
 
 
+def _stale(data: Path, places: Places) -> str:
+    """Why all that learns from ``data`` is to be done: it is prepared again first; "" where it is up to date or not there."""
+    if data.name not in source.KEYS or not (data / "card.json").exists():
+        return ""
+    if not (project.root() / ".dvc").is_dir():
+        return source.changed(data.name, getattr(load(), data.name), data)
+    before = of_stages([f"prepare@{data.name}"], places)
+    work = [piece for piece in before if piece.state != "up to date" and not piece.name.startswith(NOTED)]
+    return f"after {work[0].name}" if work else ""
+
+
 def _kept(name: str, training: Training, model: Path, which: dict[str, Any]) -> Piece:
-    made = model / "run.json"
-    if made.exists() and (training.data / "card.json").exists():
+    if (made := history.key(model)) and (training.data / "card.json").exists():
         key = launch.identity(training.family, training.params, training.data, timesteps=training.timesteps, **which)
-        if json.loads(made.read_text(encoding="utf-8"))["key"] == key:
-            return Piece(name, "up to date", "its model; it is judged again where that has changed")
+        if made == key:
+            why = ["its model; it is judged again where that has changed", launch.other_versions(model)]
+            return Piece(name, "up to date", "; ".join(filter(None, why)))
     return _trained(name, training, "", which)
 
 
@@ -188,9 +218,11 @@ def _trained(name: str, training: Training, why: str, which: dict[str, Any]) -> 
     checkpoint = project.checkpoints() / key / "last.ckpt"
     if not checkpoint.exists():
         return Piece(name, "runs", why, training)
-    from stepladder.training.checkpoint import finished_steps
+    from stepladder.training.checkpoint import finished_steps, other_versions
 
     done = finished_steps(checkpoint)
+    if other := other_versions(checkpoint):
+        return Piece(name, "runs", f"its checkpoint of step {done} was made with {other}", training)
     resumed = Training(training.family, training.params, training.data, training.timesteps, done)
     return Piece(name, "resumes", f"from step {done} of {training.steps}", resumed)
 

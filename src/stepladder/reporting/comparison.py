@@ -1,44 +1,59 @@
-"""Gathers what the sweep and the translation gave: one table, one recommendation, the figures."""
+"""Gathers what the sweep and the translation gave: one table, one recommendation. ``figures`` draws it."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from stepladder import absent, history
 from stepladder.errors import UserError
-from stepladder.params import Params
+from stepladder.judgement import identity
+from stepladder.judgement.failure import failed, failed_text
+from stepladder.metrics.pictures import HEADLINES, PICTURES, POINTS
+from stepladder.metrics.texts import FIGURES
+from stepladder.params import Params, Promotion
+from stepladder.reporting.reading import curves, read_json, read_lines, series
 from stepladder.reporting.recommendation import Point, recommend
 
 PLOTTED = (
-    "frechet", "frechet_low", "frechet_high", "frechet_over_floor", "kid", "kid_low", "kid_high",
-    "accuracy", "accuracy_low", "accuracy_high", "precision", "precision_low", "precision_high",
-    "recall", "recall_low", "recall_high", "density", "density_low", "density_high",
-    "coverage", "coverage_low", "coverage_high", "memorised", "nearest_ratio",
-    "milliseconds_per_image", "network_evaluations", "images",
-)  # fmt: skip
-FIGURES = ("seconds", "steps", "parameters")
+    *(f"{name}{end}" for name in POINTS for end in (("", "_low", "_high") if PICTURES[name].band else ("",))),
+    *("frechet_over_floor", "network_evaluations", "images"),
+)
+"""Of a point, for ``dvc plots``."""
+TRAINED = ("steps", "parameters")
 
 
-def compare(params: Params, models: Path, reports: Path) -> dict[str, Any]:
+def compare(params: Params, models: Path, reports: Path, *, leave_out: bool = False) -> dict[str, Any]:
     """Compare all that ``reports`` and ``models`` hold for the T of ``params.sweep``, write it and return it.
 
-    Written in ``reports``: ``comparison.json`` (what is returned), ``figures/*.png``, for ``dvc metrics`` the few
-    figures of ``metrics.json``, and for ``dvc plots`` the long tables
-    ``sweep.json`` (a row each (T, S)), ``losses.json`` (a row each journalled loss) and ``chrf.json`` (sentences a class of
+    Written in ``reports``: ``comparison.json`` (what is returned), for ``dvc metrics`` the few figures of ``metrics.json``, and for ``dvc plots`` the long tables
+    ``sweep.json`` (a row each (T, S)), ``losses.json`` (a row each loss of a curve) and ``chrf.json`` (sentences a class of
     chrF). The recommendation is that of ``recommendation.recommend``. A T that has not been evaluated is named in
-    ``"missing"``; so is a language model, by its absence. Raises ``UserError`` where nothing at all has been evaluated, a file
-    cannot be read, or the T were judged by different feature networks.
+    ``"missing"``; so is a language model, by its absence; what the parameters leave out stands in ``"absent"``, with the reason. What
+    counts as failed is in ``"failed"``, with the reason.
+
+    Args:
+        leave_out: figures of another training, or other data, than those in place are left out, not refused.
+
+    Raises:
+        UserError: nothing at all has been evaluated, a file cannot be read, figures are of another training or other held-out data
+            than those in place, or the T were judged by different feature networks.
     """
-    evaluated = {t: read_json(reports / "diffusion" / f"T{t}" / "metrics.json") for t in sorted(params.sweep.timesteps)}
+    folders = {t: reports / "diffusion" / f"T{t}" for t in sorted(params.sweep.timesteps)}
+    evaluated = {
+        t: _current(folder, models / "diffusion" / f"T{t}", f"diffusion --timesteps {t}", leave_out)
+        for t, folder in folders.items()
+        if not absent.why(folder)
+    }
     finished = {t: metrics for t, metrics in evaluated.items() if metrics}
-    text = read_json(reports / "transformer" / "metrics.json")
+    text = _current(reports / "transformer", models / "transformer", "transformer", leave_out)
     pairs = text.get("task", "pairs") == "pairs"
     if not finished and not text:
         raise UserError(
-            f"{reports} holds no evaluation of T={', '.join(map(str, evaluated))} nor of a language model; "
+            f"{reports} holds no evaluation of T={', '.join(map(str, folders))} nor of a language model; "
             "run `dvc repro`, or `stepladder evaluate`, first."
         )
     floor = _floor(finished)
@@ -46,12 +61,15 @@ def compare(params: Params, models: Path, reports: Path) -> dict[str, Any]:
     comparison = {
         "sweep": sweep,
         "missing": [t for t in evaluated if t not in finished],
+        "absent": {"pictures": absent.why(*folders.values()), "text": absent.why(reports / "transformer")},
         "floor": floor,
         "protocol": next((metrics["protocol"] for metrics in finished.values() if "protocol" in metrics), {}),
         "likelihood": [
             {"timesteps": t, **metrics["likelihood"]} for t, metrics in finished.items() if metrics.get("likelihood")
         ],
-        "recommended": recommend(sweep, floor.get("frechet"), params.evaluation.confidence),
+        "recommended": recommend(
+            sweep, floor.get("frechet"), params.evaluation.confidence, lambda p: _failed(p, floor, params.promotion)
+        ),
         "confidence": params.evaluation.confidence,
         "training": [
             {"timesteps": t, **row} for t in evaluated if (row := _training(models / "diffusion" / f"T{t}")) is not None
@@ -61,53 +79,16 @@ def compare(params: Params, models: Path, reports: Path) -> dict[str, Any]:
         "language_model": {} if pairs else text,
         "translation_training": _training(models / "transformer"),
     }
+    comparison["judged"] = {f"diffusion/T{t}": metrics.get("judged") for t, metrics in finished.items()}
+    comparison["judged"] |= {"transformer": text.get("judged")} if text else {}
+    comparison["failed"] = _failures(comparison, text, params)
     reports.mkdir(parents=True, exist_ok=True)
     _write(reports / "comparison.json", comparison)
     _write(reports / "metrics.json", _summary(comparison))
     _write(reports / "sweep.json", [_row(point) for point in sweep])
     _write(reports / "losses.json", _losses(params, models))
     _write(reports / "chrf.json", chrf_histogram(read_lines(reports / "transformer" / "translations.jsonl")))
-
-    from stepladder.reporting import figures  # matplotlib takes a second to load
-
-    figures.draw(comparison, params, models, reports)
     return comparison
-
-
-def read_json(path: Path) -> Any:
-    """What ``path`` holds, ``{}`` where it does not exist; raises ``UserError`` where it is not JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}); remove it and run its stage again with `dvc repro`.") from None
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The complete lines of a JSON-lines file, none where it does not exist; a line cut off by a kill is passed over."""
-    if not path.exists():
-        return []
-    lines = []
-    for line in path.read_text(encoding="utf-8").split("\n"):
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            continue
-    return [line for line in lines if isinstance(line, dict)]
-
-
-def journals(params: Params, models: Path) -> Iterator[tuple[int | None, str, list[dict[str, Any]]]]:
-    """(T or ``None``, the model's folder in ``models``, lines of its journal) of every model that has a journal."""
-    folders = [(t, f"diffusion/T{t}") for t in sorted(params.sweep.timesteps)]
-    for timesteps, folder in [*folders, (None, "transformer"), (None, "feature-net")]:
-        if lines := read_lines(models / folder / "journal.jsonl"):
-            yield timesteps, folder, lines
-
-
-def series(lines: list[dict[str, Any]], metric: str) -> list[tuple[int, float]]:
-    """(step, value) of one metric of a journal, in the order written."""
-    return [(line["step"], line["metrics"][metric]) for line in lines if metric in line.get("metrics", {})]
 
 
 def chrf_histogram(translations: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -118,6 +99,28 @@ def chrf_histogram(translations: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in translations:
         counts[min(9, max(0, int(row["chrf"] // 10)))] += 1
     return [{"chrf": f"{10 * i}-{10 * i + 10}", "sentences": n} for i, n in enumerate(counts)]
+
+
+def _current(report: Path, model: Path, verb: str, leave_out: bool) -> Any:
+    """The metrics in ``report``, ``{}`` without; of another training or other data than in place, refused or left out."""
+    metrics = read_json(report / "metrics.json")
+    data = identity.data_of(model.parent if model.name == "transformer" else model.parent.parent, verb)
+    if leave_out:
+        return {} if identity.stale(metrics, model, data) else metrics
+    identity.check(metrics, report, model, data, f"stepladder evaluate {verb}")
+    return metrics
+
+
+def _failed(point: Point, floor: Mapping[str, float], limits: Promotion) -> str:
+    return failed({name: value for name, value in point.items() if value is not None}, floor, limits)
+
+
+def _failures(comparison: Mapping[str, Any], text: Mapping[str, Any], params: Params) -> dict[str, str]:
+    """Why the recommended point and the language model count as failed, where they do."""
+    point = comparison["recommended"] or {}
+    named = "translation" if comparison["translation"] else "language_model"
+    found = {"recommended": point.get("failed", ""), named: failed_text(text, params.promotion) if text else ""}
+    return {name: why for name, why in found.items() if why}
 
 
 def _floor(finished: dict[int, Any]) -> dict[str, float]:
@@ -147,13 +150,13 @@ def _row(point: Point) -> dict[str, Any]:
 
 
 def _feature_net(folder: Path) -> dict[str, float]:
-    figures = read_json(folder / "run.json").get("figures", {})
+    figures = history.training(folder).get("figures", {})
     return {"accuracy": figures["validation/accuracy"]} if "validation/accuracy" in figures else {}
 
 
 def _summary(comparison: dict[str, Any]) -> dict[str, Any]:
     """The figures that ``dvc metrics show`` and ``dvc exp show`` print: the best S of each T, and the translation's."""
-    shown = ("sampling_steps", "frechet", "frechet_over_floor", "kid", "accuracy", "precision", "recall")
+    shown = ("sampling_steps", "frechet", "frechet_over_floor", *(name for name in HEADLINES if name != "frechet"))
     best: dict[str, Any] = {}
     for point in comparison["sweep"]:
         name = f"T={point['timesteps']}"
@@ -163,17 +166,19 @@ def _summary(comparison: dict[str, Any]) -> dict[str, Any]:
         best.setdefault(f"T={row['timesteps']}", {})["bits_per_dim"] = row["bits_per_dim"]
     recommended = comparison["recommended"] or {}
     translation, language_model = comparison["translation"] or {}, comparison["language_model"]
-    language_names = ("bits_per_character", "perplexity", "loss", "accuracy", "macro_f1")
+    of_pairs, language_names = (
+        [name for name, metric in FIGURES.items() if metric.headline and set(metric.of) & kinds]
+        for kinds in ({"pairs"}, {"lines", "labels"})
+    )
     return {
         "feature_net": comparison["feature_net"],
         "diffusion": best,
-        "recommended": {key: recommended[key] for key in ("timesteps", *shown) if recommended.get(key) is not None},
-        "translation": {
-            k: translation[k]
-            for k in ("chrf", "bleu", "ter", "bleu_lowercased_tokenised", "rougel", "exact_match", "perplexity")
-            if k in translation
+        "recommended": {
+            key: recommended[key] for key in ("timesteps", *shown, "failed") if recommended.get(key) is not None
         },
+        "translation": {k: translation[k] for k in of_pairs if k in translation},
         "language_model": {k: language_model[k] for k in language_names if k in language_model},
+        **({"failed": comparison["failed"]} if comparison["failed"] else {}),
         **{
             split: {
                 k: figures[k] for k in ("chrf", "bleu", "bleu_lowercased_tokenised", *language_names) if k in figures
@@ -184,19 +189,18 @@ def _summary(comparison: dict[str, Any]) -> dict[str, Any]:
 
 
 def _training(folder: Path) -> dict[str, Any] | None:
-    run = read_json(folder / "run.json")
-    if not run:
+    figures = history.training(folder).get("figures")
+    if figures is None:
         return None
-    figures = run.get("figures", {})
-    row = {name: figures.get(name) for name in FIGURES}
+    row = {name: figures.get(name) for name in TRAINED}
     row["loss"] = figures.get("validation/loss", figures.get("train/loss"))
-    return row | {name: run.get(name) for name in ("run_id", "experiment_id", "parent_run_id", "git_commit")}
+    return row
 
 
 def _losses(params: Params, models: Path) -> list[dict[str, Any]]:
     return [
         {"model": folder if t is None else f"T={t}", "step": step, "loss": value, "split": split}
-        for t, folder, lines in journals(params, models)
+        for t, folder, lines in curves(params, models)
         for split in ("train", "validation")
         for step, value in series(lines, f"{split}/loss")
         if math.isfinite(value)

@@ -32,10 +32,11 @@ from matplotlib.ticker import (
     PercentFormatter,
 )
 
+from stepladder.metrics.pictures import SUPPORT
 from stepladder.params import Params
 from stepladder.reporting import attention_figures
-from stepladder.reporting.comparison import journals, read_json, series
 from stepladder.reporting.palette import Style, styles
+from stepladder.reporting.reading import curves, read_json, series
 from stepladder.reporting.recommendation import Point
 
 GROUNDS = {
@@ -44,7 +45,6 @@ GROUNDS = {
 }
 SCRIPTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Noto Sans", "Arial Unicode MS")
 DOTS_PER_INCH = 180
-SUPPORT = ("precision", "recall", "density", "coverage")
 
 Comparison = dict[str, Any]
 Draw = Callable[[], Figure]
@@ -53,6 +53,13 @@ Draw = Callable[[], Figure]
 def draw(comparison: Comparison, params: Params, models: Path, reports: Path) -> list[Path]:
     """Draw every figure that there is something to show for; returns the files for light ground."""
     return save(_figures(comparison, params, models, reports), reports / "figures")
+
+
+def draw_cost(comparison: Comparison, params: Params, folder: Path) -> None:
+    """Draw into ``folder`` what it took, which is history and no result: of a comparison with times, see ``history.compared``."""
+    drawn, floor = _finite(comparison["sweep"], "frechet"), comparison["floor"].get("frechet")
+    figure = partial(cost, drawn, comparison["training"], styles(params.sweep.timesteps), floor)
+    save({"cost": figure} if drawn else {}, folder)
 
 
 def save(figures: dict[str, Draw], folder: Path) -> list[Path]:
@@ -83,7 +90,6 @@ def _figures(comparison: Comparison, params: Params, models: Path, reports: Path
     figures: dict[str, Draw] = {}
     if _finite(sweep, "frechet"):
         figures["quality"] = partial(quality, sweep, style, floor.get("frechet"), comparison["recommended"])
-        figures["cost"] = partial(cost, sweep, comparison["training"], style, floor.get("frechet"))
         if _finite(sweep, "kid"):
             figures["kid"] = partial(kid, sweep, style, floor.get("kid"))
         if _finite(sweep, "accuracy"):
@@ -92,7 +98,7 @@ def _figures(comparison: Comparison, params: Params, models: Path, reports: Path
             figures["support"] = partial(support, sweep, style, floor)
     if likelihood := comparison.get("likelihood"):
         figures["times"] = partial(times, likelihood, style)
-    read = list(journals(params, models))
+    read = list(curves(params, models))
     if any(series(lines, f"{split}/loss") for _, _, lines in read for split in ("train", "validation")):
         figures["loss"] = partial(loss, read, style)
     if attention := read_json(reports / "transformer" / "attention.json"):
@@ -114,7 +120,12 @@ def quality(sweep: Sequence[Point], style: dict[int, Style], floor: float | None
         x, y = _beside(recommended, style), recommended["frechet"]
         axes.plot(x, y, "o", markersize=15, fillstyle="none", markeredgewidth=1.4, color=plt.rcParams["text.color"])
         axes.annotate(
-            "recommended", (x, y), textcoords="offset points", xytext=(10, 14), fontweight="bold", va="bottom"
+            "the least bad" if recommended.get("failed") else "recommended",
+            (x, y),
+            textcoords="offset points",
+            xytext=(10, 14),
+            fontweight="bold",
+            va="bottom",
         )
     axes.set_ylabel("Fréchet distance")
     _legend(figure, axes)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stepladder.reporting.comparison import read_lines
+from stepladder.metrics.numbers import fixed, percent
 from stepladder.reporting.markup import Content, Markup, element, join, number, table
-from stepladder.reporting.numbers import fixed, percent
+from stepladder.reporting.reading import read_lines
 
 Metrics = Mapping[str, Any]
 TITLES = {"lines": "Language model", "labels": "Classification", "masked_lm": "Masked language model"}

@@ -8,32 +8,38 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from stepladder import history
+from stepladder.metrics.numbers import short
 from stepladder.params import Params, flatten
-from stepladder.reporting.comparison import journals, read_json
+from stepladder.params.data import NONE
 from stepladder.reporting.links import mlflow_address, run_address, version_address
 from stepladder.reporting.markup import Content, Markup, element, join, table
-from stepladder.reporting.numbers import short
+from stepladder.reporting.reading import curves
 
 Card = Mapping[str, Any]
 
 
 def title(images: Card, text: Card, params: Params) -> str:
     """``"digits, and names en → uk"``."""
-    pairs = params.text.task == "pairs"
-    languages = f" {params.text.source_language} → {', '.join(params.text.target_languages)}" if pairs else ""
-    return f"{images.get('name') or _last(params.images.source)}, and {text.get('name') or _last(params.text.source)}{languages}"
+    spoken = text.get("languages")
+    languages = f" {spoken['source']} → {', '.join(spoken['targets'])}" if spoken else ""
+    pictures = images.get("name") or _last(params.images.source)
+    names = {
+        pictures: params.images.source,
+        f"{text.get('name') or _last(params.text.source)}{languages}": params.text.source,
+    }
+    return ", and ".join(name for name, source in names.items() if source != NONE)
 
 
 def facts(images: Card, text: Card, params: Params, models: Path) -> Markup:
     """What was run: data, code, when and on what."""
     headers, times = [], []
-    for _, _, lines in journals(params, models):
-        headers += [line["header"] for line in lines if "header" in line]
-        times += [line["time"] for line in lines if "time" in line]
-    times += [h["started"] for h in headers if h.get("started")]
+    for _, folder, _ in curves(params, models):
+        headers.append(history.header(models / folder))
+        times += history.times(models / folder)
     rows: list[tuple[str, Content]] = [
-        ("Pictures", _images(images) if images else f"{params.images.source} (its card is not there)"),
-        ("Text", _text(text) if text else f"{params.text.source} (its card is not there)"),
+        ("Pictures", _images(images) if images else _uncarded(params.images.source)),
+        ("Text", _text(text) if text else _uncarded(params.text.source)),
         ("Code", _code(headers)),
     ]
     if times:
@@ -43,6 +49,10 @@ def facts(images: Card, text: Card, params: Params, models: Path) -> Markup:
         rows.append(("On", ", ".join(devices)))
     rows.append(("Seed", str(params.seed)))
     return element("dl", [[element("dt", name), element("dd", value)] for name, value in rows], class_="facts")
+
+
+def _uncarded(source: str) -> str:
+    return "none" if source == NONE else f"{source} (its card is not there)"
 
 
 def parameters(params: Params) -> Markup:
@@ -79,7 +89,8 @@ def runs(comparison: Mapping[str, Any]) -> Markup:
 
 def registered(reports: Path) -> Markup:
     """The registered models and their aliases."""
-    models: Sequence[Mapping[str, Any]] = read_json(reports / "registered.json").get("models", [])
+    wanted: Sequence[Mapping[str, Any]] = history.read(reports / "registered.json").get("models", [])
+    models = [model for model in wanted if "version" in model]
     if not models:
         return element("p", "No model is registered; `stepladder register` registers the best.")
     rows = []

@@ -14,36 +14,50 @@ with an interval in the place of the standard error and a second criterion:
 The order matters: accuracy chooses among points that are near, so that a model which draws a few flawless pictures of
 each class over and over (accurate, far) is never recommended. Not significantly worse does not mean as good: fewer
 pictures give wider intervals and a cheaper recommendation, and ``evaluation.samples`` is what to raise for a finer one.
-The rule knows no target. How far the recommended point is above the real-against-real floor is reported with it.
+The rule knows no target. How far the recommended point is above the real-against-real floor is reported with it. Points that
+count as failed (``judgement.failure``) are chosen only where all do, and then with a warning.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import NormalDist
 from typing import Any
 
 Point = dict[str, Any]
 
 
-def recommend(points: Sequence[Point], floor: float | None = None, confidence: float = 0.95) -> Point | None:
+def recommend(
+    points: Sequence[Point],
+    floor: float | None = None,
+    confidence: float = 0.95,
+    failure: Callable[[Point], str] = lambda point: "",
+) -> Point | None:
     """The recommended point with ``"why"`` (a sentence) and ``"frechet_over_floor"``; ``None`` without a finite point.
 
     ``points`` hold ``timesteps``, ``sampling_steps``, ``frechet``, ``frechet_low``, ``frechet_high``, ``images`` and, where
-    there are classes, ``accuracy``. ``floor`` is the distance of real pictures to real pictures.
+    there are classes, ``accuracy``. ``floor`` is the distance of real pictures to real pictures. ``failure`` says why a point failed,
+    "" where it did not. Where all failed, the recommended one has that as ``"failed"``.
     """
-    finite = sorted((p for p in points if math.isfinite(p["frechet"])), key=_cost)
-    if not finite:
+    every = sorted((p for p in points if math.isfinite(p["frechet"])), key=_cost)
+    if not every:
         return None
+    reasons = [failure(p) for p in every]
+    finite = [p for p, reason in zip(every, reasons, strict=True) if not reason] or every
     best = min(finite, key=lambda p: (p["frechet"], p["sampling_steps"], p["timesteps"]))
     near = [p for p in finite if p["frechet"] <= max(best["frechet"], best["frechet_high"])]
     judged = [p for p in near if _accuracy(p) is not None]
     top = max(judged, key=lambda p: (p["accuracy"], *(-c for c in _cost(p)))) if judged else None
     chosen = next(p for p in near if top is None or not worse(p, top, confidence))
-    why = _why(chosen, best, near, top, finite, floor, confidence)
+    why = _why(chosen, best, near, top, every, floor, confidence)
     ratio = chosen["frechet"] / floor if floor else None
-    return {**chosen, "frechet_over_floor": ratio, "why": why}
+    found = {**chosen, "frechet_over_floor": ratio, "why": why}
+    if all(reasons):
+        reason = reasons[every.index(chosen)]
+        told = f"No point of this sweep passes; the least bad, {name(chosen)}, counts as failed ({reason})."
+        found |= {"failed": reason, "why": f"{told} {why}"}
+    return found
 
 
 def worse(point: Point, reference: Point, confidence: float) -> bool:

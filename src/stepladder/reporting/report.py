@@ -4,35 +4,46 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import re
+import tempfile
 from importlib.resources import files
 from pathlib import Path
 from string import Template
+from typing import Any
 
+from stepladder import history
 from stepladder.errors import UserError
+from stepladder.judgement import identity
 from stepladder.params import Params
 from stepladder.reporting import language_sections as language
 from stepladder.reporting import origin_sections as origin
 from stepladder.reporting import sweep_sections as sweep
 from stepladder.reporting import translation_sections as translation
 from stepladder.reporting.attention_section import attention
-from stepladder.reporting.comparison import read_json
 from stepladder.reporting.markup import Content, Markup, element, join, table
+from stepladder.reporting.reading import read_json
+
+PAGE, DECIDED = "index.html", "page.json"
+COMPARISON, REGISTERED = "comparison.json", "registered.json"
 
 
 def write(reports: Path, models: Path, params: Params, data: Path | None = None) -> Path:
     """Write ``reports/index.html`` from what ``compare`` and ``register`` left in ``reports``; returns its path.
 
-    Pictures are in the file and it loads nothing: it can be sent by mail. ``data`` is the folder of the prepared data, whose
+    The page tells times and runs too, so ``reports/page.json`` stands for it among DVC's results: title and sections, and of which
+    results it is. Pictures are in the file and it loads nothing: it can be sent by mail. ``data`` is the folder of the prepared data, whose
     cards are read (default: ``data`` beside ``models``). What is missing (a T, the translation, the registry) is said in its
-    place. Raises ``UserError`` where there is no comparison.
+    place. Raises ``UserError`` where there is no comparison, or it is of another training or other data than those in place.
     """
     comparison = read_json(reports / "comparison.json")
     if not comparison:
         raise UserError(
             f"{reports / 'comparison.json'} does not exist; run `stepladder compare` first, or `dvc repro`."
         )
+    identity.check_comparison(comparison, models, reports)
+    comparison = history.compared(comparison, models, reports)
     data = data if data is not None else models.parent / "data"
     images, text = (read_json(data / kind / "card.json") for kind in ("images", "text"))
     title = origin.title(images, text, params)
@@ -64,19 +75,24 @@ def write(reports: Path, models: Path, params: Params, data: Path | None = None)
         ]
         if comparison.get("likelihood"):
             sections.append(("times", "Where the models err", sweep.times(comparison, params, reports)))
+    elif why := comparison.get("absent", {}).get("pictures"):
+        sections.append(("quality", "Pictures", element("p", f"None: {why}.")))
     else:
         sections.append(("quality", "Quality against sampling steps", sweep.verdict(comparison)))
-    sections.append(("cost", "What it cost", sweep.cost(comparison, params, reports)))
+    sections.append(("cost", "What it cost", _cost(comparison, params, reports)))
     if comparison["translation"]:
         parts: list[Content] = [
+            translation.warning(comparison),
             translation.scores(comparison["translation"]),
             translation.sentences(reports),
             attention(reports),
         ]
         sections.append(("translation", "Translation", parts))
     elif model := comparison.get("language_model"):
-        parts = [language.body(model, reports), attention(reports)]
+        parts = [translation.warning(comparison), language.body(model, reports), attention(reports)]
         sections.append(("language", language.TITLES[model["task"]], parts))
+    elif why := comparison.get("absent", {}).get("text"):
+        sections.append(("translation", "Text", element("p", f"None: {why}.")))
     else:
         told = element("p", "No translation has been evaluated; `dvc repro evaluate-transformer` does it.")
         sections.append(("translation", "Translation", told))
@@ -92,12 +108,49 @@ def write(reports: Path, models: Path, params: Params, data: Path | None = None)
         contents,
         sweep.tiles(comparison),
     )
-    main = element("main", [element("section", element("h2", name), body, id=key) for key, name, body in sections])
-    page = reports / "index.html"
+    made_of = _digest(reports, params)
+    body = [element("section", element("h2", name), body, id=key) for key, name, body in sections]
+    main = element("main", body, data_made_of=made_of, data_registered=_registered(reports))
+    page = reports / PAGE
     fresh = page.with_suffix(".fresh")
     fresh.write_text(whole_page(title, join([header, main])), encoding="utf-8")
     os.replace(fresh, page)
+    decided = {"title": title, "sections": {key: name for key, name, _ in sections}, "made_of": made_of}
+    history.write(reports / DECIDED, decided)
     return page
+
+
+def is_current(reports: Path) -> bool:
+    """Whether the page in ``reports`` is there, of the results that ``page.json`` names and of what became of the registered models:
+    a ``page.json`` that DVC has brought from its cache has no page beside it yet.
+    """  # fmt: skip
+    known, page = read_json(reports / DECIDED), reports / PAGE
+    if not known or not page.exists():
+        return False
+    text = page.read_text(encoding="utf-8")
+    return known["made_of"] in text and _registered(reports) in text
+
+
+def is_owed(reports: Path) -> bool:
+    """Whether DVC has the page in ``reports`` for written, and it is not ``is_current``."""
+    return (reports / DECIDED).exists() and not is_current(reports)
+
+
+def _digest(reports: Path, params: Params) -> str:
+    parts = [(reports / name).read_bytes() for name in (COMPARISON, REGISTERED) if (reports / name).exists()]
+    return hashlib.sha256(b"\0".join([*parts, params.model_dump_json().encode()])).hexdigest()
+
+
+def _registered(reports: Path) -> str:
+    return hashlib.sha256(json.dumps(history.read(reports / REGISTERED)).encode()).hexdigest()
+
+
+def _cost(comparison: dict[str, Any], params: Params, reports: Path) -> Markup:
+    from stepladder.reporting import figures  # matplotlib takes a second to load
+
+    with tempfile.TemporaryDirectory() as scratch:
+        figures.draw_cost(comparison, params, Path(scratch) / "figures")
+        return sweep.cost(comparison, params, reports, Path(scratch))
 
 
 def studies(reports: Path) -> Markup | None:

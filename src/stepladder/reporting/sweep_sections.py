@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from stepladder.metrics.numbers import ABSENT, decimals, duration, fixed, percent, short
+from stepladder.metrics.pictures import SUPPORT
 from stepladder.params import Params
 from stepladder.reporting import language_sections as language
 from stepladder.reporting.links import run_address
 from stepladder.reporting.markup import Content, Markup, data_uri, element, join, number, table
-from stepladder.reporting.numbers import ABSENT, decimals, duration, fixed, percent, short
 from stepladder.reporting.palette import styles
 from stepladder.reporting.recommendation import Point
 
 Comparison = Mapping[str, Any]
-SUPPORT = ("precision", "recall", "density", "coverage")
 DISPLAYED = 430  # CSS pixels: a strip with fewer than these is enlarged, and then by whole pixels
 
 
@@ -28,7 +28,7 @@ def tiles(comparison: Comparison) -> Markup:
         against = f"{short(ratio)} × the floor of {short(floor)}" if ratio else "no floor was measured"
         found.append(
             (
-                "recommended",
+                "the least bad, none passes" if point.get("failed") else "recommended",
                 f"S = {point['sampling_steps']}",
                 f"steps, of a model trained with T = {point['timesteps']}",
             )
@@ -67,7 +67,7 @@ def verdict(comparison: Comparison) -> Markup:
         parts.append(
             element(
                 "div", element("p", point["why"]), varied(point, comparison["floor"]), element("p", rule, class_="note"),
-                class_="verdict", id="verdict",
+                class_="verdict warning" if point.get("failed") else "verdict", id="verdict",
             )
         )  # fmt: skip
     elif not comparison["missing"]:
@@ -111,7 +111,7 @@ def quality(comparison: Comparison, reports: Path) -> Markup:
 
 def figure(reports: Path, name: str, description: str, caption: str | None = None) -> Markup | None:
     """A figure for light and dark ground, ``None`` where it was not drawn."""
-    light, dark = reports / "figures" / f"{name}.png", reports / "figures" / "dark" / f"{name}.png"
+    light, dark = (reports / "figures" / ground / f"{name}.png" for ground in ("", "dark"))
     if not light.exists():
         return None
     source = (
@@ -226,7 +226,8 @@ def protocol(comparison: Comparison) -> Markup | None:
         f"drawn ones; seed {p['seed']}."
     )
     note = f" Of the data: {p['note']}." if p.get("note") else ""
-    return element("p", told + note, class_="note", id="protocol")
+    wide = f" Mind that {p['too_wide']}." if p.get("too_wide") else ""
+    return element("p", told + wide + note, class_="note", id="protocol")
 
 
 def support(comparison: Comparison, params: Params, reports: Path) -> Markup | None:
@@ -316,8 +317,8 @@ def times(comparison: Comparison, params: Params, reports: Path) -> Markup:
     ])  # fmt: skip
 
 
-def cost(comparison: Comparison, params: Params, reports: Path) -> Markup:
-    """What sampling and training take; links to the runs."""
+def cost(comparison: Comparison, params: Params, reports: Path, costs: Path) -> Markup:
+    """What sampling and training take; links to the runs. ``costs`` has the figure of that, see ``figures.draw_cost``."""
     rows = [_training_row(_name_of(row["timesteps"], params), row) for row in comparison["training"]]
     if row := comparison["translation_training"]:
         rows.append(_training_row("translation" if comparison["translation"] else "language model", row))
@@ -328,7 +329,7 @@ def cost(comparison: Comparison, params: Params, reports: Path) -> Markup:
         "Losses of different T are of different noise levels and do not rank the models: the distances do."
     )
     return join([
-        figure(reports, "cost", "Fréchet distance against milliseconds a picture, and seconds of training for each T", caption),
+        figure(costs, "cost", "Fréchet distance against milliseconds a picture, and seconds of training for each T", caption),
         element("h3", "Training"),
         table(head, rows, class_="wide"),
         figure(reports, "loss", "Loss by training step", "Thin: while training. Thick, with markers: on held-out data, averaged weights."),

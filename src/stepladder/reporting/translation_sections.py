@@ -7,9 +7,10 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
-from stepladder.reporting.comparison import chrf_histogram, read_lines
+from stepladder.metrics.numbers import ABSENT, fixed, percent
+from stepladder.reporting.comparison import chrf_histogram
 from stepladder.reporting.markup import Content, Markup, element, join, number, table
-from stepladder.reporting.numbers import ABSENT, fixed, percent
+from stepladder.reporting.reading import read_lines
 
 Sentence = Mapping[str, Any]
 SHOWN = 6
@@ -24,6 +25,15 @@ SCORES: tuple[tuple[str, str, Form], ...] = (
     ("rougel", "ROUGE-L", lambda v: fixed(v, 1)),
     ("exact_match", "exact match", percent),
 )
+
+
+def warning(comparison: Mapping[str, Any]) -> Markup | None:
+    """That the language model counts as failed, and why; ``None`` where it does not."""
+    failures = comparison.get("failed") or {}
+    if not (why := failures.get("translation") or failures.get("language_model")):
+        return None
+    told = element("p", f"This model counts as failed: {why}. It does not become @champion by itself.")
+    return element("div", told, class_="verdict warning")
 
 
 def scores(metrics: Mapping[str, Any]) -> Markup:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -17,8 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from stepladder.data.grid import single
+from stepladder.diffusion.samplers.samplers import SAMPLERS
 from stepladder.errors import UserError
 from stepladder.params import Sampling
+from stepladder.params.sampling import SamplerName
 from stepladder.serving.models import Painter, Translator
 
 PAGE = Path(__file__).with_name("page.html")
@@ -41,7 +43,7 @@ class Drawing(Ask):
     text: str = Field("", max_length=LONGEST)
     steps: int = Field(ge=1, le=100_000)
     guidance_scale: float | None = Field(None, ge=0, le=100)
-    sampler: Literal["ancestral", "ddim", "dpmpp_2m", "heun", "unipc", "euler"] | None = None
+    sampler: SamplerName | None = None
     seed: int = Field(0, ge=0, lt=2**31)
 
 
@@ -118,6 +120,7 @@ def _painter(name: str, painter: Painter, figures: Mapping[str, str]) -> dict[st
         "steps": painter.steps,
         "guidance_scale": usual.guidance_scale,
         "sampler": usual.sampler,
+        "samplers": list(SAMPLERS),
         "side": max(shape[1:]),
     }
 

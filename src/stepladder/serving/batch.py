@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from stepladder.data.grid import single
 from stepladder.errors import UserError
 from stepladder.serving.models import Painter, Translator, load
-from stepladder.tracking import aliases, store
+from stepladder.tracking import health, references, store
 
 SUFFIXES = {Translator: ".txt", Painter: ".csv"}
 INDEX = "pictures.csv"
@@ -209,9 +209,9 @@ def _rows(file: Path, text: str) -> list[tuple[str, str]]:
 
 def _identity(model: str) -> str:
     """What does not name another model tomorrow: of a registered one its version, of a folder its weights."""
-    if model.startswith("models:/"):
+    if not Path(model).is_dir():
         with store.answering():
-            return "/".join(aliases.version(store.registry(), model))
+            return "/".join(references.version(health.registry(), model))
     file = Path(model) / "model.safetensors"
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else model
 

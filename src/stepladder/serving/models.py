@@ -11,8 +11,10 @@ from typing import Any
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from stepladder.diffusion import drawing, requests
-from stepladder.diffusion.levels import levels
+from stepladder.diffusion import requests
+from stepladder.diffusion.classifier import beside
+from stepladder.diffusion.processes.processes import of
+from stepladder.diffusion.sampling import drawing
 from stepladder.errors import UserError
 from stepladder.params import Decoding, Sampling, section
 from stepladder.tracking import fetch
@@ -26,6 +28,7 @@ class Painter:
     Attributes:
         name: what it was asked for by.
         usual: what it does unless it is told otherwise.
+        classifier: what guides it, where it brings one along; guided: then its configuration with the classifier's classes.
     """
 
     name: str
@@ -33,10 +36,17 @@ class Painter:
     config: dict[str, Any]
     tokenizer: Tokenizer | None
     usual: dict[str, Any]
+    classifier: nn.Module | None = None
+    guided: dict[str, Any] | None = None
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """``config`` with the classes that can be asked for."""
+        return self.guided or self.config
 
     @property
     def classes(self) -> list[str]:
-        return [str(name) for name in self.config["classes"]]
+        return [str(name) for name in self.asked["classes"]]
 
     @property
     def steps(self) -> int:
@@ -48,9 +58,9 @@ class Painter:
 
     def check(self, label: str, text: str, steps: int | None, sampling: Sampling) -> None:
         """Raise ``UserError`` where it cannot draw this, or so."""
-        requests.condition(self.config, self.tokenizer, [label], [text])
-        drawing.check(self.config, sampling, None)
-        levels(self.config, steps or self.steps, sampling.spacing)
+        requests.condition(self.asked, self.tokenizer, [label], [text])
+        drawing.check(self.config, sampling, self.classifier)
+        of(self.config).levels(steps or self.steps, sampling.spacing)
 
     def draw(
         self,
@@ -66,8 +76,11 @@ class Painter:
         Raises:
             UserError: the model knows no such class or text, or cannot draw so.
         """
-        asked = requests.condition(self.config, self.tokenizer, labels, texts)
-        return drawing.draw(self.model, self.config, asked, steps or self.steps, sampling, seed=seed, first=first)
+        asked = requests.condition(self.asked, self.tokenizer, labels, texts)
+        steps = steps or self.steps
+        return drawing.draw(
+            self.model, self.config, asked, steps, sampling, seed=seed, first=first, classifier=self.classifier
+        )
 
 
 @dataclass(frozen=True)
@@ -108,7 +121,8 @@ def load(name: str) -> Painter | Translator:
     if "shape" in _config(folder).get("model", {}):
         model, config = drawing.load(folder)
         requests.from_nothing(config)
-        return Painter(name, model, config, requests.tokenizer(folder, config), usual)
+        classifier, guided = beside(folder, config)
+        return Painter(name, model, config, requests.tokenizer(folder, config), usual, classifier, guided)
     network, tokenizer, config = trained.load(folder, "pairs", "encoder_decoder")
     return Translator(name, network, tokenizer, config, usual)
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from stepladder.errors import UserError
 from stepladder.serving.models import Painter, Translator, load
-from stepladder.tracking import aliases, promotion, store
+from stepladder.tracking import figures, health, references, store
 
 FOLDERS = ("diffusion/T*", "transformer")
+BACKLOG = 2048  # uvicorn's own
 
 
 def serve(names: Sequence[str], models: Path, host: str, port: int, log: Callable[[str], None] = print) -> None:
@@ -39,6 +40,7 @@ def serve(names: Sequence[str], models: Path, host: str, port: int, log: Callabl
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(BACKLOG)  # before the address is said: who comes at once waits, and is not refused
     except OSError as error:
         listening.close()
         raise UserError(f"{host}:{port} cannot be listened on ({error.strerror}); name another with --port.") from None
@@ -64,19 +66,21 @@ def _champions() -> list[str]:
     if not store.uri():
         return []
     with store.answering():
-        registered = store.registry().search_registered_models()
-    return [f"models:/{model.name}@{aliases.CHAMPION}" for model in registered if aliases.CHAMPION in model.aliases]
+        registered = health.registry().search_registered_models()
+    return [
+        f"models:/{model.name}@{references.CHAMPION}" for model in registered if references.CHAMPION in model.aliases
+    ]
 
 
 def _said(name: str) -> str:
     """What the page says of a model: of a registered one its version and its figure."""
-    if not name.startswith("models:/"):
+    if Path(name).is_dir():
         return name
     with store.answering():
-        client = store.registry()
-        model, number = aliases.version(client, name)
+        client = health.registry()
+        model, number = references.version(client, name)
         tags = client.get_model_version(model, number).tags
-        return f"{model} version {number}" + (f": {promotion.shown(tags)}" if promotion.FIGURE in tags else "")
+        return f"{model} version {number}" + (f": {figures.shown(tags)}" if figures.FIGURE in tags else "")
 
 
 def _hosts(host: str) -> list[str]:

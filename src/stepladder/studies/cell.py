@@ -17,21 +17,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stepladder import history
 from stepladder.baselines import drawing as baselines
-from stepladder.data.images import ImageArrays
-from stepladder.diffusion import drawing, likelihood
+from stepladder.data.image_arrays import ImageArrays
+from stepladder.diffusion import likelihood
+from stepladder.diffusion.classifier import load as load_classifier
+from stepladder.diffusion.sampling import drawing
 from stepladder.errors import UserError
-from stepladder.evaluation import held_out
-from stepladder.evaluation.drawers import here, timed
-from stepladder.evaluation.images import strip
-from stepladder.evaluation.judging import Judge, scaled
+from stepladder.evaluation.pictures import held_out
+from stepladder.evaluation.pictures.drawers import here, timed
+from stepladder.evaluation.pictures.images import strip
+from stepladder.evaluation.pictures.judging import Judge, scaled
+from stepladder.launching.launch import identity, train
 from stepladder.params import Params, load
 from stepladder.studies import spec, text_cell
+from stepladder.studies.checking import check_arm, check_data, guide_beside
 from stepladder.studies.spec import Arm, Study
 from stepladder.studies.stages import AT_ONCE
-from stepladder.training.launch import identity, train
 
 Point = dict[str, Any]
+STOPPED = (130, 137, 143)  # by a person or the system: nothing that the training did
 
 
 def folder(name: str, arm: str, seed: int) -> Path:
@@ -43,7 +48,8 @@ def run(name: str, arm: str, seed: int, data: Path, feature_net: Path) -> int:
     """Train and judge the cell (``arm``, ``seed``) of the study ``name``; returns the exit code.
 
     A model that is there from before, of the same spec, data and code, is judged again but not trained again. Pictures
-    that are not numbers are a result: the point has no figures.
+    that are not numbers are a result: the point has no figures. Why a training failed is left in ``failed.json``, for the page;
+    the next run tries it again.
 
     Raises:
         UserError: there is no such cell, or as training and judging do.
@@ -55,6 +61,8 @@ def run(name: str, arm: str, seed: int, data: Path, feature_net: Path) -> int:
             f"seeds: {', '.join(map(str, study.seeds))}."
         )
     given, params, out = study.arms[arm], study.params(arm, seed), folder(name, arm, seed)
+    check_data(name, study)
+    check_arm(study, arm, data, feature_net)
     code = _trained(name, arm, given, params, data, out)
     if code:
         return code
@@ -75,17 +83,17 @@ def judged(
     for old in out.glob("*.png"):
         old.unlink()
     if given.family == "diffusion":
-        points = _diffusion(study.ways(arm), judge, model, out, seed, title)
+        points = _diffusion(study.ways(arm), judge, model, out, seed, title, guide_beside(feature_net))
     else:
         points = _baseline(judge, model, out, seed, title)
-    history = json.loads((model / "run.json").read_text(encoding="utf-8"))
+    made = history.run(model)
     asked = "bits_per_dim" in study.measures
     return {
         "study": name, "arm": arm, "seed": seed, "family": given.family, "timesteps": given.timesteps or None,
         "points": points,
-        "bits_per_dim": _bits(given, params, data, model, history["figures"]) if asked else None,
-        "training": history["figures"],
-        "run": {key: history.get(key) for key in ("run_id", "experiment_id", "tracking_uri", "git_commit", "key")},
+        "bits_per_dim": _bits(given, params, data, model, made["figures"]) if asked else None,
+        "training": made["figures"],
+        "run": {key: made.get(key) for key in ("run_id", "experiment_id", "tracking_uri", "git_commit", "key")},
         "floor": judge.floor, "held_out": judge.held_out, "protocol": judge.protocol,
     }  # fmt: skip
 
@@ -93,17 +101,17 @@ def judged(
 def _trained(name: str, arm: str, given: Arm, params: Params, data: Path, out: Path) -> int:
     """Bring ``out/model`` up to date; the exit code of the training."""
     what = {"timesteps": given.timesteps or None, "study": (name, arm)}
-    made = out / "model" / "run.json"
-    if made.exists() and json.loads(made.read_text(encoding="utf-8"))["key"] == identity(
-        given.family,
-        params,
-        data,
-        **what,  # type: ignore[arg-type]
-    ):
+    if history.key(out / "model") == identity(given.family, params, data, **what):  # type: ignore[arg-type]
         print(f"{name} {arm} seed {params.seed}: the model is as it should be; it is judged again.", flush=True)
         return 0
     shutil.rmtree(out, ignore_errors=True)
-    code = train(given.family, params, data, out / "model", **what)  # type: ignore[arg-type]
+    try:
+        code = train(given.family, params, data, out / "model", **what)  # type: ignore[arg-type]
+    except UserError as error:
+        _write_failure(out, str(error))
+        raise
+    if code and code not in STOPPED:
+        _write_failure(out, f"its training ended with exit code {code}")
     if code == 0:
         timing = {
             "at_once": int(os.environ.get(AT_ONCE, "1")),
@@ -114,16 +122,26 @@ def _trained(name: str, arm: str, given: Arm, params: Params, data: Path, out: P
     return code
 
 
-def _diffusion(ways: Any, judge: Judge, folder: Path, out: Path, seed: int, name: str) -> list[Point]:
+def _write_failure(out: Path, why: str) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    (out / spec.FAILED).write_text(json.dumps({"why": why}) + "\n", encoding="utf-8")
+
+
+def _diffusion(ways: Any, judge: Judge, folder: Path, out: Path, seed: int, name: str, classifier: Path) -> list[Point]:
     model, config = drawing.load(folder)
     model.to(_device())
-    asked = held_out.condition(judge.test, held_out.rows(judge.test, judge.params.evaluation.samples), config)
-    drawer, points = here(model, config, seed), []
+    numbers, points = held_out.rows(judge.test, judge.params.evaluation.samples), []
+    guide = None
+    if any(sampling.classifier_scale for sampling, _ in ways):
+        guide = load_classifier(classifier, config)[0].to(_device())
+    drawer = here(model, config, seed, guide)
     for number, (sampling, all_steps) in enumerate(ways):
+        classes = judge.test.card["classes"] if sampling.classifier_scale else config["classes"]
+        asked = held_out.condition(judge.test, numbers, config | {"classes": classes})
         for steps in all_steps:
             pictures, cost = drawer(asked, steps, sampling)
             point = {"sampling": sampling.model_dump(mode="json"), "steps": steps, "strip": f"way{number}-S{steps}.png"}
-            points.append(point | _figures(judge, pictures, asked["labels"] if config["classes"] else None) | cost)
+            points.append(point | _figures(judge, pictures, asked["labels"] if classes else None) | cost)
             _show(points[-1], pictures, out, f"{name} {sampling.sampler} S={steps}", judge)
     return points
 

@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
 
+from stepladder.metrics.every import METRICS
 from stepladder.reporting import figures as shared
 from stepladder.reporting.palette import DASHES, MARKERS, OKABE_ITO, Style
-from stepladder.studies.measures import MEASURES
 from stepladder.studies.results import Row, best_of_each
 from stepladder.studies.spec import Study
 
@@ -28,12 +28,12 @@ def draw(study: Study, rows: Sequence[Row], floor: dict[str, float], folder: Pat
     known = [row for row in rows if row.mean(measure) is not None]
     each = list(best_of_each(study, known, measure).values())
     figures: dict[str, Callable[[], Figure]] = {}
-    stepwise = [row for row in known if row.sampling and not MEASURES[measure].of_model]
+    stepwise = [row for row in known if row.sampling and not METRICS[measure].of_model]
     if len({row.steps for row in stepwise}) > 1:
         figures["steps"] = partial(against_steps, stepwise, measure, floor.get(measure))
     if each:
         figures["seeds"] = partial(by_seed, each, study.measures, floor)
-    if len(known) > 1 and not MEASURES[measure].of_model and any(row.mean("milliseconds_per_image") for row in known):
+    if len(known) > 1 and not METRICS[measure].of_model and any(row.mean("milliseconds_per_image") for row in known):
         figures["time"] = partial(against_time, known, measure, floor.get(measure))
     if len(study.plane) == 2 and any(row.mean(study.plane[0]) is not None for row in rows):
         figures["plane"] = partial(plane, rows, study.plane)
@@ -69,7 +69,7 @@ def against_steps(rows: Sequence[Row], measure: str, floor: float | None) -> Fig
         _floor(axes, floor)
         axes.set_title(panels[place])
         if place % columns == 0:
-            axes.set_ylabel(MEASURES[measure].label)
+            axes.set_ylabel(METRICS[measure].label)
     _legend(figure, list(grid.flat))
     return figure
 
@@ -96,7 +96,7 @@ def against_time(rows: Sequence[Row], measure: str, floor: float | None) -> Figu
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("milliseconds a picture")
-    axes.set_ylabel(MEASURES[measure].label)
+    axes.set_ylabel(METRICS[measure].label)
     _scale(axes, rows, measure)
     _floor(axes, floor)
     _legend(figure, [axes])
@@ -131,7 +131,7 @@ def by_seed(each: Sequence[Row], measures: Sequence[str], floor: dict[str, float
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
             axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xlabel(MEASURES[measure].label)
+        axes.set_xlabel(METRICS[measure].label)
         axes.set_yticks(range(len(each)), [row.arm for row in each])
         axes.set_ylim(len(each) - 0.4, -0.6)
     return figure
@@ -152,8 +152,8 @@ def plane(rows: Sequence[Row], measures: Sequence[str]) -> Figure:
             "markersize": 6,
         }
         axes.plot([r.mean(x) or 0.0 for r in line], [r.mean(y) or 0.0 for r in line], label=way, **marks)
-    axes.set_xlabel(MEASURES[x].label)
-    axes.set_ylabel(MEASURES[y].label)
+    axes.set_xlabel(METRICS[x].label)
+    axes.set_ylabel(METRICS[y].label)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=7.5)
     return figure
 

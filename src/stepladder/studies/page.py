@@ -10,21 +10,26 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from stepladder.baselines import stability
 from stepladder.errors import UserError
+from stepladder.judgement.failure import USUAL
+from stepladder.metrics.every import COSTS, METRICS
+from stepladder.metrics.numbers import ABSENT, duration, fixed, short
 from stepladder.reporting.markup import Content, Markup, data_uri, element, join, number, table
-from stepladder.reporting.numbers import ABSENT, duration, fixed, short
 from stepladder.reporting.report import whole_page
 from stepladder.reporting.sweep_sections import figure
 from stepladder.studies import results, spec, verdicts
-from stepladder.studies.measures import COSTS, MEASURES
 from stepladder.studies.results import Cell, Figure, Row, best_of_each
 from stepladder.studies.spec import Study
 from stepladder.studies.verdicts import Claim
 
 STRIPS = 3  # seeds of which pictures are shown
 ENLARGED = 430  # CSS pixels: a strip with fewer is enlarged by whole pixels
-MARKS = {"shown": "shown", "not shown": "not shown", "the opposite": "the opposite was found"}
+MARKS = {
+    "shown": "shown",
+    "not shown": "not shown",
+    "the opposite": "the opposite was found",
+    "not measured": "not measured",
+}
 CAPTIONS = {
     "steps": "Against sampling steps S: the mean over the seeds with its interval, and a dot a seed. Dashed: the floor.",
     "seeds": "Each arm in its best way to draw: a dot a seed, the mean as a stroke, its interval as a band. Dashed: the floor.",
@@ -44,17 +49,20 @@ def write(name: str, reports: Path) -> Path:
     if not cells:
         raise UserError(f"The study {name} has no finished cell; run it with `stepladder study run {name}`.")
     confidence, floor = cells[0]["protocol"]["confidence"], cells[0]["floor"]
-    rows = results.rows(study, cells, confidence)
+    failed = results.failures(missing, spec.folder(name) / "cells")
+    rows = results.rows(study, cells, confidence, failed)
     said, decided = verdicts.verdict(study, rows, floor.get("frechet")), verdicts.claims(study, rows)
     out = reports / "studies" / name
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    _json(out / "results.json", name, study, rows, cells, missing, said, decided)
+    _json(out / "results.json", name, study, rows, cells, missing, failed, said, decided)
 
     from stepladder.studies import figures  # matplotlib takes a second to load
 
     drawn = figures.draw(study, rows, floor, out / "figures")
-    sections: list[tuple[str, str, Content]] = [("verdict", "What came out", _verdict(said, decided, missing, name))]
+    sections: list[tuple[str, str, Content]] = [
+        ("verdict", "What came out", _verdict(said, decided, missing, failed, name))
+    ]
     sections.append(("arms", "The arms", [_arms(study, rows, floor), _shown("seeds", drawn, out)]))
     if drawn and set(drawn) - {"seeds"}:
         sections.append(("figures", "Figures", [_shown(key, drawn, out) for key in ("steps", "plane", "time")]))
@@ -79,11 +87,12 @@ def write(name: str, reports: Path) -> Path:
 
 def _json(
     file: Path, name: str, study: Study, rows: Sequence[Row], cells: Sequence[Cell], missing: Sequence[tuple[str, int]],
-    said: list[str], decided: list[Claim],
+    failed: dict[tuple[str, int], str], said: list[str], decided: list[Claim],
 ) -> None:  # fmt: skip
     content: dict[str, Any] = {
         "study": name, "question": study.question, "verdict": said, "claims": [asdict(claim) for claim in decided],
-        "missing": [f"{arm}-{seed}" for arm, seed in missing], "seeds": list(study.seeds), "floor": cells[0]["floor"],
+        "missing": [f"{arm}-{seed}" for arm, seed in missing],
+        "failed": {f"{arm}-{seed}": why for (arm, seed), why in failed.items()}, "seeds": list(study.seeds), "floor": cells[0]["floor"],
         "protocol": cells[0]["protocol"], "timing": cells[0]["timing"],
         "rows": [
             {
@@ -96,26 +105,32 @@ def _json(
     file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _verdict(said: Sequence[str], decided: Sequence[Claim], missing: Sequence[tuple[str, int]], name: str) -> Markup:
+def _verdict(
+    said: Sequence[str], decided: Sequence[Claim], missing: Sequence[tuple[str, int]],
+    failed: dict[tuple[str, int], str], name: str,
+) -> Markup:  # fmt: skip
     parts: list[Content] = [
         element(
             "div", [element("p", line) for line in said], element("p", verdicts.RULE, class_="note"), class_="verdict"
         )
     ]
-    if missing:
-        cells = ", ".join(f"{arm}-{seed}" for arm, seed in missing)
+    if failed:
+        lines = [element("p", f"Failed: {arm}-{seed}: {why}") for (arm, seed), why in failed.items()]
+        parts.append(element("div", lines, class_="verdict warning"))
+    if unfinished := [cell for cell in missing if cell not in failed]:
+        cells = ", ".join(f"{arm}-{seed}" for arm, seed in unfinished)
         told = (
             f"Not finished: {cells}. What follows is without; `stepladder study run {name}` goes on where it stopped."
         )
         parts.append(element("div", element("p", told), class_="verdict warning"))
     if decided:
-        lines = [
+        claims = [
             [element("th", c.claim, scope="row"), element("td", MARKS[c.outcome], class_="nowrap"), c.why]
             for c in decided
         ]
         parts += [
             element("h3", "Claims"),
-            table(["claim", "", "figures"], lines, class_="wide"),
+            table(["claim", "", "figures"], claims, class_="wide"),
             element("p", verdicts.CONTRAST_RULE, class_="note"),
         ]
     return join(parts)
@@ -142,7 +157,7 @@ def _arms(study: Study, rows: Sequence[Row], floor: dict[str, float]) -> Markup:
         figures = (_figure(m, row.figures.get(m), study) for m in study.measures)
         body.append([element("th", arm, about, scope="row"), *([] if study.of_text else how), *figures])
     real: list[Content] = [element("td", "real against real", colspan=5 if cheaper else 4)]
-    real += [number(MEASURES[m].shown(floor[m]) if m in floor else ABSENT) for m in study.measures]
+    real += [number(METRICS[m].shown(floor[m]) if m in floor else ABSENT) for m in study.measures]
     told = element("p", f"Mean over {_seeds(study)}, its interval, and the smallest and largest seed.", class_="note")
     return join([table(head, body, [] if study.of_text else [real], class_="wide dense"), told])
 
@@ -160,14 +175,14 @@ def _cheapest(row: Row, own: Sequence[Row], measure: str) -> Content:
 
 
 def _head(measure: str) -> Markup:
-    arrow = "↓" if MEASURES[measure].better < 0 else "↑"
-    return element("th", f"{MEASURES[measure].label} {arrow}", scope="col", class_="number")
+    arrow = "↓" if METRICS[measure].better < 0 else "↑"
+    return element("th", f"{METRICS[measure].label} {arrow}", scope="col", class_="number")
 
 
 def _figure(measure: str, found: Figure | None, study: Study) -> Markup:
     if found is None or (found.mean is None and not [v for v in found.each.values() if v is not None]):
         return number(ABSENT)
-    shown = MEASURES[measure].shown
+    shown = METRICS[measure].shown
     values = [v for v in found.each.values() if v is not None]
     lines: list[Content] = [
         shown(found.mean) if found.mean is not None else f"{len(values)} of {len(found.each)} seeds"
@@ -186,7 +201,7 @@ def _all(study: Study, rows: Sequence[Row]) -> Markup:
     ]
     top = results.best(rows, study.measures[0])
     head = [element("th", text, scope="col", data_fixed=True) for text in ("arm", "drawn by")]
-    head += [element("th", text, scope="col", class_="number") for text in ("S", *(MEASURES[m].label for m in names))]
+    head += [element("th", text, scope="col", class_="number") for text in ("S", *(METRICS[m].label for m in names))]
     body = []
     for row in rows:
         cells: list[Content] = [element("td", row.arm), element("td", row.way), number(str(row.steps), row.steps)]
@@ -257,6 +272,8 @@ def _protocol(name: str, study: Study, cell: Cell) -> Markup:
             else "how far trainings differ takes more seeds."
         )
     )
+    if p.get("too_wide") and len(study.seeds) < results.FEWEST:
+        interval += f" Mind that {p['too_wide']}."
     seeds = ", ".join(map(str, study.seeds))
     lines = [
         f"Every arm was trained with {_seeds(study)} ({seeds}) on the same text of {p['training']:,} tokens or texts, and judged on "
@@ -268,9 +285,9 @@ def _protocol(name: str, study: Study, cell: Cell) -> Markup:
         f"in the features of {p['features']}; {p['preprocessing']}. The floor, real training pictures against held-out ones, is a "
         f"Fréchet distance of {short(floor['frechet'])}.",
         interval,
-        "A seed failed where its pictures are not numbers, the Fréchet distance is above "
-        f"{stability.WORST_FRECHET:g} times the floor's, the coverage below {stability.LEAST_COVERAGE:g} of the floor's, or fewer than "
-        f"{stability.LEAST_ACCURACY:.0%} of the pictures are of the class asked for.",
+        "A seed failed where its training did, its pictures are not numbers, the Fréchet distance is above "
+        f"{USUAL.floor_ratio:g} times the floor's, the coverage below {USUAL.coverage:g} of the floor's, or fewer than "
+        f"{USUAL.accuracy:.0%} of the pictures are of the class asked for.",
     ]  # fmt: skip
     settings = [
         [element("th", arm, scope="row"), given.family, fixed(given.timesteps, 0) if given.timesteps else ABSENT,

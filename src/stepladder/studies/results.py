@@ -5,25 +5,25 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from stepladder.baselines.stability import failed
+from stepladder.diffusion.samplers.samplers import SAMPLERS
 from stepladder.errors import UserError
+from stepladder.judgement.failure import failed
+from stepladder.metrics.every import METRICS
 from stepladder.params import Sampling
-from stepladder.studies.measures import MEASURES
+from stepladder.studies import spec
+from stepladder.studies.possible import LEAST_SEEDS
 from stepladder.studies.spec import Study
 
-FEWEST = 3  # seeds from which an interval over seeds is told
-SAMPLERS = {
-    "ancestral": "ancestral", "ddim": "DDIM", "dpmpp_2m": "DPM-Solver++ 2M", "heun": "Heun", "unipc": "UniPC",
-    "euler": "Euler",
-}  # fmt: skip
+FEWEST = LEAST_SEEDS
 Cell = dict[str, Any]
 
 
@@ -76,7 +76,7 @@ class Row:
 
     def called(self, measure: str) -> str:
         """Its name where ``measure`` is told of it: that of the arm alone where it says nothing of how it is drawn from."""
-        return self.arm if MEASURES[measure].of_model else self.name
+        return self.arm if METRICS[measure].of_model else self.name
 
     def mean(self, measure: str) -> float | None:
         """Of ``measure`` over the seeds."""
@@ -87,7 +87,8 @@ class Row:
 def named(sampling: dict[str, Any]) -> str:
     """A way to draw in words: the sampler, and what is not as usual."""
     usual = Sampling().model_dump(mode="json")
-    parts = [SAMPLERS.get(sampling["sampler"], sampling["sampler"])]
+    known = SAMPLERS.get(sampling["sampler"])
+    parts = [known.title if known else sampling["sampler"]]
     for key, value in sampling.items():
         if key == "sampler" or value == usual.get(key):
             continue
@@ -158,20 +159,32 @@ def read(name: str, study: Study, cells: Path) -> tuple[list[Cell], list[tuple[s
     return found, missing
 
 
-def rows(study: Study, cells: Sequence[Cell], confidence: float) -> list[Row]:
-    """One row for each arm and way to draw, in the order of the study."""
+def failures(missing: Sequence[tuple[str, int]], cells: Path) -> dict[tuple[str, int], str]:
+    """Why the training failed, of those of the ``missing`` cells in the folder ``cells`` that were tried."""
+    files = {cell: cells / f"{cell[0]}-{cell[1]}" / spec.FAILED for cell in missing}
+    return {cell: json.loads(f.read_text(encoding="utf-8"))["why"] for cell, f in files.items() if f.exists()}
+
+
+def rows(
+    study: Study, cells: Sequence[Cell], confidence: float, failed: Mapping[tuple[str, int], str] = MappingProxyType({})
+) -> list[Row]:
+    """One row for each arm and way to draw, in the order of the study.
+
+    ``failed``: why cells that are not among ``cells`` failed; they count as failed seeds of their arm, without figures.
+    """
     grouped: dict[tuple[str, str, int], list[tuple[Cell, dict[str, Any]]]] = {}
     for cell in sorted(cells, key=lambda c: (list(study.arms).index(c["arm"]), c["seed"])):
         for point in cell["points"]:
             key = (cell["arm"], json.dumps(point["sampling"], sort_keys=True), point["steps"])
             grouped.setdefault(key, []).append((cell, point))
-    return [_row(members, confidence) for members in grouped.values()]
+    of = {arm: {seed: why for (a, seed), why in failed.items() if a == arm} for arm in study.arms}
+    return [_row(members, confidence, of[arm]) for (arm, _, _), members in grouped.items()]
 
 
-def _row(members: list[tuple[Cell, dict[str, Any]]], confidence: float) -> Row:
+def _row(members: list[tuple[Cell, dict[str, Any]]], confidence: float, failed: dict[int, str]) -> Row:
     cell, point = members[0]
-    values: dict[str, dict[int, float | None]] = {name: {} for name in MEASURES}
-    own: dict[str, list[tuple[float, float]]] = {name: [] for name in MEASURES}
+    values: dict[str, dict[int, float | None]] = {name: {} for name in METRICS}
+    own: dict[str, list[tuple[float, float]]] = {name: [] for name in METRICS}
     for cell, point in members:
         training = cell["training"]
         of_model = {
@@ -179,16 +192,15 @@ def _row(members: list[tuple[Cell, dict[str, Any]]], confidence: float) -> Row:
             "parameters": training.get("trained_parameters", training.get("parameters")),
             "bits_per_dim": cell.get("bits_per_dim"),
         }
-        for name in MEASURES:
+        for name in METRICS:
             values[name][cell["seed"]] = of_model[name] if name in of_model else point.get(name)
             if point.get(f"{name}_low") is not None and point.get(f"{name}_high") is not None:
                 own[name].append((point[f"{name}_low"], point[f"{name}_high"]))
-    figures = {
-        name: over_seeds(values[name], own[name], confidence, MEASURES[name].bounds)
-        for name in MEASURES
-        if any(v is not None for v in values[name].values())
-    }
-    failures = {cell["seed"]: why for cell, point in members if (why := _failed(point, cell["floor"]))}
+    told = [name for name in METRICS if any(v is not None for v in values[name].values())]
+    for name in told:
+        values[name] |= dict.fromkeys(failed)
+    figures = {name: over_seeds(values[name], own[name], confidence, METRICS[name].bounds) for name in told}
+    failures = {cell["seed"]: why for cell, point in members if (why := _failed(point, cell["floor"]))} | failed
     strips = {cell["seed"]: Path(cell["folder"]) / point["strip"] for cell, point in members if point.get("strip")}
     return Row(cell["arm"], point["sampling"], point["steps"], cell["timesteps"], figures, failures, strips)
 
@@ -204,7 +216,7 @@ def _failed(point: dict[str, Any], floor: dict[str, Any]) -> str:
 def best(rows: Sequence[Row], measure: str) -> Row | None:
     """The row with the best mean; of equal ones the cheapest; ``None`` where no row has one."""
     known = [row for row in rows if row.mean(measure) is not None]
-    sign = MEASURES[measure].better
+    sign = METRICS[measure].better
     return min(known, key=lambda row: (-sign * (row.mean(measure) or 0.0), *cost(row)), default=None)
 
 
@@ -218,7 +230,7 @@ def as_good(row: Row, reference: Row, measure: str) -> bool:
     mean, figure = row.mean(measure), reference.figures.get(measure)
     if mean is None or figure is None or figure.mean is None:
         return False
-    if MEASURES[measure].better < 0:
+    if METRICS[measure].better < 0:
         return mean <= max(figure.mean, figure.high if figure.high is not None else figure.mean)
     return mean >= min(figure.mean, figure.low if figure.low is not None else figure.mean)
 

@@ -19,9 +19,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stepladder import slots
+from stepladder.data import source
 from stepladder.errors import UserError
 from stepladder.params import load
 from stepladder.studies import page, results, spec, stages
+from stepladder.studies.checking import check_arm, check_data
 
 UPSTREAM = "feature-net"  # and what it needs: the prepared pictures
 UPSTREAM_OF_TEXT = "prepare@text"
@@ -31,19 +33,22 @@ QUIET = re.compile(
 )
 
 
-def run(name: str, jobs: int, reports: Path) -> int:
+def run(name: str, jobs: int, reports: Path, data: Path, feature_net: Path) -> int:
     """Bring the study ``name`` up to date, ``jobs`` cells at once; returns 0, or 1 where a cell failed.
 
     A page is made of what is finished in any case.
 
+    Args:
+        data: folder of the prepared data that its arms are trained on; feature_net: of the network that judges.
+
     Raises:
         UserError: there is no such study, it is of other data than ``params.yaml`` prepares, ``jobs`` is no number of cells,
-            or DVC is not installed.
+            DVC is not installed, or an arm cannot be trained on the prepared data or not be drawn from as the study says.
     """
     if jobs < 1:
         raise UserError(f"--jobs {jobs} given; give the number of cells to run at once, 1 or more.")
     study = spec.read(name)
-    _check_data(name, study)
+    check_data(name, study)
     stages.write(name)
     names = stages.cells(name, study)
     threads = max(1, (os.cpu_count() or 1) // jobs)
@@ -52,8 +57,11 @@ def run(name: str, jobs: int, reports: Path) -> int:
     running = Running()
     start = time.monotonic()
     with running.ended_with_this():
+        print(*(f"what it needs | {line}\n" for line in source.refresh(load())), sep="", end="", flush=True)
         if running.dvc(UPSTREAM_OF_TEXT if study.of_text else UPSTREAM, {}, "what it needs", whole=True):
             return 1
+        for arm in study.arms:
+            check_arm(study, arm, data, feature_net)
         done = 0
 
         def cell(stage: str) -> bool:
@@ -77,25 +85,6 @@ def run(name: str, jobs: int, reports: Path) -> int:
     if len(results.read(name, study, spec.folder(name) / "cells")[1]) < len(names):
         print(f"page of what is finished: {page.write(name, reports)}")
     return 1
-
-
-def _check_data(name: str, study: spec.Study) -> None:
-    """All arms learn from what ``dvc repro`` prepares, and that is what ``params.yaml`` says."""
-    section = "text" if study.of_text else "images"
-    prepared = getattr(load(), section)
-    for arm in study.arms:
-        wanted = getattr(study.params(arm, study.seeds[0]), section)
-        if differing := [key for key, value in wanted if value != getattr(prepared, key)]:
-            key = differing[0]
-            remedy = (
-                f"`stepladder params --preset {study.preset} --write` first"
-                if study.preset
-                else "leave it out of the study"
-            )
-            raise UserError(
-                f"The study {name} is of {section}.{key}={getattr(wanted, key)} and params.yaml has "
-                f"{section}.{key}={getattr(prepared, key)}; {remedy}."
-            )
 
 
 class Running:

@@ -11,10 +11,12 @@ import yaml
 from pydantic import Field, model_validator
 
 from stepladder.errors import UserError
+from stepladder.metrics.every import METRICS
 from stepladder.params import Params, Sampling, Section, build, load, merge, section
-from stepladder.studies.measures import MEASURES
+from stepladder.studies import possible
 
 FOLDER = Path("studies")
+FAILED = "failed.json"  # in the folder of a cell whose training failed: why
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
@@ -76,9 +78,9 @@ class Study(Section):
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds={list(self.seeds)} names one twice; name each once")
         wanted = (*self.measures, *self.plane, *(c.measure for c in self.contrasts if c.measure))
-        unknown = [name for name in wanted if name not in MEASURES]
+        unknown = [name for name in wanted if name not in METRICS]
         if unknown:
-            raise ValueError(f"measures: there is no {', '.join(unknown)}; there are: {', '.join(MEASURES)}")
+            raise ValueError(f"measures: there is no {', '.join(unknown)}; there are: {', '.join(METRICS)}")
         if len(self.plane) not in (0, 2):
             raise ValueError(f"plane={list(self.plane)}: name two measures, or none")
         for contrast in self.contrasts:
@@ -128,12 +130,13 @@ class Study(Section):
         return found
 
     def check(self) -> Study:
-        """Itself, when every arm can be trained and sampled as it says; else ``UserError``."""
+        """Itself, when every arm can be trained and sampled as it says, and every claim be measured; else ``UserError``."""
         for arm in self.arms:
             params = self.params(arm, self.seeds[0])
             for sampling, _ in self.ways(arm):
                 values = params.model_dump(mode="json")
                 build(merge(values, {"sampling": sampling.model_dump(mode="json")}), f"studies: arm {arm}")
+        possible.check(self)
         return self
 
 

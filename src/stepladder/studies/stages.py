@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from stepladder import stages
 from stepladder.errors import UserError
 from stepladder.studies import spec
 from stepladder.studies.spec import Study
@@ -23,25 +24,20 @@ HEAD = "# Written by `stepladder study stages {name}` from study.yaml, which is 
 
 def rendered(name: str, study: Study) -> str:
     """``studies/NAME/dvc.yaml``."""
-    stages: dict[str, Any] = {}
+    declared: dict[str, Any] = {}
     written = yaml.safe_load((spec.folder(name) / "study.yaml").read_text(encoding="utf-8"))
     for family in FAMILIES:
         arms = [arm for arm, given in study.arms.items() if given.family == family]
         if arms:
-            stages[family] = _cells(name, study, family, arms, written)
-    stages["page"] = {
+            declared[family] = _cells(name, study, family, arms, written)
+    declared["page"] = {
         "desc": f"Bring the cells of {name} together.",
         "wdir": "../..",
         "cmd": f"stepladder study page {name}",
-        "deps": [
-            f"studies/{name}/cells",
-            f"studies/{name}/study.yaml",
-            "src/stepladder/studies",
-            "src/stepladder/reporting",
-        ],
+        "deps": [f"studies/{name}/cells", f"studies/{name}/study.yaml", *stages.paths(stages.STUDY_PAGE.code())],
         "outs": [f"reports/studies/{name}"],
     }
-    text = yaml.safe_dump({"stages": stages}, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+    text = yaml.safe_dump({"stages": declared}, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
     return HEAD.format(name=name) + text
 
 
@@ -51,18 +47,17 @@ def _cells(name: str, study: Study, family: str, arms: list[str], written: dict[
         for key in ("preset", "base", "measures", *(["samplings"] if family == "diffusion" else []))
         if key in written
     ]
-    what = {"transformer"} if study.of_text else {"diffusion"}
-    code = sorted({"data", "training", "evaluation", *what, *FAMILIES[family].code})
-    sections = ["evaluation", family, *(["decoding"] if study.of_text else [])]
-    start: list[Any] = sections if not study.preset else []
+    data = FAMILIES[family].data
+    trained, judged = stages.TRAINED[family], stages.CELLS[data]
+    start: list[Any] = [] if study.preset else sorted({*trained.reads, *judged.reads})
     return {
         "desc": f"Train and judge one {family} arm of {name} with one seed.",
         "matrix": {"arm": arms, "seed": list(study.seeds)},
         "wdir": "../..",
         "cmd": f"stepladder study cell {name} ${{item.arm}} ${{item.seed}}",
         "deps": [
-            *(["data/text"] if study.of_text else ["data/images", "models/feature-net"]), *(f"src/stepladder/{package}" for package in code),
-            f"src/stepladder/studies/{'text_' if study.of_text else ''}cell.py", *([f"presets/{study.preset}.yaml"] if study.preset else []),
+            f"data/{data}", *(["models/feature-net"] if data == "images" else []), *([f"presets/{study.preset}.yaml"] if study.preset else []),
+            *stages.paths({*trained.code(), *judged.code()}),
         ],
         "params": [*start, {f"studies/{name}/study.yaml": [*shared, "arms.${item.arm}"]}],
         "outs": [{f"studies/{name}/cells/${{item.arm}}-${{item.seed}}": {"persist": True}}],

@@ -1,19 +1,18 @@
-"""One cell of a study of language models: what the held-out text says, and what the journal says of the training."""
+"""One cell of a study of language models: what the held-out text says, and what its curve says of the training."""
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from pathlib import Path
 from typing import Any
 
+from stepladder import history
 from stepladder.data.card import read_card
 from stepladder.evaluation.text import evaluate
+from stepladder.metrics.every import METRICS
 from stepladder.params import Params, load
-from stepladder.studies.measures import MEASURES
 from stepladder.studies.spec import Study
-from stepladder.tracking import forward
 
 LAST = 10  # figures of the training loss that stand for its end
 
@@ -24,19 +23,19 @@ def judged(
     """The figures of ``model``, which is that of ``arm`` with ``seed``; its evaluation in ``out/evaluation``."""
     common = params.model_copy(update={"seed": load(preset=study.preset).seed})
     found = evaluate(common, data, model, out / "evaluation")
-    history = json.loads((model / "run.json").read_text(encoding="utf-8"))
-    known = [f"{measure}{end}" for measure in MEASURES for end in ("", "_low", "_high")]
+    made = history.run(model)
+    known = [f"{measure}{end}" for measure in METRICS for end in ("", "_low", "_high")]
     figures = {key: found[key] for key in known if isinstance(found.get(key), int | float)}
-    figures |= of_training(model, history["figures"])
+    figures |= of_training(model, made["figures"])
     finite = {key: value for key, value in figures.items() if math.isfinite(value)}
     first = study.measures[0]
-    print(f"{name} {arm} seed {seed}: {MEASURES[first].label} {MEASURES[first].shown(finite.get(first))}", flush=True)
+    print(f"{name} {arm} seed {seed}: {METRICS[first].label} {METRICS[first].shown(finite.get(first))}", flush=True)
     counts = read_card(data)["counts"]
     return {
         "study": name, "arm": arm, "seed": seed, "family": study.arms[arm].family, "timesteps": None,
         "points": [{"sampling": None, "steps": 0, "strip": "", **finite}],
-        "bits_per_dim": None, "training": history["figures"],
-        "run": {key: history.get(key) for key in ("run_id", "experiment_id", "tracking_uri", "git_commit", "key")},
+        "bits_per_dim": None, "training": made["figures"],
+        "run": {key: made.get(key) for key in ("run_id", "experiment_id", "tracking_uri", "git_commit", "key")},
         "floor": {}, "held_out": counts["test"],
         "protocol": {
             "confidence": common.evaluation.confidence, "bootstrap": common.evaluation.bootstrap, "training": counts["train"],
@@ -47,7 +46,7 @@ def judged(
 
 def of_training(model: Path, figures: dict[str, float]) -> dict[str, float]:
     """``loss`` of the exported weights, its ``gap`` to the training loss at the end, and the ``gradient_ratio`` at the first step."""
-    lines = [line for line in forward.read(model / "journal.jsonl") if "metrics" in line]
+    lines = history.curve(model)
     found: dict[str, float] = {}
     losses = [line["metrics"]["train/loss"] for line in lines if "train/loss" in line["metrics"]]
     if "validation/loss" in figures:

@@ -10,7 +10,8 @@ from typing import Any
 
 from scipy import stats
 
-from stepladder.studies.measures import MEASURES
+from stepladder.metrics.every import METRICS
+from stepladder.studies.possible import Point, asked
 from stepladder.studies.results import FEWEST, Figure, Row, as_good, best, best_of_each, cheapest_as_good, cost
 from stepladder.studies.spec import Contrast, Study
 
@@ -28,7 +29,7 @@ CONTRAST_RULE = (
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim and what became of it: ``outcome`` is shown, not shown or the opposite."""
+    """A claim and what became of it: ``outcome`` is shown, not shown, the opposite, or not measured: a side has no figure."""
 
     claim: str
     outcome: str
@@ -39,7 +40,7 @@ def written(measure: str, figure: Figure | None) -> str:
     """``0.21 (0.19 to 0.23)``."""
     if figure is None or figure.mean is None:
         return "no figure"
-    shown = MEASURES[measure].shown
+    shown = METRICS[measure].shown
     interval = f" ({shown(figure.low)} to {shown(figure.high)})" if figure.low != figure.high else ""
     return f"{shown(figure.mean)}{interval}"
 
@@ -47,7 +48,7 @@ def written(measure: str, figure: Figure | None) -> str:
 def verdict(study: Study, rows: Sequence[Row], floor: float | None) -> list[str]:
     """What came out, in a few sentences; the first names the best arm. Empty where nothing has been measured."""
     measure = study.measures[0]
-    label, each = MEASURES[measure].label, best_of_each(study, rows, measure)
+    label, each = METRICS[measure].label, best_of_each(study, rows, measure)
     top = best(list(each.values()), measure)
     if top is None:
         return ["No arm has a figure that is a number."] if each else []
@@ -104,7 +105,7 @@ def spread(row: Row, measure: str) -> float | None:
 
 def _cheapest(rows: Sequence[Row], top: Row, measure: str) -> str:
     known = [row for row in rows if row.mean(measure) is not None]
-    if MEASURES[measure].of_model or len({cost(row)[0] for row in known}) < 2:
+    if METRICS[measure].of_model or len({cost(row)[0] for row in known}) < 2:
         return ""
     chosen = cheapest_as_good(known, top, measure)
     if chosen is top:
@@ -118,10 +119,10 @@ def _cheapest(rows: Sequence[Row], top: Row, measure: str) -> str:
 def _decide(contrast: Contrast, rows: Sequence[Row], measure: str) -> Claim:
     this, other = (best(matching(rows, side), measure) for side in (contrast.this, contrast.against))
     if this is None or other is None:
-        absent = " nor ".join(_asked(s) for s, r in ((contrast.this, this), (contrast.against, other)) if r is None)
-        return Claim(contrast.claim, "not shown", f"There is no mean {MEASURES[measure].label} of {absent}.")
+        absent = " nor ".join(asked(s) for s, r in ((contrast.this, this), (contrast.against, other)) if r is None)
+        return Claim(contrast.claim, "not measured", f"There is no mean {METRICS[measure].label} of {absent}.")
     figures = (
-        f"{MEASURES[measure].label} of {this.called(measure)}: {written(measure, this.figures[measure])}; "
+        f"{METRICS[measure].label} of {this.called(measure)}: {written(measure, this.figures[measure])}; "
         f"of {other.called(measure)}: {written(measure, other.figures[measure])}."
     )
     if contrast.expect == "as_good":
@@ -135,21 +136,12 @@ def _decide(contrast: Contrast, rows: Sequence[Row], measure: str) -> Claim:
 
 def matching(rows: Sequence[Row], side: dict[str, Any]) -> list[Row]:
     """The rows that fit one side of a contrast."""
-
-    def fits(row: Row, key: str, value: Any) -> bool:
-        if key == "arm":
-            return row.arm == value
-        if key == "steps":
-            return row.steps == (row.timesteps if value == "T" else value)
-        given = (row.sampling or {}).get(key)
-        return list(given) == list(value) if isinstance(value, list | tuple) and given is not None else given == value
-
-    return [row for row in rows if all(fits(row, key, value) for key, value in side.items())]
+    return [row for row in rows if Point(row.arm, row.sampling, row.steps, row.timesteps).fits(side)]
 
 
 def difference(this: Row, other: Row, measure: str, confidence: float = 0.95) -> tuple[str, str]:
     """Whether ``this`` is better than ``other``, and by how much, seed by seed."""
-    sign, a, b = MEASURES[measure].better, this.figures[measure], other.figures[measure]
+    sign, a, b = METRICS[measure].better, this.figures[measure], other.figures[measure]
     pairs = [(x, b.each[s]) for s, x in a.each.items() if x is not None and b.each.get(s) is not None]
     gains = [sign * (x - y) for x, y in pairs if y is not None]
     if len(gains) >= FEWEST:
@@ -180,7 +172,3 @@ def steadier(this: Figure, other: Figure, level: float = 0.05) -> tuple[str, str
     if not p < level:
         return "not shown", said
     return ("shown" if spreads[0] < spreads[1] else "the opposite"), said
-
-
-def _asked(side: dict[str, Any]) -> str:
-    return ", ".join(f"{value}" if key == "arm" else f"{key}={value}" for key, value in side.items())

@@ -17,26 +17,28 @@ from typing import Any
 
 from filelock import FileLock
 
-from stepladder import project
+from stepladder import dependencies, history, project
+from stepladder.launching import launch
 from stepladder.params import load
+from stepladder.stages import CELLS
 from stepladder.sweeps import space, spec
 from stepladder.sweeps.space import Point
 from stepladder.sweeps.spec import Sweep
-from stepladder.training import launch
 from stepladder.training.families import FAMILIES
 
 
 @dataclass(frozen=True)
 class Places:
-    """Prepared pictures and texts, and the network that judges pictures."""
+    """Prepared pictures and texts, the network that judges pictures, and pictures of one's own that a model is adapted to."""
 
     images: Path
     text: Path
     feature_net: Path
+    own: Path = Path("data/own")
 
     def data(self, family: str) -> Path:
         """What ``family`` is trained on."""
-        return self.text if family == "transformer" else self.images
+        return {"images": self.images, "text": self.text, "own": self.own}[FAMILIES[family].data]
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Child:
             judge = load(preset=self.sweep.preset).seed, self.places.feature_net / launch.WEIGHTS
             content += [
                 params["sampling"], params["decoding"], params["evaluation"], self.sweep.steps_of(self.point),
-                judge[0], project.file_hash(judge[1]), project.code_hash("evaluation", *FAMILIES[self.sweep.family].code),
+                judge[0], project.file_hash(judge[1]), dependencies.code_hash(CELLS[FAMILIES[self.sweep.family].data].code()),
             ]  # fmt: skip
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -112,7 +114,7 @@ class Child:
     def make(self) -> int:
         """Train and judge, each where it is not done; the exit code."""
         with FileLock(self._locked()):
-            if not (self.model / "run.json").exists():
+            if not history.training(self.model):
                 family, params, data, which = self._training()
                 code = launch.train(family, params, data, self.model, **which)
                 if code:
@@ -131,8 +133,8 @@ class Child:
 
     def _measured(self) -> dict[str, Any]:
         params = self.sweep.params(self.point, self.seed)
-        history = json.loads((self.model / "run.json").read_text(encoding="utf-8"))
-        found = {"seed": self.seed, "training": history["figures"], "run": {"run_id": history.get("run_id")}}
+        made = history.run(self.model)
+        found = {"seed": self.seed, "training": made["figures"], "run": {"run_id": made.get("run_id")}}
         if not self.sweep.is_judged:
             return found
         if self.sweep.family == "transformer":

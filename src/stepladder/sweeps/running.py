@@ -18,15 +18,19 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from stepladder import project, slots
+from stepladder.data import source
 from stepladder.errors import UserError
+from stepladder.journal import record
+from stepladder.params import load
 from stepladder.studies.running import UPSTREAM, Running
 from stepladder.studies.stages import AT_ONCE
 from stepladder.sweeps import results, spec
+from stepladder.sweeps.checking import check_point
 from stepladder.sweeps.child import Child, Places, write_point
 from stepladder.sweeps.results import Row
 from stepladder.sweeps.space import Point
 from stepladder.sweeps.spec import Sweep
-from stepladder.tracking import forward, store
+from stepladder.tracking import health, store
 
 STOPPED = (130, 143, -15, -2)
 Prune = Callable[[list[float]], bool]
@@ -42,7 +46,7 @@ def run(name: str, jobs: int, places: Places) -> int:
     if jobs < 1:
         raise UserError(f"--jobs {jobs} given; give the number of children to run at once, 1 or more.")
     sweep = spec.read(name)
-    store.check()
+    health.check()
     spec.folder(name).mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(spec.folder(name) / "running.lock", timeout=0):
@@ -60,6 +64,8 @@ class _Run:
         with self.running.ended_with_this():
             if code := self._upstream():
                 return code
+            for point in self.sweep.points():
+                check_point(self.sweep, point, self.places.data(self.sweep.family), self.places.feature_net)
             if self.sweep.method == "optuna":
                 from stepladder.sweeps import search
 
@@ -80,6 +86,7 @@ class _Run:
         """The prepared data, and the network that judges where one is needed; 0 where they are there."""
         if not (project.root() / ".dvc").is_dir():
             return 0
+        print(*(f"what it needs | {line}\n" for line in source.refresh(load())), sep="", end="", flush=True)
         judges = self.sweep.is_judged and self.sweep.family != "transformer"
         stage = UPSTREAM if judges else f"prepare@{self.places.data(self.sweep.family).name}"
         return self.running.dvc(stage, {}, "what it needs", whole=True)
@@ -150,7 +157,10 @@ class _Run:
 
 
 class _Watch:
-    """Looks at the validation figures of a child while it trains; ``ended``: what it was ended as, and why."""
+    """Looks at the validation figures of a child while it trains; ``ended``: what it was ended as, and why.
+
+    A child whose figures are no longer numbers ends by itself.
+    """
 
     def __init__(self, child: Child, prune: Prune | None) -> None:
         self.child, self.prune, self.journal = child, prune, child.journal()
@@ -158,13 +168,8 @@ class _Watch:
         self.ended: tuple[str, str] | None = None
 
     def may_go_on(self) -> bool:
-        lines = forward.read(self.journal) if self.journal.exists() else []
+        lines = record.read(self.journal) if self.journal.exists() else []
         figures = [(line["step"], line["metrics"]) for line in lines if "metrics" in line]
-        for step, metrics in figures:
-            for name, value in metrics.items():
-                if name.endswith("loss") and not results.is_number(value):
-                    self.ended = ("failed", f"diverged: {name} is {value} at step {step}")
-                    return False
         seen = [(step, metrics[self.metric]) for step, metrics in figures if self.metric in metrics]
         if self.prune and seen and self.prune([value for _, value in seen]):
             self.ended = ("pruned", f"{self.metric} is {seen[-1][1]:.4g} at step {seen[-1][0]}")

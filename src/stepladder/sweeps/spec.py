@@ -10,8 +10,8 @@ import yaml
 from pydantic import Field, model_validator
 
 from stepladder.errors import UserError
+from stepladder.metrics.every import METRICS
 from stepladder.params import Params, Section, build, load, merge, section
-from stepladder.studies.measures import MEASURES
 from stepladder.studies.spec import Arm, Study, nested
 from stepladder.sweeps import space
 from stepladder.sweeps.space import SAMPLING_STEPS, TIMESTEPS, Dimension, Point
@@ -19,7 +19,6 @@ from stepladder.training.families import FAMILIES
 
 FOLDER = Path("sweeps")
 JUDGED = ("diffusion", "vae", "gan")
-TEXT_MEASURES = {"chrf": 1, "bleu": 1, "exact_match": 1, "perplexity": -1}
 
 
 class Pruning(Section):
@@ -58,10 +57,8 @@ class Sweep(Section):
             raise ValueError(f"seeds={list(self.seeds)} names one twice; name each once")
         if self.family == "diffusion" and TIMESTEPS not in self.space and not self.timesteps:
             raise ValueError("a diffusion model has T = 1 or more timesteps; sweep timesteps, or name one")
-        measures = [
-            *(MEASURES if self.family in JUDGED else ()),
-            *(TEXT_MEASURES if self.family == "transformer" else ()),
-        ]
+        kind = {"transformer": "pairs"}.get(self.family, "images" if self.family in JUDGED else "")
+        measures = [name for name, metric in METRICS.items() if kind in metric.of and metric.judged]
         if "/" not in self.metric and self.metric not in measures:
             raise ValueError(
                 f"metric={self.metric}: family {self.family} has none of that name; there are: "
@@ -79,15 +76,14 @@ class Sweep(Section):
         """1 where larger is better, -1 where smaller is."""
         if self.direction:
             return 1 if self.direction == "maximize" else -1
-        if self.metric in TEXT_MEASURES:
-            return TEXT_MEASURES[self.metric]
-        return MEASURES[self.metric].better if self.metric in MEASURES else 1 if "accuracy" in self.metric else -1
+        known = METRICS.get(self.metric.rpartition("/")[2])
+        return known.better if known else -1
 
     @cached_property
     def dimensions(self) -> list[Dimension]:
         """Of the space."""
         drawn = ("sampling", "evaluation") if self.family == "diffusion" else ()
-        return space.read(self.space, (*FAMILIES[self.family].sections, *drawn), self.method, "the sweep")
+        return space.read(self.space, (*FAMILIES[self.family].stage.sections, *drawn), self.method, "the sweep")
 
     def points(self) -> list[Point]:
         """Those that are known beforehand: all of a grid or of random choice, none of Optuna's."""

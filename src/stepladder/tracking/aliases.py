@@ -1,19 +1,26 @@
-"""Which version an alias names, and why: each change is a tag of the registered model, so that its history goes where it goes."""
+"""Which version an alias names, and why: each change is a tag of the registered model, so that its history goes where it goes.
+
+A change is several writes. It is written down first (``PENDING``), and whoever comes next completes what was begun and cut short:
+history holds what happened, once.
+"""
 
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from stepladder.errors import UserError
-from stepladder.tracking import runs, store
+from stepladder.tracking import health, references, runs, store
+from stepladder.tracking.references import CHALLENGER, CHAMPION
 
-CHAMPION, CHALLENGER = "champion", "challenger"
+__all__ = ["CHALLENGER", "CHAMPION", "Change", "complete", "history", "move", "rollback"]
+
 TAG = "alias."  # alias.TIME: a change, as JSON
+PENDING = "begun"  # a change that is being made: its tag and itself, as JSON
 ROLLED_BACK = "rolled_back"  # of a version: why it is champion no more
+VERDICT = "verdict"  # of a version: what the gate said last, or when it made it champion
 LONGEST_REASON = 1000  # characters; MLflow's limit for a tag is 5000 bytes
 
 
@@ -43,15 +50,58 @@ class Change:
 
 
 def move(client: Any, name: str, alias: str, version: str, *, how: str, why: str) -> Change | None:
-    """Make ``alias`` name ``version`` and record it; ``None`` where it names it already."""
+    """Make ``alias`` name ``version`` and record it; ``None`` where it names it already.
+
+    A new champion keeps ``why`` as its verdict, and is no longer one that was rolled back; the version that a rollback leaves is.
+    """
+    complete(client, name)
     before = str(client.get_registered_model(name).aliases.get(alias, ""))
     if before == version:
         return None
     when = datetime.now(UTC)
     change = Change(when.isoformat(timespec="seconds"), runs.user(), how, alias, before, version, why[:LONGEST_REASON])
-    client.set_registered_model_tag(name, f"{TAG}{when:%Y%m%dT%H%M%S.%f}", json.dumps(asdict(change)))
-    client.set_registered_model_alias(name, alias, version)
+    tag = f"{TAG}{when:%Y%m%dT%H%M%S.%f}"
+    client.set_registered_model_tag(name, PENDING, json.dumps({"tag": tag, "change": asdict(change)}))
+    _carry_out(client, name, tag, change)
     return change
+
+
+def complete(client: Any, name: str) -> Change | None:
+    """Complete the change of the model ``name`` that was begun and cut short, and return it; ``None`` where there is none.
+
+    One that can no more be made, because its version is gone or the alias was moved elsewhere meanwhile, is forgotten.
+    """
+    model = client.get_registered_model(name)
+    if not (text := model.tags.get(PENDING)):
+        return None
+    begun = json.loads(text)
+    change = Change(**begun["change"])
+    now = str(model.aliases.get(change.alias, ""))
+    if change.after not in references.versions(client, name) or now not in (change.before, change.after):
+        client.delete_registered_model_tag(name, PENDING)
+        return None
+    _carry_out(client, name, begun["tag"], change)
+    return change
+
+
+def _carry_out(client: Any, name: str, tag: str, change: Change) -> None:
+    """All writes of ``change``, each of which may have been made before."""
+    client.set_registered_model_alias(name, change.alias, change.after)
+    client.set_registered_model_tag(name, tag, json.dumps(asdict(change)))
+    if change.alias == CHAMPION and change.how == "rollback":
+        if change.before in references.versions(client, name):
+            client.set_model_version_tag(name, change.before, ROLLED_BACK, change.why)
+    elif change.alias == CHAMPION:
+        if ROLLED_BACK in client.get_model_version(name, change.after).tags:
+            client.delete_model_version_tag(name, change.after, ROLLED_BACK)
+        keep_verdict(client, name, change.after, change.why)
+    client.delete_registered_model_tag(name, PENDING)
+
+
+def keep_verdict(client: Any, name: str, version: str, why: str) -> None:
+    """Keep the sentence with its version: on the registry's page, then in the tag, by which it is complete."""
+    client.update_model_version(name, version, why)
+    client.set_model_version_tag(name, version, VERDICT, why)
 
 
 @store.answering()
@@ -61,69 +111,41 @@ def history(name: str) -> list[Change]:
     Raises:
         UserError: the registry does not know the model, or the store does not answer.
     """
-    return _changes(registered(store.registry(), name))
+    return _changes(references.model(health.registry(), name))
 
 
 @store.answering()
 def rollback(name: str, to: str = "", *, reason: str) -> Change:
     """Make ``@champion`` name version ``to`` again; "": the one before the present champion.
 
-    The version left is tagged with the reason, and does not become champion again unless it is forced.
+    The version left is tagged with the reason, and does not become champion again unless it is forced. Where a rollback was cut
+    short, asking again completes that one.
 
     Raises:
         UserError: there is no such version, none to go back to, or no reason.
     """
     if not reason.strip():
         raise UserError("A rollback needs a reason, which the history keeps; give --reason '...'.")
-    client = store.registry()
+    client, to = health.registry(), to.removeprefix("v")
+    name = references.name(client, name)
     with store.lock("registry"):
-        model = registered(client, name)
+        begun = complete(client, name)
+        if begun and begun.how == "rollback" and to in ("", begun.after):
+            return begun
+        model = client.get_registered_model(name)
         present = str(model.aliases.get(CHAMPION, ""))
         if not present:
             raise UserError(f"{name} has no @champion to be rolled back; `stepladder promote` makes one.")
-        versions = {str(version.version) for version in client.search_model_versions(f"name = '{name}'")}
-        to = to.removeprefix("v") or _previous(_changes(model), present, versions)
+        versions = references.versions(client, name)
+        to = to or _previous(_changes(model), present, set(versions))
         if not to:
             raise UserError(f"{name} has had no champion before version {present}; name one with --to VERSION.")
         if to not in versions:
-            raise UserError(f"{name} has no version {to}; it has: {', '.join(sorted(versions, key=int))}.")
+            raise UserError(f"{name} has no version {to}; it has: {', '.join(versions)}.")
         change = move(client, name, CHAMPION, to, how="rollback", why=reason)
         if change is None:
             raise UserError(f"Version {to} of {name} is @champion already.")
-        client.set_model_version_tag(name, present, ROLLED_BACK, reason[:LONGEST_REASON])
     return change
-
-
-def registered(client: Any, name: str) -> Any:
-    """MLflow's ``RegisteredModel``; raises ``UserError`` where the registry has none of that ``name``."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_registered_model(name)
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-    known = ", ".join(model.name for model in client.search_registered_models()) or "none"
-    raise UserError(f"{name} is not in the registry; it has the models: {known}.")
-
-
-def version(client: Any, uri: str) -> tuple[str, str]:
-    """(name, version) that ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS`` names.
-
-    Raises:
-        UserError: it is no such thing, or the registry does not know it.
-    """
-    found = re.fullmatch(r"models:/([^/@]+)(?:/(\d+)|@([^/@]+))", uri)
-    if not found:
-        raise UserError(f"{uri} names no version of a model; give models:/NAME/VERSION or models:/NAME@ALIAS.")
-    name, number, alias = found.groups()
-    model = registered(client, name)
-    versions = sorted((str(v.version) for v in client.search_model_versions(f"name = '{name}'")), key=int)
-    number = number or str(model.aliases.get(alias.lower(), ""))
-    if number not in versions:
-        known = ", ".join([*versions, *(f"@{alias}" for alias in sorted(model.aliases))])
-        raise UserError(f"{uri} is not in the registry; of {name} it has: {known}.")
-    return name, number
 
 
 def _changes(model: Any) -> list[Change]:

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from stepladder import project
+from stepladder import lineage, project
+from stepladder.data.source import ORIGIN
 from stepladder.errors import UserError
-from stepladder.tracking import lineage
 
 Log = Callable[[str], None]
 
@@ -117,16 +117,16 @@ def make(commit: str, origin: Path, folder: Path, log: Log) -> Checkout:
         if (origin / name).exists():
             shutil.copyfile(origin / name, workspace / name)
     _share_cache(root, workspace)
-    return Checkout(workspace, _environment(workspace, origin), log)
+    return Checkout(workspace, _environment(root, workspace, origin), log)
 
 
-def _environment(workspace: Path, origin: Path) -> dict[str, str]:
+def _environment(root: Path, workspace: Path, origin: Path) -> dict[str, str]:
     """The workspace's own code; a store of its own; as many threads and ranks as then."""
     then = json.loads((origin / lineage.ENVIRONMENT).read_text(encoding="utf-8"))
     kept = {name: value for name, value in os.environ.items() if name not in ("DVC_ROOT", lineage.FLOW_RUN)}
     code = os.pathsep.join(filter(None, [str(workspace / "src"), os.environ.get("PYTHONPATH", "")]))
     return kept | {
-        "PYTHONPATH": code, "STEPLADDER_TRACKING": "journal", "STEPLADDER_DEVICES": str(then["world_size"]),
+        "PYTHONPATH": code, ORIGIN: str(root), "STEPLADDER_TRACKING": "journal", "STEPLADDER_DEVICES": str(then["world_size"]),
         "OMP_NUM_THREADS": str(then["threads"]), "DVC_NO_ANALYTICS": "1",
     }  # fmt: skip
 

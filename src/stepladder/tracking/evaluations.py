@@ -11,17 +11,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+from stepladder import history
+from stepladder.metrics.pictures import POINTS
+from stepladder.metrics.texts import JUDGED
 from stepladder.tracking import runs, store
 
-POINT = ("frechet", "kid", "accuracy", "milliseconds_per_image")
-FURTHER = ("precision", "recall", "density", "coverage", "memorised", "nearest_ratio", "network_evaluations")
-TEXT = (
-    *("bleu", "chrf", "chrf_low", "chrf_high", "ter", "bleu_lowercased_tokenised", "rouge1", "rouge2", "rougel"),
-    *("exact_match", "perplexity", "sentences_per_second", "bits_per_character", "bits_per_character_low"),
-    *("bits_per_character_high", "loss", "accuracy", "accuracy_low", "accuracy_high", "macro_f1"),
-)
+SWEEP = ("frechet", "kid", "accuracy", "milliseconds_per_image")  # of a sweep's charts, a line each T
+POINT = (*POINTS, "network_evaluations", "milliseconds_per_image")
+TEXT = (*(f"{name}{end}" for name in JUDGED for end in ("", "_low", "_high")), "sentences_per_second")
 EVALUATION, COMPARISON = "stepladder.evaluation", "stepladder.comparison"  # hash of what is recorded
 TABLE = "comparison/sweep.json"
+BATCH = 1000  # figures a request: MLflow's limit
 
 
 @store.answering()
@@ -39,18 +39,19 @@ def record(model_folder: Path, report_folder: Path) -> None:
         return
     client = store.client()
     text = (report_folder / "metrics.json").read_text(encoding="utf-8")
-    if _has(client, run["run_id"], EVALUATION, text):
+    if (points := _begin(client, run["run_id"], EVALUATION, text)) is None:
         return
-    metrics = json.loads(text)
+    metrics = history.read(report_folder / "metrics.json")
     if "points" in metrics:
-        _record_points(client, run, metrics)
+        _add_points(points, run, metrics)
     elif "point" in metrics:
-        _log(client, run["run_id"], {f"eval/{name}": metrics["point"].get(name) for name in (*POINT, *FURTHER)})
+        points.add(run["run_id"], {f"eval/{name}": metrics["point"].get(name) for name in POINT})
     else:
-        _log(client, run["run_id"], {f"eval/{name}": metrics.get(name) for name in TEXT})
-        _log(client, run["run_id"], {f"copy/{name}": value for name, value in (metrics.get("copy") or {}).items()})
+        points.add(run["run_id"], {f"eval/{name}": metrics.get(name) for name in TEXT})
+        points.add(run["run_id"], {f"copy/{name}": value for name, value in (metrics.get("copy") or {}).items()})
         for split, figures in (metrics.get("splits") or {}).items():
-            _log(client, run["run_id"], {f"eval/{split}/{name}": figures.get(name) for name in TEXT})
+            points.add(run["run_id"], {f"eval/{split}/{name}": figures.get(name) for name in TEXT})
+    points.send(client)
     client.log_artifacts(run["run_id"], str(report_folder), "evaluation")
     client.set_tag(run["run_id"], EVALUATION, _mark(text))
 
@@ -63,16 +64,17 @@ def record_comparison(models: Path, reports: Path) -> None:
         UserError: the store does not take them.
     """
     text = (reports / "comparison.json").read_text(encoding="utf-8")
-    comparison = json.loads(text)
-    recommended = comparison.get("recommended")
+    comparison = history.compared(json.loads(text), models, reports)
+    recommended: dict[str, Any] = comparison.get("recommended") or {}
     run = runs.of_model(models / "diffusion" / f"T{recommended['timesteps']}") if recommended else None
-    if run is None or not run["parent_run_id"]:
+    if run is None or not run.get("parent_run_id"):
         return
     client, parent = store.client(), run["parent_run_id"]
-    if _has(client, parent, COMPARISON, text):
+    if (points := _begin(client, parent, COMPARISON, text)) is None:
         return
-    names = ("timesteps", "sampling_steps", *POINT, "frechet_over_floor")
-    _log(client, parent, {f"recommended/{name}": recommended.get(name) for name in names})
+    names = ("timesteps", "sampling_steps", *SWEEP, "frechet_over_floor")
+    points.add(parent, {f"recommended/{name}": recommended.get(name) for name in names})
+    points.send(client)
     rows = comparison["sweep"]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     table = {"columns": columns, "data": [[row.get(name) for name in columns] for row in rows]}
@@ -85,34 +87,59 @@ def record_comparison(models: Path, reports: Path) -> None:
     client.set_tag(parent, COMPARISON, _mark(text))
 
 
-def _record_points(client: Any, run: dict[str, Any], metrics: dict[str, Any]) -> None:
+def _add_points(points: _Points, run: dict[str, Any], metrics: dict[str, Any]) -> None:
     timesteps, best, parent = metrics["timesteps"], metrics["best"], run.get("parent_run_id")
     for point in metrics["points"]:
         steps = point["sampling_steps"]
-        _log(client, run["run_id"], {f"eval/{name}": point.get(name) for name in (*POINT, *FURTHER)}, steps)
+        points.add(run["run_id"], {f"eval/{name}": point.get(name) for name in POINT}, steps)
         if parent:
-            _log(client, parent, {f"{name}/T{timesteps}": point.get(name) for name in POINT}, steps)
+            points.add(parent, {f"{name}/T{timesteps}": point.get(name) for name in SWEEP}, steps)
     floor = (metrics.get("floor") or {}).get("frechet")
-    figures = {name: best.get(name) for name in (*POINT, "sampling_steps")}
+    figures = {name: best.get(name) for name in (*SWEEP, "sampling_steps")}
     figures["frechet_over_floor"] = best["frechet"] / floor if floor else None
     bits = (metrics.get("likelihood") or {}).get("bits_per_dim")
-    _log(client, run["run_id"], {"eval/bits_per_dim": bits}, timesteps)
-    _log(client, run["run_id"], {f"best_{name}": value for name, value in figures.items()})
+    points.add(run["run_id"], {"eval/bits_per_dim": bits}, timesteps)
+    points.add(run["run_id"], {f"best_{name}": value for name, value in figures.items()})
     if parent:
         figures["bits_per_dim"] = bits
-        _log(client, parent, {f"best/{name}": value for name, value in figures.items()}, timesteps)
+        points.add(parent, {f"best/{name}": value for name, value in figures.items()}, timesteps)
 
 
-def _log(client: Any, run_id: str, figures: dict[str, float | None], step: int = 0) -> None:
-    """Those of ``figures`` that there are."""
-    from mlflow.entities import Metric
+class _Points:
+    """Figures on their way to runs, all of one time: a store has a point of the same name, step, value and time but once."""
 
-    metrics = [Metric(name, float(value), store.now(), step) for name, value in figures.items() if value is not None]
-    client.log_batch(run_id, metrics=metrics)
+    def __init__(self, time: int) -> None:
+        self.time = time
+        self._of: dict[str, list[tuple[str, float, int]]] = {}
+
+    def add(self, run_id: str, figures: dict[str, float | None], step: int = 0) -> None:
+        """Those of ``figures`` that there are."""
+        there = [(name, float(value), step) for name, value in figures.items() if value is not None]
+        self._of.setdefault(run_id, []).extend(there)
+
+    def send(self, client: Any) -> None:
+        from mlflow.entities import Metric
+
+        for run_id, figures in self._of.items():
+            metrics = [Metric(name, value, self.time, step) for name, value, step in figures]
+            for start in range(0, len(metrics), BATCH):
+                client.log_batch(run_id, metrics=metrics[start : start + BATCH])
 
 
-def _has(client: Any, run_id: str, tag: str, text: str) -> bool:
-    return bool(client.get_run(run_id).data.tags.get(tag) == _mark(text))
+def _begin(client: Any, run_id: str, tag: str, text: str) -> _Points | None:
+    """The points to be made of ``text``, or ``None`` where all of it is recorded.
+
+    ``tag`` first says that it was begun, and when: who completes it after a kill sends the same points again, at the same time, which
+    the store already has or not.
+    """
+    mark, begun = _mark(text), str(client.get_run(run_id).data.tags.get(tag, ""))
+    if begun == mark:
+        return None
+    known, _, time = begun.partition(":")
+    if known != mark or not time.isdecimal():
+        time = str(store.now())
+        client.set_tag(run_id, tag, f"{mark}:{time}")
+    return _Points(int(time))
 
 
 def _mark(text: str) -> str:

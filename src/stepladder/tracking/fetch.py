@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from stepladder.errors import UserError
-from stepladder.tracking import store
+from stepladder.tracking import health, references, store
 
 
 def fetch(name: str) -> tuple[Path, dict[str, Any]]:
@@ -17,25 +17,33 @@ def fetch(name: str) -> tuple[Path, dict[str, Any]]:
     Raises:
         UserError: there is no such folder, or the registry does not know the model.
     """
-    if not name.startswith("models:/"):
-        if not Path(name).is_dir():
-            raise UserError(f"{name} is not a folder; name a model's folder, or models:/NAME@champion.")
+    if Path(name).is_dir():
         return Path(name), {}
-    store.check()
+    if not references.readable(name) or (not name.startswith(references.SCHEME) and not store.exists()):
+        raise UserError(f"{name} is not a folder; name a model's folder, or models:/NAME@champion.")
+    health.check()
     if not store.uri():
         raise UserError(
             f"{name} cannot be looked up without a tracking store; name a model's folder, such as models/transformer."
         )
+    with store.answering():
+        folder = _downloaded(name)
+    flavour = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))["flavors"]["python_function"]
+    return folder / flavour["artifacts"]["model"]["path"], dict(flavour.get("config") or {})
+
+
+def _downloaded(name: str) -> Path:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
     client = store.client()
+    model, number = references.version(client, name)
     try:
-        folder = Path(download_artifacts(artifact_uri=name, tracking_uri=store.uri()))
-    except MlflowException as error:
-        known = ", ".join(model.name for model in client.search_registered_models()) or "none"
+        return Path(download_artifacts(artifact_uri=f"models:/{model}/{number}", tracking_uri=store.uri()))
+    except (MlflowException, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        place = client.get_model_version_download_uri(model, number)
         raise UserError(
-            f"{name} is not in the registry ({str(error.message).splitlines()[0][:120]}); it has the models: {known}."
-        ) from None
-    flavour = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))["flavors"]["python_function"]
-    return folder / flavour["artifacts"]["model"]["path"], dict(flavour.get("config") or {})
+            f"{name} is version {number} of {model}, but its files cannot be read at {place} ({reason}); copy them there from where "
+            "the store came from, or register the model again."
+        ) from error

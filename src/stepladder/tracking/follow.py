@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from stepladder.errors import UserError
 from stepladder.tracking import store
 
 EVERY_SECONDS = 5.0
@@ -24,6 +25,22 @@ class Follower(threading.Thread):
         self.found: dict[str, Any] = {"run_id": None, "parent_run_id": None, "tracking_uri": store.shown()}
         self.over = threading.Event()
         self.status = "FINISHED"
+
+    def open(self) -> None:
+        """Open the run where a server is asked, so that a login that may not write is refused before any work.
+
+        Raises:
+            Refused: by the server. Whatever else fails is tried again while the training runs.
+        """
+        if store.is_server():
+            from stepladder.tracking import login, runs
+
+            try:
+                self.found |= runs.open_run(self.header)
+            except login.Refused:
+                raise
+            except UserError:
+                return
 
     def run(self) -> None:
         if not store.uri():

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stepladder.tracking import lineage, store
+from stepladder import lineage
+from stepladder.journal import record
+from stepladder.tracking import store
 
 FIGURES, ARTIFACTS = "stepladder.journal_figures", "stepladder.journal_artifacts"  # JOURNAL:BYTES dealt with
 ORIGIN = "stepladder.origin"  # where in the run the lineage is
 BATCH = 1000  # figures a request: MLflow's limit
-
-
-def read(journal: Path) -> list[dict[str, Any]]:
-    """Its complete lines; the header first."""
-    return [line for _, line in _lines(journal, 0)]
 
 
 @store.answering()
@@ -38,7 +33,7 @@ def forward(journal: Path, run: dict[str, Any]) -> int:
     sending = _Sending(client, run_id, journal, identity)
     start, again = _position(there.tags.get(FIGURES), identity)
     history = (point for name in there.metrics for point in client.get_metric_history(run_id, name)) if again else ()
-    if ORIGIN not in there.tags:
+    if ORIGIN not in there.tags or again:
         sending.origin()
     sent = sending.figures(start, {(point.key, point.step) for point in history})
     return sent + sending.artifacts(_position(there.tags.get(ARTIFACTS), identity)[0])
@@ -59,7 +54,7 @@ class _Sending:
 
         batch: list[Metric] = []
         done, lines = start, 0
-        for end, line in _lines(self.journal, start):
+        for end, line in record.lines(self.journal, start):
             figures = [
                 Metric(name, value, int(1000 * line["time"]), line["step"])
                 for name, value in line.get("metrics", {}).items()
@@ -84,7 +79,7 @@ class _Sending:
     def artifacts(self, start: int) -> int:
         """Send the files named from byte ``start`` on; one that is gone is passed over."""
         done, files = start, 0
-        for end, line in _lines(self.journal, start):
+        for end, line in record.lines(self.journal, start):
             file = self.journal.parent / line.get("artifact", "")
             if file.is_file():
                 self.client.log_artifact(self.run_id, str(file), Path(line["artifact"]).parent.as_posix())
@@ -98,16 +93,6 @@ class _Sending:
         from mlflow.entities import RunTag
 
         self.client.log_batch(self.run_id, metrics=batch, tags=[RunTag(tag, f"{self.identity}:{done}")])
-
-
-def _lines(journal: Path, start: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(byte after it, content) of the complete lines from byte ``start`` on."""
-    with journal.open("rb") as file:
-        file.seek(start)
-        for line in file:
-            if line.endswith(b"\n"):
-                start += len(line)
-                yield start, json.loads(line)
 
 
 def _identity(journal: Path) -> str:

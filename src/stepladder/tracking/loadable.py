@@ -7,10 +7,11 @@ has imported ``stepladder`` already goes on using that one.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -19,70 +20,124 @@ from typing import Any
 from pydantic import ValidationError
 
 import stepladder
+from stepladder import dependencies
 from stepladder.errors import UserError
 
+SERVED = "stepladder.served"  # of a logged model: see ``_digest``
 HERE = Path(__file__).parent
+SOURCE = tuple(file.relative_to(dependencies.HOME).as_posix() for file in dependencies.HOME.rglob("*.py"))
 FILES = ("model.safetensors", "config.json", "tokenizer.json")
 REQUIREMENTS = ("torch", "numpy", "pandas", "pydantic", "pyyaml", "safetensors", "tokenizers", "pillow")
 
 
 def log(
-    client: Any, run_id: str, family: str, folder: Path, settings: dict[str, Any], example: list[dict[str, str]]
+    client: Any,
+    run_id: str,
+    family: str,
+    folder: Path,
+    settings: dict[str, Any],
+    example: list[dict[str, str]],
+    beside: Mapping[str, Path] | None = None,
 ) -> Any:
     """The model in ``folder``, logged with ``run_id`` once it has answered its input example; MLflow's ``LoggedModel``.
+
+    One that was logged so, or begun to be, and that no version has yet, is taken, or completed.
 
     Args:
         settings: what it does unless its params say otherwise (``model_config``).
         example: rows, kept as the input example.
+        beside: folders of other models that it needs, by the name that they get in its own.
 
     Raises:
         Exception: whatever it fails with on its example; then nothing usable is logged.
     """
-    import mlflow
-    import pandas as pd
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
-    from mlflow.models import Model
 
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    signature = _signature(family, config, settings)
-    rows = pd.DataFrame(example)
-    experiment = client.get_run(run_id).info.experiment_id
-    logged = client.create_logged_model(experiment, name=family, source_run_id=run_id, model_type="pyfunc")
+    run = client.get_run(run_id)
+    logged = _begun(client, run, family, _digest(settings, example))
+    if logged.status == LoggedModelStatus.READY:
+        return logged
     with tempfile.TemporaryDirectory() as temporary:
-        files, path = Path(temporary) / "files", str(Path(temporary) / "model")
-        files.mkdir()
-        for name in FILES:
-            if (folder / name).exists():
-                shutil.copy(folder / name, files)
-        description = Model(
-            artifact_path=logged.artifact_location,
-            model_uuid=logged.model_id,
-            model_id=logged.model_id,
-            run_id=run_id,
-        )
+        path = Path(temporary) / "model"
         try:
-            mlflow.pyfunc.save_model(
-                path,
-                mlflow_model=description,
-                python_model=str(HERE / f"pyfunc_{family}.py"),
-                artifacts={"model": str(files)},
-                model_config=settings,
-                signature=signature,
-                input_example=rows,
-                code_paths=[str(Path(stepladder.__file__).parent)],
-                pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
-            )
-            answer = mlflow.pyfunc.load_model(path).predict(rows)
-            if len(answer) != len(rows):
-                raise ValueError(f"{folder}: {len(answer)} answers to {len(rows)} rows")
-            for compiled in Path(path).rglob("__pycache__"):
-                shutil.rmtree(compiled, ignore_errors=True)
-            client.log_model_artifacts(logged.model_id, path)
+            _save(path, logged, family, {"": folder, **(beside or {})}, settings, example)
+            client.log_model_artifacts(logged.model_id, str(path))
         except BaseException:
             client.finalize_logged_model(logged.model_id, LoggedModelStatus.FAILED)
             raise
-    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    if logged.model_id not in {output.model_id for output in run.outputs.model_outputs}:
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     return client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+
+
+def _save(
+    path: Path,
+    logged: Any,
+    family: str,
+    folders: Mapping[str, Path],
+    settings: dict[str, Any],
+    example: list[dict[str, str]],
+) -> None:
+    """Write the model to ``path`` as MLflow loads it, and have it answer its example; raises whatever it fails with.
+
+    Args:
+        folders: its own by the name "", and those of models that it needs by theirs.
+    """
+    import mlflow
+    import pandas as pd
+    from mlflow.models import Model
+
+    folder = folders[""]
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    rows = pd.DataFrame(example)
+    files = path.with_name("files")
+    for inner, source in folders.items():
+        (files / inner).mkdir()
+        for name in FILES:
+            if (source / name).exists():
+                shutil.copy(source / name, files / inner)
+    description = Model(
+        artifact_path=logged.artifact_location,
+        model_uuid=logged.model_id,
+        model_id=logged.model_id,
+        run_id=logged.source_run_id,
+    )
+    mlflow.pyfunc.save_model(
+        str(path),
+        mlflow_model=description,
+        python_model=str(HERE / f"pyfunc_{family}.py"),
+        artifacts={"model": str(files)},
+        model_config=settings,
+        signature=_signature(family, config, settings),
+        input_example=rows,
+        code_paths=[str(Path(stepladder.__file__).parent)],
+        pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
+    )
+    answer = mlflow.pyfunc.load_model(str(path)).predict(rows)
+    if len(answer) != len(rows):
+        raise ValueError(f"{folder}: {len(answer)} answers to {len(rows)} rows")
+    for compiled in path.rglob("__pycache__"):
+        shutil.rmtree(compiled, ignore_errors=True)
+
+
+def _begun(client: Any, run: Any, family: str, digest: str) -> Any:
+    """The run's logged model of that ``digest``, the finished one before others; made where there is none."""
+    from mlflow.entities import LoggedModelStatus
+
+    experiment, run_id = run.info.experiment_id, run.info.run_id
+    alike = f"source_run_id = '{run_id}' AND tags.`{SERVED}` = '{digest}'"
+    found = client.search_logged_models([experiment], filter_string=alike)
+    if found:
+        return min(found, key=lambda model: model.status != LoggedModelStatus.READY)
+    return client.create_logged_model(
+        experiment, name=family, source_run_id=run_id, model_type="pyfunc", tags={SERVED: digest}
+    )
+
+
+def _digest(settings: dict[str, Any], example: list[dict[str, str]]) -> str:
+    """Of what a logged model is, beside its run's weights: how it is served, its example, and the code that goes with it."""
+    content = json.dumps([settings, example, dependencies.code_hash(SOURCE)], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def table(model_input: Any) -> Any:

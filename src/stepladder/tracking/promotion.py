@@ -1,7 +1,9 @@
 """The gate that a version passes to become ``@champion``; a refused one is told everything that stands in its way.
 
-It is better than the champion by more than the interval, on the same data, judged in the same way by the same figure; it loads in
-a fresh process and answers its input example there; its size and its time are within ``promotion.*``; and nobody has rolled it back.
+It does not count as failed (``judgement.failure``), the first one neither; it is better than the champion by more than the interval, on
+the same held-out data, judged in the same way by the same figure; it loads in a fresh process and answers its input example there; its
+size and its time are within ``promotion.*``; and nobody has rolled it back. A champion whose figures are of other held-out data, or were
+found in another way, is judged again on the present ones.
 "Better by more than the interval": the interval of the difference of the two figures excludes zero. That of a difference of two
 estimates with intervals of their own is MOVER's (Zou and Donner 2008, Statistics in Medicine 27, equation 4; Newcombe 1998, method 10).
 """
@@ -13,21 +15,21 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from stepladder.errors import UserError
 from stepladder.params import Promotion
-from stepladder.tracking import aliases, store
+from stepladder.tracking import aliases, figures, health, references, store
+from stepladder.tracking.again import Judge, on_present
+from stepladder.tracking.figures import FIGURE, Tags, better, difference, shown
 
-FIGURE, SMALLER = "figure", "smaller_is_better"  # tags of a version: which of its figures counts, and how
+__all__ = ["Unfit", "Verdict", "better", "difference", "judge", "probe", "promote", "settle", "shown"]
+
 LONGEST_PROBE = 1800  # seconds
 LONGEST_TAG = 4000  # characters
 PICKLE_FREE = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
-Tags = Mapping[str, str]
-Figure = tuple[float, float, float]  # value, low, high
 
 
 class Unfit(Exception):
@@ -52,22 +54,29 @@ class Verdict:
 
 
 @store.answering()
-def promote(uri: str, limits: Promotion, *, force: bool = False, reason: str = "") -> Verdict:
-    """Make the version that ``uri`` names ``@champion`` if it passes the gate, or if it is forced, for a reason.
+def promote(
+    reference: str, limits: Promotion, *, force: bool = False, reason: str = "", again: Judge | None = None
+) -> Verdict:
+    """Make the version that ``reference`` names ``@champion`` if it passes the gate, or if it is forced, for a reason.
 
     Args:
-        uri: ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS``.
+        reference: ``models:/NAME/VERSION``, ``models:/NAME@ALIAS`` or NAME, whose ``@challenger`` it is then.
         force: whatever the gate says; the history keeps ``reason`` and what was overridden.
+        again: judges again what has figures of other held-out data.
 
     Raises:
         UserError: there is no such version or store, or it is forced without a reason.
     """
     if force and not reason.strip():
         raise UserError("--force needs a reason, which the history keeps; give --reason '...'.")
-    client = store.registry()
-    name, number = aliases.version(client, uri)
+    client = health.registry()
     with store.lock("registry"):
-        verdict, how = judge(client, name, number, limits), "promote"
+        name, number = references.version(client, reference, references.CHALLENGER)
+        begun = aliases.complete(client, name)
+        if begun and (begun.alias, begun.after) == (aliases.CHAMPION, number) and begun.how in ("promote", "force"):
+            return Verdict(name, number, True, (), begun.why)
+        name, number = references.version(client, reference, references.CHALLENGER)
+        verdict, how = judge(client, name, number, limits, again), "promote"
         if force and verdict.reasons:
             why = f"champion, forced: {reason.strip()} (although {'; '.join(verdict.reasons)})"
             verdict, how = replace(verdict, promoted=True, why=why), "force"
@@ -77,19 +86,25 @@ def promote(uri: str, limits: Promotion, *, force: bool = False, reason: str = "
     return verdict
 
 
-def judge(client: Any, name: str, number: str, limits: Promotion) -> Verdict:
-    """What the gate says; no alias is moved. Its version gets the measured size and times as tags."""
-    holder = str(aliases.registered(client, name).aliases.get(aliases.CHAMPION, ""))
-    ours = client.get_model_version(name, number).tags
-    figure = shown(ours)
+def judge(client: Any, name: str, number: str, limits: Promotion, again: Judge | None = None) -> Verdict:
+    """What the gate says; no alias is moved. Its version gets the measured size and times as tags.
+
+    Args:
+        again: judges the champion, and the version, again where their figures cannot be compared; ``None``: that stands in the way.
+    """
+    holder = str(references.model(client, name).aliases.get(aliases.CHAMPION, ""))
+    ours: Tags = client.get_model_version(name, number).tags
     if holder == number:
-        return Verdict(name, number, False, (), f"champion already: {figure}")
-    compared, reasons = figure, []
-    if ours.get(FIGURE) and not math.isfinite(_figure(ours)[0]):
+        return Verdict(name, number, False, (), f"champion already: {shown(ours)}")
+    compared, reasons = shown(ours), []
+    if ours.get(FIGURE) and not math.isfinite(figures.figure(ours)[0]):
         reasons.append(f"its {ours[FIGURE]} is not a number")
-    elif holder:
-        compared, worse = _compared(ours, client.get_model_version(name, holder).tags, holder)
-        reasons += [compared] * worse
+    else:
+        if holder:
+            ours, compared, worse = _against(client, name, number, holder, again)
+            reasons += [compared] * worse
+        if why := figures.failed(ours, limits):
+            reasons.append(f"it counts as failed ({why})")
     if back := ours.get(aliases.ROLLED_BACK):
         reasons.append(f"it was rolled back ({back})")
     reasons += _measured(client, name, number, limits)
@@ -100,44 +115,48 @@ def judge(client: Any, name: str, number: str, limits: Promotion) -> Verdict:
 
 def settle(client: Any, verdict: Verdict, how: str) -> None:
     """Do as the verdict says, and keep its sentence with its version; a champion keeps the one that made it champion."""
-    name, number = verdict.name, verdict.version
     if verdict.promoted:
-        aliases.move(client, name, aliases.CHAMPION, number, how=how, why=verdict.why)
-        if aliases.ROLLED_BACK in client.get_model_version(name, number).tags:
-            client.delete_model_version_tag(name, number, aliases.ROLLED_BACK)
-    if verdict.promoted or verdict.reasons:
-        client.set_model_version_tag(name, number, "verdict", verdict.why[:LONGEST_TAG])
-        client.update_model_version(name, number, verdict.why[:LONGEST_TAG])
+        aliases.move(client, verdict.name, aliases.CHAMPION, verdict.version, how=how, why=verdict.why)
+    elif verdict.reasons:
+        aliases.keep_verdict(client, verdict.name, verdict.version, verdict.why[:LONGEST_TAG])
 
 
-def better(ours: Tags, theirs: Tags) -> bool:
-    """Whether the interval of the difference of the two figures is on the good side of zero."""
-    low, high = difference(_figure(ours), _figure(theirs))
-    return high < 0 if ours.get(SMALLER) == "true" else low > 0
+def _against(client: Any, name: str, number: str, holder: str, again: Judge | None) -> tuple[Tags, str, bool]:
+    """The version's figures, how they compare with the champion's, in words, and whether that stands in the way."""
+    ours, theirs = (client.get_model_version(name, each).tags for each in (number, holder))
+    if not (apart := _apart(ours, theirs, holder)):
+        return ours, *_compared(ours, theirs, holder, "on the same data")
+    if not ours.get(FIGURE) or again is None:
+        return ours, apart, True
+    try:
+        now, then = (on_present(client, name, each, again) for each in (number, holder))
+    except UserError as error:
+        return ours, f"{apart}, and cannot be judged again on the present data ({str(error).rstrip('.')})", True
+    return now, *_compared(now, then, holder, "judged again on the present held-out data")
 
 
-def difference(ours: Figure, theirs: Figure) -> tuple[float, float]:
-    """The interval of ``ours`` minus ``theirs``, each (value, low, high) and independent of the other (MOVER)."""
-    (a, a_low, a_high), (b, b_low, b_high) = ours, theirs
-    return a - b - math.hypot(a - a_low, b_high - b), a - b + math.hypot(a_high - a, b - b_low)
-
-
-def _compared(ours: Tags, theirs: Tags, holder: str) -> tuple[str, bool]:
-    """How the two compare, in words, and whether that stands in the way."""
+def _apart(ours: Tags, theirs: Tags, holder: str) -> str:
+    """Why the figures of the two cannot be compared as they are; empty where they can."""
     if not ours.get(FIGURE):
-        return (
-            "it does not say by which figure it is judged (an older Stepladder registered it: run `stepladder register`)"
-        ), True
-    if theirs.get("data_hash") != ours.get("data_hash"):
-        return f"{shown(ours)} was measured on other data than champion version {holder}'s", True
+        return "it does not say by which figure it is judged (an older Stepladder registered it: run `stepladder register`)"
+    known = [tag for tag in (figures.HELD_OUT, "data_hash") if tag in ours and tag in theirs]
+    if not known or ours[known[0]] != theirs[known[0]]:
+        return f"{shown(ours)} was measured on other data than champion version {holder}'s"
     if theirs.get("judged") != ours.get("judged") or ours[FIGURE] not in theirs:
         return (
             f"{shown(ours)} was judged in another way ({ours.get('judged')}) than champion version {holder} "
             f"({theirs.get('judged')})"
-        ), True
+        )
+    return ""
+
+
+def _compared(ours: Tags, theirs: Tags, holder: str, where: str) -> tuple[str, bool]:
+    """How the two compare, in words, and whether that stands in the way."""
     value = shown(theirs, ours[FIGURE]).removeprefix(f"{ours[FIGURE]} ")
-    compared = f"{shown(ours)} against {value} of version {holder} on the same data"
-    return (compared, False) if better(ours, theirs) else (f"not better by more than the interval: {compared}", True)
+    compared = f"{shown(ours)} against {value} of version {holder} {where}"
+    if better(ours, theirs):
+        return compared, False
+    return f"not better by more than the interval: {compared}", True
 
 
 def _measured(client: Any, name: str, number: str, limits: Promotion) -> list[str]:
@@ -174,19 +193,3 @@ def probe(uri: str) -> dict[str, float]:
         last = [line for line in done.stderr.splitlines() if line.strip()][-1:] or ["it ended without a word"]
         raise Unfit(f"it does not load and answer its input example in a fresh process ({last[0].strip()[:300]})")
     return dict(json.loads(done.stdout.splitlines()[-1]))
-
-
-def _figure(tags: Tags, name: str = "") -> Figure:
-    """The figure that a version is judged by, or the one of that ``name``; without an interval it is as wide as nothing."""
-    name = name or tags[FIGURE]
-    value = float(tags[name])
-    return value, float(tags.get(f"{name}_low", value)), float(tags.get(f"{name}_high", value))
-
-
-def shown(tags: Tags, name: str = "") -> str:
-    """The figure that a version is judged by, or the one of that ``name``, with its interval."""
-    name = name or tags.get(FIGURE, "")
-    if not name or name not in tags:
-        return "no figure"
-    value, low, high = _figure(tags, name)
-    return f"{name} {value:.4g}" + (f" ({low:.4g} to {high:.4g})" if low < high else "")

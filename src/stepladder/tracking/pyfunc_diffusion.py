@@ -11,8 +11,8 @@ import pandas as pd
 from mlflow.pyfunc import PythonModel
 
 from stepladder.data.grid import to_uint8
-from stepladder.diffusion import requests
-from stepladder.diffusion.drawing import draw, load
+from stepladder.diffusion import classifier, requests
+from stepladder.diffusion.sampling.drawing import draw, load
 from stepladder.tracking import loadable
 
 
@@ -25,19 +25,23 @@ class DiffusionModel(PythonModel):
     def load_context(self, context: Any) -> None:
         folder = Path(context.artifacts["model"])
         self.model, self.config = load(folder)
+        self.classifier, self.asked = classifier.beside(folder, self.config)
         self.tokenizer = requests.tokenizer(folder, self.config)
         self.settings = context.model_config
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> np.ndarray:
         """uint8 ``(N, C, H, W)``; ``params``: ``steps``, ``guidance_scale``, ``seed``, ``sampler``."""
-        given, classes = self.settings | (params or {}), self.config["classes"]
+        given, classes = self.settings | (params or {}), self.asked["classes"]
         options = {name: given.get(name) for name in ("guidance_scale", "sampler")}
         with loadable.refusing():
             rows = loadable.table(model_input)
             labels = [_name(classes, label) if classes else "" for label in _column(rows, "label")]
-            condition = requests.condition(self.config, self.tokenizer, labels, _column(rows, "text"))
+            condition = requests.condition(self.asked, self.tokenizer, labels, _column(rows, "text"))
             sampling = requests.sampling(self.config, self.settings["sampling"], options)
-            pictures = draw(self.model, self.config, condition, int(given["steps"]), sampling, seed=int(given["seed"]))
+            pictures = draw(
+                self.model, self.config, condition, int(given["steps"]), sampling,
+                seed=int(given["seed"]), classifier=self.classifier,
+            )  # fmt: skip
         return to_uint8(pictures)
 
 

@@ -9,9 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from stepladder import project
+import yaml
+
+from stepladder import history, lineage, project
 from stepladder.errors import UserError
-from stepladder.tracking import aliases, checkout, lineage, promotion, store
+from stepladder.params import PARAMS_FILE
+from stepladder.tracking import checkout, figures, health, references, store
 from stepladder.tracking.checkout import Checkout
 from stepladder.tracking.fetch import fetch
 
@@ -91,8 +94,8 @@ def reproduce(
     Raises:
         UserError: something that it needs is missing, or a step of it failed.
     """
-    client = store.registry()
-    name, number = aliases.version(client, uri)
+    client = health.registry()
+    name, number = references.version(client, uri)
     folder = (out or project.root() / HOME / f"{name}-{number}").resolve()
     if (folder / RESULT).exists():
         raise UserError(f"{folder} holds a finished reproduction; remove it, or name another folder with --out.")
@@ -106,12 +109,12 @@ def reproduce(
     made.restore(DATA.get(family, "images"), run.data.tags["stepladder.data_hash"])
     model = made.folder / "models" / (f"{family}/T{timesteps}" if timesteps else family)
     stage = [family, *(["--timesteps", timesteps] if timesteps else [])]
-    if not (model / "run.json").exists():
+    if not _trained(model):
         made.stepladder("train", *stage)
-    found = json.loads((model / "run.json").read_text(encoding="utf-8"))
+    found, told = _history(made.folder, model)
     identical, count, largest = _compare(registered, model)
     then = json.loads(lineage.recorded(client, run.info.run_id, lineage.ENVIRONMENT))
-    now = json.loads((model / lineage.FOLDER / lineage.ENVIRONMENT).read_text(encoding="utf-8"))
+    now = json.loads((told / lineage.FOLDER / lineage.ENVIRONMENT).read_text(encoding="utf-8"))
     changed = [f"{key} is {now.get(key)} and was {value}" for key, value in then.items() if now.get(key) != value]
     if not run.data.tags.get("stepladder.study") and found["key"] != run.data.tags["stepladder.key"]:
         changed.append("the training is another one by its spec, data and code")
@@ -139,6 +142,23 @@ def _origin(client: Any, run: Any, what: str, folder: Path) -> Path:
             f"{what} cannot be reproduced: its run {run.info.run_id} does not say {', nor '.join(missing)}."
         )
     return Path(client.download_artifacts(run.info.run_id, lineage.FOLDER, str(folder)))
+
+
+def _trained(model: Path) -> bool:
+    """Whether there is a model, of whatever commit."""
+    return any((model / file).exists() for file in (history.TRAINING, history.RUN))
+
+
+def _history(root: Path, model: Path) -> tuple[dict[str, Any], Path]:
+    """What is known of the model that the project in ``root`` has made, and the folder that its lineage is in.
+
+    The code of older commits left both beside the weights.
+    """
+    if (model / history.RUN).exists():
+        return json.loads((model / history.RUN).read_text(encoding="utf-8")), model
+    home = root / history.FOLDER
+    known = history.run(model, home)
+    return known, home / known["key"]
 
 
 def _compare(registered: Path, made: Path) -> tuple[bool, int, float]:
@@ -173,10 +193,11 @@ def _judge(client: Any, run_id: str, made: Checkout, stage: list[str], tags: dic
         steps = int(tags["sampling_steps"])
         wanted = [f"sweep.timesteps=[{stage[-1]}]", f"sweep.sampling_steps=[{steps}]"]
         made.stepladder("params", *(part for text in wanted for part in ("-S", text)), "--write")
-        if not (made.folder / "models/feature-net/run.json").exists() and not made.fetched(
-            "checkout", "models/feature-net"
-        ):
-            made.stepladder("train", "feature-net")
+        given = yaml.safe_load((made.folder / PARAMS_FILE).read_text(encoding="utf-8"))  # as that commit admits them
+        guided = given.get("sampling", {}).get("classifier_scale", 0) > 0
+        for judge in ("feature-net", *["noisy-classifier"] * guided):
+            if not _trained(made.folder / "models" / judge) and not made.fetched("checkout", f"models/{judge}"):
+                made.stepladder("train", judge)
     made.stepladder("evaluate", *stage)
     report = made.folder / "reports" / (f"{stage[0]}/T{stage[-1]}" if len(stage) > 1 else stage[0])
     now = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
@@ -187,7 +208,7 @@ def _judge(client: Any, run_id: str, made: Checkout, stage: list[str], tags: dic
 
 
 def _difference(then: tuple[float, float, float], now: tuple[float, float, float]) -> Difference:
-    return Difference(then, now, *promotion.difference(now, then))
+    return Difference(then, now, *figures.difference(now, then))
 
 
 def _figure(metrics: dict[str, Any], name: str) -> tuple[float, float, float]:

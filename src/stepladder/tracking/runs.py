@@ -7,9 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stepladder.tracking import store
+from stepladder import history
+from stepladder.tracking import login, store
 
-KEY, SWEEP, ATTEMPTS = "stepladder.key", "stepladder.sweep", "stepladder.attempts"
+KEY, SWEEP, ATTEMPTS, FAMILY = "stepladder.key", "stepladder.sweep", "stepladder.attempts", "stepladder.family"
 PARAMS_A_REQUEST = 100  # MLflow's limit
 
 
@@ -23,8 +24,14 @@ def open_run(header: dict[str, Any]) -> dict[str, Any]:
         ``run_id``, ``parent_run_id`` (or ``None``), ``experiment_id``, ``tracking_uri``.
 
     Raises:
+        Refused: the server does not let this user write to the experiment.
         UserError: the store does not answer.
     """
+    with login.permitted(f"write to the experiment {header['experiment']}"):
+        return _opened(header)
+
+
+def _opened(header: dict[str, Any]) -> dict[str, Any]:
     client, experiment = store.client(), store.experiment(header["experiment"])
     with store.lock("runs"):
         parent = _parent(client, experiment, header) if header.get("sweep_key") else None
@@ -33,6 +40,7 @@ def open_run(header: dict[str, Any]) -> dict[str, Any]:
             run_id = _create(client, experiment, header, parent)
         else:
             run_id = found.info.run_id
+            _describe(client, found, _described(header), header["data"])
             if found.info.status != "RUNNING":
                 client.update_run(run_id, status="RUNNING")
             if parent and found.data.tags.get("mlflow.parentRunId") != parent:  # the former one was deleted
@@ -48,22 +56,34 @@ def close_run(run: dict[str, Any], status: str, ended: float | None = None) -> N
     A sweep's parent ends as its first child does, and is finished once a child is.
     """
     client, end = store.client(), None if ended is None else int(1000 * ended)
-    client.set_terminated(run["run_id"], status, end)
     parent = _if_known(run.get("parent_run_id"))
     if parent and (status == "FINISHED" or client.get_run(parent).info.status == "RUNNING"):
         client.set_terminated(parent, status, end)
+    client.set_terminated(run["run_id"], status, end)  # last: a run that is not closed is found by the next ``sync``
 
 
 def of_model(folder: Path) -> dict[str, Any] | None:
-    """The run, in the present store, of the model in ``folder``: as its ``run.json`` says, else by its content."""
-    recorded = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    """The run, in the present store, of the model in ``folder``: as its history says, else by its content."""
+    recorded = history.run(folder)
     if _known(recorded.get("run_id")):
         return dict(recorded) | {"parent_run_id": _if_known(recorded.get("parent_run_id"))}
-    return of_header(header_of(folder / "journal.jsonl"))
+    return of_header(history.header(folder))
+
+
+@store.answering()
+def check_writable(folder: Path) -> None:
+    """Raise ``Refused`` where a server does not let this user write to the run of the model in ``folder``, if it has one."""
+    if not store.is_server() or not history.training(folder):
+        return
+    with login.permitted(f"write to the run of {folder}"):
+        if run := of_model(folder):
+            store.client().set_tag(run["run_id"], FAMILY, history.training(folder)["family"])
 
 
 def of_header(header: dict[str, Any]) -> dict[str, Any] | None:
     """The run, in the present store, of the training that ``header`` describes; ``None`` where there is none."""
+    if not header:
+        return None
     client, experiment = store.client(), store.experiment(header["experiment"])
     found = _find(client, experiment, KEY, header["key"])
     if found is None:
@@ -75,6 +95,21 @@ def of_header(header: dict[str, Any]) -> dict[str, Any] | None:
         "experiment_id": experiment,
         "status": found.info.status,
     }
+
+
+def completed(header: dict[str, Any]) -> dict[str, Any] | None:
+    """As ``of_header``, and what a process that was killed left out of the run's description, and its parent's, is there after."""
+    client, experiment = store.client(), store.experiment(header["experiment"])
+    with store.lock("runs"):
+        found = _find(client, experiment, KEY, header["key"])
+        if found is None:
+            return None
+        if header.get("sweep_key"):
+            parent = _parent(client, experiment, header)
+            if found.data.tags.get("mlflow.parentRunId") != parent:
+                client.set_tag(found.info.run_id, "mlflow.parentRunId", parent)
+        _describe(client, found, _described(header), header["data"])
+    return of_header(header)
 
 
 def header_of(journal: Path) -> dict[str, Any]:
@@ -103,9 +138,6 @@ def _known(run_id: str | None) -> bool:
 
 
 def _parent(client: Any, experiment: str, header: dict[str, Any]) -> str:
-    found = _find(client, experiment, SWEEP, header["sweep_key"])
-    if found is not None:
-        return str(found.info.run_id)
     tags = _origin(header) | {SWEEP: header["sweep_key"]}
     params, name = header["params"], f"sweep {header['data']['name']} {header['sweep_key'][:6]}"
     if sweep := header.get("sweep"):
@@ -119,10 +151,11 @@ def _parent(client: Any, experiment: str, header: dict[str, Any]) -> str:
             "One training for each T is nested below. Quality is logged with step = S, "
             "`best/...` with step = T; `recommended/...` is the point that the comparison recommends."
         )
-    start = int(1000 * header["started"])
-    parent = client.create_run(experiment, run_name=name, tags=tags, start_time=start)
-    _log_params(client, parent.info.run_id, params)
-    _log_data(client, parent.info.run_id, header["data"])
+    parent = _find(client, experiment, SWEEP, header["sweep_key"])
+    if parent is None:
+        start = int(1000 * header["started"])
+        parent = client.create_run(experiment, run_name=name, tags=tags, start_time=start)
+    _describe(client, parent, params, header["data"])
     return str(parent.info.run_id)
 
 
@@ -132,10 +165,21 @@ def _create(client: Any, experiment: str, header: dict[str, Any], parent: str | 
         tags |= {"mlflow.parentRunId": parent}
     start = int(1000 * header["started"])
     run = client.create_run(experiment, run_name=header["run_name"], tags=tags, start_time=start)
-    timesteps = {} if header["timesteps"] is None else {"timesteps": header["timesteps"]}
-    _log_params(client, run.info.run_id, header["params"] | timesteps)
-    _log_data(client, run.info.run_id, header["data"])
+    _describe(client, run, _described(header), header["data"])
     return str(run.info.run_id)
+
+
+def _described(header: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of the training that ``header`` describes."""
+    return header["params"] | ({} if header["timesteps"] is None else {"timesteps": header["timesteps"]})
+
+
+def _describe(client: Any, run: Any, params: dict[str, Any], data: dict[str, str]) -> None:
+    """Log what ``run`` lacks of its parameters, and its data."""
+    run_id = run.info.run_id
+    _log_params(client, run_id, {name: value for name, value in params.items() if name not in run.data.params})
+    if not (run.inputs and run.inputs.dataset_inputs):
+        _log_data(client, run_id, data)
 
 
 def _origin(header: dict[str, Any]) -> dict[str, str]:
@@ -146,7 +190,7 @@ def _origin(header: dict[str, Any]) -> dict[str, str]:
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": header["git_commit"],
         "stepladder.git_dirty": str(header["git_dirty"]).lower(),
-        "stepladder.family": header["family"],
+        FAMILY: header["family"],
         "stepladder.data": header["data"]["name"],
         "stepladder.data_hash": header["data"]["content_hash"],
         "stepladder.dvc_lock": header["dvc_lock"],

@@ -6,8 +6,9 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+from stepladder import lineage
 from stepladder.params import Params, flatten
-from stepladder.tracking import aliases, flow_runs, lineage, promotion, store
+from stepladder.tracking import figures, flow_runs, health, references, store
 
 HASH = 16  # characters of a hash that are shown
 
@@ -19,8 +20,8 @@ def show(uri: str) -> str:
     Raises:
         UserError: the registry does not know it, or the store does not answer.
     """
-    client = store.registry()
-    name, number = aliases.version(client, uri)
+    client = health.registry()
+    name, number = references.version(client, uri)
     version = client.get_model_version(name, number)
     run_id = str(version.run_id)
     run = client.get_run(run_id)
@@ -44,6 +45,7 @@ def show(uri: str) -> str:
         ("attempts", made.get("stepladder.attempts", "")),
         ("took", _seconds(run.info)),
         ("environment", ", ".join(f"{key} {value}" for key, value in environment.items())),
+        ("versions", _versions(environment)),
         ("parameters", _parameters(run.data.params)),
         ("sweep", tags.get("sweep_run", "")),
         ("study", made.get("stepladder.study", "")),
@@ -59,8 +61,14 @@ def show(uri: str) -> str:
     return "\n".join(f"{key:12s} {value}" for key, value in lines if value)
 
 
+def _versions(environment: dict[str, Any]) -> str:
+    """Where it was made under others than those installed."""
+    other = lineage.differences(environment, lineage.versions())
+    return f"made with {other}" if other else ""
+
+
 def _figures(tags: dict[str, str]) -> str:
-    first = tags.get(promotion.FIGURE, "")
+    first = tags.get(figures.FIGURE, "")
     plain = (
         "timesteps",
         "sampling_steps",
@@ -72,7 +80,7 @@ def _figures(tags: dict[str, str]) -> str:
         "megabytes",
         "seconds",
     )
-    shown = [promotion.shown(tags)] * bool(first) + [f"{key} {float(tags[key]):.4g}" for key in plain if key in tags]
+    shown = [figures.shown(tags)] * bool(first) + [f"{key} {float(tags[key]):.4g}" for key in plain if key in tags]
     return ", ".join(shown)
 
 

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from stepladder import project
+from stepladder import history, project
 from stepladder.errors import UserError
-from stepladder.tracking import evaluations, forward, runs, store
+from stepladder.params import Params, load
+from stepladder.tracking import evaluations, journals, runs, store
+from stepladder.tracking.again import Judge
 
 
 @store.answering()
-def sync(paths: list[Path]) -> str:
+def sync(paths: list[Path], judging: Callable[[Params], Judge] | None = None) -> str:
     """Send every journal under ``paths`` (default: those of the project), then evaluations and registrations.
 
     A journal whose run the store does not have, because it was written without one or the store is new, gets a run. One
     that a training is writing now is left to it; a damaged one is named and passed over. Works again and again, and from
-    any machine. Returns a sentence of what was sent.
+    any machine, and completes what was begun and cut short. Returns a sentence of what was sent.
+
+    Args:
+        judging: who judges a champion again whose figures are of other held-out data; ``None``: nobody does.
 
     Raises:
         UserError: there is no store to send to, it fails, or a path does not exist.
@@ -29,35 +35,34 @@ def sync(paths: list[Path]) -> str:
     if absent:
         raise UserError(f"{', '.join(absent)} does not exist; name journals, or folders that hold some.")
     models, reports = project.root() / "models", project.root() / "reports"
-    homes = paths or [models, project.checkpoints()]
-    journals = sorted({j for home in homes for j in ([home] if home.is_file() else home.rglob("journal.jsonl"))})
+    homes = paths or [models, history.home(), project.checkpoints()]
+    found = sorted({journal for home in homes for journal in _journals(home)})
     sent, notes = 0, []
-    for journal in journals:
+    for journal in found:
         try:
             sent += _journal(journal)
         except (ValueError, KeyError, TypeError) as error:
             notes.append(f"{journal} is damaged ({error!r}) and was passed over.")
-    summary = f"{len(journals)} journals, {sent} lines sent"
+    summary = f"{len(found)} journals, {sent} lines sent"
     if not paths:
         summary += f"; {_evaluations(models, reports)} evaluations"
-        registered = _registrations(models, reports)
+        registered = _registrations(models, reports, judging)
         summary += f"; {len(registered)} models registered"
         if registered:
-            notes.append("`dvc repro --force --single-item register`, then `dvc repro`, shows them in the report.")
+            notes.append("`stepladder report` shows them in the report.")
     return " ".join([f"{summary}: {store.shown()} has everything.", *notes])
 
 
+def _journals(home: Path) -> list[Path]:
+    """Those in the folder ``home``, or of the models in it; a file is one itself."""
+    if home.is_file():
+        return [home]
+    return [*home.rglob(history.JOURNAL), *map(history.journal, history.models(home))]
+
+
 def _journal(journal: Path) -> int:
-    header = runs.header_of(journal)
-    if _being_written(journal):
-        return 0
-    run = runs.of_header(header) or runs.open_run(header)
-    sent = forward.forward(journal, run)
-    finished = (journal.parent / "run.json").exists()
-    if run.get("status") not in ("FINISHED", "FAILED", "KILLED") or (finished and run["status"] != "FINISHED"):
-        last: dict[str, Any] = forward.read(journal)[-1]
-        runs.close_run(run, "FINISHED" if finished else "KILLED", last.get("time"))
-    return sent
+    runs.header_of(journal)  # raises where it is damaged
+    return 0 if _being_written(journal) else journals.send(journal)[1]
 
 
 def _being_written(journal: Path) -> bool:
@@ -73,8 +78,7 @@ def _being_written(journal: Path) -> bool:
 
 
 def _evaluations(models: Path, reports: Path) -> int:
-    folders = [file.parent for file in models.rglob("run.json")]
-    pairs = [(folder, reports / folder.relative_to(models)) for folder in folders]
+    pairs = [(folder, reports / folder.relative_to(models)) for folder in history.models(models)]
     there = [(model, report) for model, report in pairs if (report / "metrics.json").exists()]
     for model, report in there:
         evaluations.record(model, report)
@@ -83,10 +87,10 @@ def _evaluations(models: Path, reports: Path) -> int:
     return len(there)
 
 
-def _registrations(models: Path, reports: Path) -> list[dict[str, Any]]:
+def _registrations(models: Path, reports: Path, judging: Callable[[Params], Judge] | None) -> list[dict[str, Any]]:
     if not (reports / "registered.json").exists():
         return []
-    from stepladder.params import load
     from stepladder.tracking import registry
 
-    return registry.restore(load(project.root() / "params.yaml"), models, reports)
+    params = load(project.root() / "params.yaml")
+    return registry.restore(params, models, reports, judging(params) if judging else None)

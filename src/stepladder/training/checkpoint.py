@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import time
 import zipfile
@@ -14,12 +15,16 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+from stepladder import lineage
 from stepladder.errors import UserError
+from stepladder.training.finite import Diverged
 
 EVERY_SECONDS = float(os.environ.get("STEPLADDER_CHECKPOINT_SECONDS", 30))
 
 
-LAST, PREVIOUS, DAMAGED = "last.ckpt", "previous.ckpt", "damaged.ckpt"
+LAST, PREVIOUS, DAMAGED, OTHER = "last.ckpt", "previous.ckpt", "damaged.ckpt", "other-versions.ckpt"
+ENVIRONMENT = "stepladder_environment"
+OF_A_START = ("journal.jsonl", "previews", "averaged", "best.safetensors")  # what a start leaves beside it
 
 
 class TimedCheckpoint(pl.Callback):
@@ -62,7 +67,7 @@ class TimedCheckpoint(pl.Callback):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         full = isinstance(exception, OSError) and exception.errno == errno.ENOSPC
-        if self._between_steps and trainer.world_size == 1 and not full:
+        if self._between_steps and trainer.world_size == 1 and not full and not isinstance(exception, Diverged):
             self._save(trainer)
 
     def on_save_checkpoint(
@@ -71,7 +76,9 @@ class TimedCheckpoint(pl.Callback):
         """Take back the micro-batch that was fetched and not trained on; Lightning does so for one of two counters.
 
         And the step that it will count, right after a validation, for the round in which it finds that there is none to do.
+        What it was made under goes with it.
         """
+        checkpoint[ENVIRONMENT] = lineage.deciding()
         loop = checkpoint["loops"]["fit_loop"]
         total = loop["epoch_loop.batch_progress"]["total"]
         total["ready"] = total["started"] = total["completed"]
@@ -115,6 +122,9 @@ def _any_rank(*flags: bool, device: torch.device) -> list[bool]:
 def newest(folder: Path) -> Path | None:
     """The newest checkpoint in ``folder`` that is whole, ``None`` where there is none; a damaged one is set aside.
 
+    One that was made under other versions, or on another kind of device, is set aside too, and with it all that its start left:
+    what went on from it would be neither the one training nor the other.
+
     Raises:
         UserError: there are some, and none can be read.
     """
@@ -129,6 +139,11 @@ def newest(folder: Path) -> Path | None:
             for damaged, problem in problems.items():
                 os.replace(damaged, folder / DAMAGED)
                 print(f"{problem} The one before it, {path.name}, is used.", flush=True)
+            if other := other_versions(path):
+                step = finished_steps(path)
+                print(f"The checkpoint of step {step} was made with {other}: the training begins anew.", flush=True)
+                _begin_anew(folder, path)
+                return None
             return path
     if problems:
         raise UserError(
@@ -151,6 +166,27 @@ def verify(path: Path) -> None:
             return
         reason = f"its part {damaged} is not what was written"
     raise UserError(f"The checkpoint {path} cannot be read ({reason}).")
+
+
+def _begin_anew(folder: Path, path: Path) -> None:
+    """Remove what an earlier start left in ``folder``, its checkpoint ``path`` last, which is kept under another name."""
+    for name in OF_A_START:
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name)
+        else:
+            (folder / name).unlink(missing_ok=True)
+    if (folder / lineage.ANEW).is_dir():
+        shutil.rmtree(folder / lineage.FOLDER, ignore_errors=True)
+        os.replace(folder / lineage.ANEW, folder / lineage.FOLDER)
+    if path.name == LAST:
+        (folder / PREVIOUS).unlink(missing_ok=True)
+    os.replace(path, folder / OTHER)
+
+
+def other_versions(path: Path) -> str:
+    """What the checkpoint at ``path`` was made with other than this process has, of versions and kind of device; empty: nothing."""
+    made = torch.load(path, map_location="cpu", weights_only=True, mmap=True).get(ENVIRONMENT)
+    return lineage.differences(made, lineage.deciding())
 
 
 def finished_steps(path: Path) -> int:

@@ -1,11 +1,16 @@
-"""The families of models that can be trained: where each stands, and what its result depends on."""
+"""The families of models that can be trained: where each begins, and what its result depends on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from stepladder.dependencies import Stage
 from stepladder.params import Params, Training
+
+ADAPTED = ("model", "method", "rank", "layers", "full_learning_rate", "unfreeze", "training")
+NOISE = ("process", "schedule", "log_snr", "betas", "zero_terminal_snr")
+WORKER = "training.worker:train"
 
 
 @dataclass(frozen=True)
@@ -14,48 +19,44 @@ class Family:
 
     Attributes:
         module: has ``experiment(params, data, rank, world_size, timesteps) -> Experiment``.
-        sections: of the spec that its result depends on.
-        code: packages or modules of ``stepladder`` that its result depends on, beside ``data`` and ``training``.
+        reads: sections of the parameters, or single keys, that its result depends on.
+        data: kind of the prepared data that it learns from: images, own or text.
         training: the section that says how it is trained.
         unfreeze: parts of the network that are frozen at first, see ``unfreezing``.
         base: folder of the model that its training starts from; empty: from scratch.
     """
 
     module: str
-    sections: tuple[str, ...]
-    code: tuple[str, ...]
+    reads: tuple[str, ...]
+    data: str
     training: Callable[[Params], Training]
     unfreeze: Callable[[Params], tuple[str, ...]] = lambda p: ()
     base: Callable[[Params], str] = lambda p: ""
 
+    @property
+    def stage(self) -> Stage:
+        """Where the code that decides its result begins, and what it reads."""
+        return Stage((WORKER, f"{self.module.removeprefix('stepladder.')}:experiment"), self.reads)
+
 
 FAMILIES = {
     "diffusion": Family(
-        "stepladder.diffusion.task", ("seed", "diffusion"), ("diffusion", "transformer"), lambda p: p.diffusion.training,
-        unfreeze=lambda p: p.diffusion.unfreeze,
+        "stepladder.diffusion.training.task", ("seed", "diffusion"), "images", lambda p: p.diffusion.training, unfreeze=lambda p: p.diffusion.unfreeze
     ),
     "adapted": Family(
-        "stepladder.diffusion.adaptation", ("seed", "adaptation"), ("diffusion", "transformer"),
-        lambda p: p.adaptation.method_training,
-        unfreeze=lambda p: p.adaptation.unfreeze if p.adaptation.method == "full" else (),
-        base=lambda p: p.adaptation.model,
+        "stepladder.diffusion.adaptation", ("seed", *(f"adaptation.{key}" for key in ADAPTED)), "own", lambda p: p.adaptation.method_training,
+        unfreeze=lambda p: p.adaptation.unfreeze if p.adaptation.method == "full" else (), base=lambda p: p.adaptation.model,
     ),
     "noisy-classifier": Family(
-        "stepladder.diffusion.classifier_task", ("seed", "noisy_classifier", "diffusion"), ("diffusion", "transformer"),
-        lambda p: p.noisy_classifier.training,
+        "stepladder.diffusion.classifier_task", ("seed", "noisy_classifier", *(f"diffusion.{key}" for key in NOISE)), "images", lambda p: p.noisy_classifier.training
     ),
-    "feature-net": Family(
-        "stepladder.evaluation.feature_net", ("seed", "feature_net"), ("evaluation/feature_net",),
-        lambda p: p.feature_net.training,
-    ),
+    "feature-net": Family("stepladder.evaluation.feature_task", ("seed", "feature_net"), "images", lambda p: p.feature_net.training),
     "transformer": Family(
-        "stepladder.transformer.task", ("seed", "transformer"), ("transformer",), lambda p: p.transformer.training,
-        base=lambda p: p.transformer.base,
+        "stepladder.transformer.task", ("seed", "transformer"), "text", lambda p: p.transformer.training, base=lambda p: p.transformer.base
     ),
     "masked-lm": Family(
-        "stepladder.transformer.masked_lm_task", ("seed", "transformer", "classification"), ("transformer",),
-        lambda p: p.classification.pretraining,
+        "stepladder.transformer.pretraining_task", ("seed", "transformer", "classification.pretraining"), "text", lambda p: p.classification.pretraining
     ),
-    "vae": Family("stepladder.baselines.vae", ("seed", "vae"), ("baselines",), lambda p: p.vae.training),
-    "gan": Family("stepladder.baselines.gan", ("seed", "gan"), ("baselines",), lambda p: p.gan.training),
+    "vae": Family("stepladder.baselines.vae", ("seed", "vae"), "images", lambda p: p.vae.training),
+    "gan": Family("stepladder.baselines.gan", ("seed", "gan"), "images", lambda p: p.gan.training),
 }  # fmt: skip

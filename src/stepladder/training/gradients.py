@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from stepladder.training.experiment import network
+from stepladder.tasks.experiment import network
 from stepladder.training.sharding import whole
 
 

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_map_only
 
 from stepladder.errors import UserError
-from stepladder.training.experiment import network
+from stepladder.tasks.experiment import network
 
 
 def whole(tensor: Tensor) -> Tensor:

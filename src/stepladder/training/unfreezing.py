@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
+from torch import nn
 
 from stepladder.errors import UserError
-from stepladder.training.experiment import network
+from stepladder.tasks.experiment import network
 
 SHARE = 0.5  # of the steps, in which the parts are unfrozen
 
@@ -39,13 +40,7 @@ class Unfreezing(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Raise ``UserError`` where the network has no such part."""
-        names = [name for name, _ in network(pl_module).named_parameters()]
-        for part in self.parts:
-            if not any(_below(name, [part]) for name in names):
-                known = ", ".join(dict.fromkeys(name.split(".")[0] for name in names))
-                raise UserError(
-                    f"unfreeze names {part!r}, and the network has no such part; it has {known}, and what is below them."
-                )
+        check_parts(network(pl_module), self.parts)
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         held = frozen(self.parts, trainer.global_step, self.steps)
@@ -53,6 +48,17 @@ class Unfreezing(pl.Callback):
             for name, parameter in network(pl_module).named_parameters():
                 if _below(name, held):
                     parameter.grad = None
+
+
+def check_parts(model: nn.Module, parts: Sequence[str]) -> None:
+    """Raise ``UserError`` where ``model`` has not all of ``parts``."""
+    names = [name for name, _ in model.named_parameters()]
+    for part in parts:
+        if not any(_below(name, [part]) for name in names):
+            known = ", ".join(dict.fromkeys(name.split(".")[0] for name in names))
+            raise UserError(
+                f"unfreeze names {part!r}, and the network has no such part; it has {known}, and what is below them."
+            )
 
 
 def _below(name: str, parts: Iterable[str]) -> bool:

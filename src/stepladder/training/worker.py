@@ -29,22 +29,24 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 
+from stepladder import lineage
 from stepladder.errors import UserError
+from stepladder.journal.logger import JournalLogger
+from stepladder.journal.progress import Clock, progress
+from stepladder.journal.record import Journal
 from stepladder.params import Training, build
-from stepladder.tracking import lineage
+from stepladder.processes import die_with_parent
+from stepladder.tasks.experiment import Batch, Experiment, network
+from stepladder.tasks.randomness import mix
 from stepladder.training.agreement import agreed_checkpoint
 from stepladder.training.best import BestWeights
 from stepladder.training.checkpoint import TimedCheckpoint, finished_steps
 from stepladder.training.ema import WeightAverage
-from stepladder.training.experiment import Batch, Experiment, network
 from stepladder.training.families import FAMILIES
+from stepladder.training.finite import OnlyNumbers
 from stepladder.training.gradients import LayerGradients
-from stepladder.training.journal import Journal, JournalLogger
 from stepladder.training.last_average import LastAverage
 from stepladder.training.memory import LargestBatch
-from stepladder.training.processes import die_with_parent
-from stepladder.training.progress import Clock, progress
-from stepladder.training.randomness import mix
 from stepladder.training.sharding import ShardedStrategy, whole
 from stepladder.training.unfreezing import Unfreezing
 
@@ -66,7 +68,8 @@ def train(folder: Path) -> None:
     )
     if rank == 0:
         lineage.capture_environment(folder / lineage.FOLDER)
-    journal = Journal(folder / "journal.jsonl", spec["header"]) if rank == 0 else None
+    header = spec["header"] | {"environment": lineage.deciding()}
+    journal = Journal(folder / "journal.jsonl", header) if rank == 0 else None
     trained = sum(p.numel() for p in experiment.task.parameters() if p.requires_grad)  # a discriminator's too
     average: WeightAverage | LastAverage = WeightAverage(training.ema_half_life, training.steps)
     if training.average_last:
@@ -88,7 +91,7 @@ def train(folder: Path) -> None:
         log_every_n_steps=10,
         logger=logger,
         callbacks=[
-            TimedCheckpoint(folder), _Seeding(params.seed, rank), LargestBatch(experiment.largest), best, average, clock,
+            OnlyNumbers(spec["name"], training), TimedCheckpoint(folder), _Seeding(params.seed, rank), LargestBatch(experiment.largest), best, average, clock,
             _Previews(folder, journal), Unfreezing(FAMILIES[family].unfreeze(params), training.steps),
             LayerGradients(training.validate_every), progress(spec["name"]),
         ],

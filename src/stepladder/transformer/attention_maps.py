@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from stepladder.transformer.attention import CrossAttention, SelfAttention, attention
+from stepladder.transformer.blocks.attention import CrossAttention, SelfAttention, attention
 
 Attention = TypeVar("Attention", SelfAttention, CrossAttention)
 

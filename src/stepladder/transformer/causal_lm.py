@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stepladder.transformer.cache import Cache
+from stepladder.transformer.blocks.cache import Cache
+from stepladder.transformer.blocks.layers import EncoderLayer, LayerOptions, run, stack
+from stepladder.transformer.blocks.linear import linear
 from stepladder.transformer.embedding import Embedding, table
-from stepladder.transformer.layers import EncoderLayer, LayerOptions, run, stack
-from stepladder.transformer.linear import linear
 
 
 class CausalLM(nn.Module):

@@ -13,9 +13,10 @@ from stepladder.data.blocks import Blocks, in_order, read
 from stepladder.data.buckets import Rows
 from stepladder.data.card import read_card
 from stepladder.params import Params, Training
-from stepladder.training.experiment import Batch, Experiment
+from stepladder.params.fitting import trainable
+from stepladder.tasks.experiment import Batch, Experiment
 from stepladder.transformer.causal_lm import CausalLM
-from stepladder.transformer.language_task import LanguageTask, asked_for, blocks_a_batch, deal, share, shared_config
+from stepladder.transformer.language_task import LanguageTask, deal, share, shared_config
 from stepladder.transformer.loss import token_loss
 
 
@@ -37,20 +38,19 @@ class CausalLMTask(LanguageTask):
 
 def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1) -> Experiment:
     """The training of a causal language model that ``params`` describes, on running text prepared in ``data``."""
-    asked_for(data, "lines")
-    section, training = params.transformer, params.transformer.training
+    section, training, card = params.transformer, params.transformer.training, read_card(data)
+    trainable("transformer", params, card, world_size)
     config, special = shared_config(params, data)
     config["model"] |= {
         "layers": section.decoder_layers,
         "tie_embeddings": section.tie_embeddings,
         "max_length": section.context,
     }
-    card = read_card(data)
     config |= {
         "context": section.context,
         "tokens_per_character": card["counts"]["validation"] / card["characters"]["validation"],
     }
-    size, parts = blocks_a_batch(training, section.context, world_size), training.accumulate * world_size
+    size, parts = training.batch_size // section.context, training.accumulate * world_size
     tokens = read(data, "train")
     blocks = Blocks(tokens[: round(section.data_share * len(tokens))], section.context + 1, size, params.seed)
 

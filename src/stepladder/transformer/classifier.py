@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stepladder.transformer.dropout import Dropout
+from stepladder.transformer.blocks.dropout import Dropout
+from stepladder.transformer.blocks.layers import LayerOptions
 from stepladder.transformer.encoder import Encoder
-from stepladder.transformer.layers import LayerOptions
 
 
 class TextClassifier(nn.Module):

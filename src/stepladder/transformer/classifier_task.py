@@ -13,13 +13,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stepladder.data.buckets import Buckets, Rows, Sentences, part
-from stepladder.data.card import read_card
+from stepladder.data.card import longest_of, read_card
 from stepladder.errors import UserError
 from stepladder.params import Params, Training
-from stepladder.training.experiment import Batch, Experiment
+from stepladder.params.fitting import trainable
+from stepladder.tasks.experiment import Batch, Experiment
+from stepladder.transformer.batches import MULTIPLE, padded
 from stepladder.transformer.classifier import TextClassifier
-from stepladder.transformer.language_task import MULTIPLE, LanguageTask, asked_for, chosen, share, shared_config
-from stepladder.transformer.masked_lm_task import padded
+from stepladder.transformer.language_task import LanguageTask, chosen, share, shared_config
 from stepladder.transformer.trained import SpecialTokens
 
 NOTHING = -1  # the class of a row that counts nothing
@@ -52,16 +53,16 @@ def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1
 
     With ``transformer.base`` it starts from that masked model's encoder.
     """
-    asked_for(data, "labels")
-    section, training = params.transformer, params.transformer.training
+    section, training, card = params.transformer, params.transformer.training, read_card(data)
+    trainable("transformer", params, card, world_size)
     config, special = shared_config(params, data)
-    classes = read_card(data)["classes"]
+    classes = card["classes"]
     config["model"] |= {
         "layers": section.encoder_layers,
-        "max_length": params.text.max_length,
+        "max_length": longest_of(card),
         "classes": len(classes),
     }
-    config |= {"classes": classes, "max_length": params.text.max_length, "base": section.base}
+    config |= {"classes": classes, "max_length": longest_of(card), "base": section.base}
     task = ClassifierTask(config, section.label_smoothing, training)
     if section.base:
         start_from(task, Path(section.base), data)

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from stepladder.errors import UserError
-from stepladder.transformer.positions import AbsolutePositions, sinusoidal
+from stepladder.transformer.blocks.positions import AbsolutePositions, sinusoidal
 from stepladder.transformer.seq2seq import Seq2Seq
 
 POSITIONS = 1024  # sinusoidal ones that are written: the longest text that the exported model reads

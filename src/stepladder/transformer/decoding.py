@@ -10,8 +10,8 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from stepladder.transformer.cache import Cache
-from stepladder.transformer.linear import packed
+from stepladder.transformer.blocks.cache import Cache
+from stepladder.transformer.blocks.linear import packed
 from stepladder.transformer.seq2seq import Seq2Seq
 
 BLOCK = 64  # scores among which `top` looks for the largest first

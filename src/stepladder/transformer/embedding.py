@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stepladder.transformer.dropout import Dropout
-from stepladder.transformer.layers import LayerOptions
-from stepladder.transformer.positions import AbsolutePositions
+from stepladder.transformer.blocks.dropout import Dropout
+from stepladder.transformer.blocks.layers import LayerOptions
+from stepladder.transformer.blocks.positions import AbsolutePositions
 
 
 def table(vocab_size: int, d_model: int) -> nn.Parameter:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from stepladder.transformer.attention import padding_mask
+from stepladder.transformer.blocks.attention import padding_mask
+from stepladder.transformer.blocks.layers import EncoderLayer, LayerOptions, run, stack
 from stepladder.transformer.embedding import Embedding, table
-from stepladder.transformer.layers import EncoderLayer, LayerOptions, run, stack
 
 
 class Encoder(nn.Module):

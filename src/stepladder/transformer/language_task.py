@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,10 @@ from torch import Tensor, nn
 
 from stepladder.data.buckets import Rows
 from stepladder.data.card import read_card
-from stepladder.errors import UserError
 from stepladder.params import Params, Training
-from stepladder.training.experiment import Batch
-from stepladder.training.optim import configure
+from stepladder.tasks.experiment import Batch
+from stepladder.tasks.optim import configure
 from stepladder.transformer.trained import SpecialTokens, read_tokenizer
-
-# compiled networks are specialised to divisibility: with lengths alike in this few graphs serve all batches
-MULTIPLE = 8 if os.environ.get("STEPLADDER_COMPILE") == "1" else 1
 
 
 class LanguageTask(pl.LightningModule):
@@ -111,16 +106,6 @@ def shared_config(params: Params, data: Path) -> tuple[dict[str, Any], SpecialTo
     return described | {"data": {key: card[key] for key in ("source", "content_hash")}}, special
 
 
-def asked_for(data: Path, *tasks: str) -> None:
-    """``UserError`` unless the text in ``data`` was prepared for one of ``tasks``."""
-    task = read_card(data).get("task", "pairs")
-    if task not in tasks:
-        raise UserError(
-            f"{data} was prepared with text.task={task} and this model needs {' or '.join(tasks)}; set text.task and run "
-            "`stepladder prepare text`, or `dvc repro`."
-        )
-
-
 def chosen(rows: int, share: float, seed: int) -> Rows:
     """A ``share`` of ``rows`` in order; a smaller share is part of a larger one."""
     if share == 1.0:
@@ -133,14 +118,3 @@ def deal(blocks: Rows, size: int, rank: int, world_size: int, make: Callable[[Ro
     pieces = np.array_split(blocks, max(1, -(-len(blocks) // size)))
     empty = np.full_like(blocks[:1], pad)
     return [make(piece[rank::world_size] if len(piece) > rank else empty) for piece in pieces]
-
-
-def blocks_a_batch(training: Training, context: int, world_size: int) -> int:
-    """Blocks that make up a batch; ``UserError`` where that is none, or fewer than there are micro-batches on all ranks."""
-    blocks, parts = training.batch_size // context, training.accumulate * world_size
-    if blocks < parts:
-        raise UserError(
-            f"training.batch_size={training.batch_size} tokens hold {blocks} blocks of transformer.context={context}, fewer than the "
-            f"{parts} parts of a batch (accumulate times ranks); give at least {parts * context}."
-        )
-    return blocks

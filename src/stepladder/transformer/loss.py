@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stepladder.transformer.linear import linear
+from stepladder.transformer.blocks.linear import linear
 
 ROWS = {"cpu": 512}  # of scores at hand at once: as the caches like it; elsewhere few large steps are best
 MOST_ROWS = 8192
@@ -16,7 +16,9 @@ MOST_ROWS = 8192
 def smoothed_cross_entropy(logits: Tensor, target: Tensor, *, pad: int, smoothing: float) -> Tensor:
     """Sum over the targets that are not padding of the cross entropy with smoothed labels, in nats.
 
-    The wanted token gets ``1 - smoothing``; the rest is spread evenly over all tokens but padding.
+    ``smoothing`` is spread evenly over all V - 1 tokens but padding, the wanted one among them, which so gets ``1 - smoothing +
+    smoothing / (V - 1)``: Szegedy et al. (2016), section 7. (JoeyNMT and the Annotated Transformer give it ``1 - smoothing``, which
+    is this with ``smoothing (V - 2) / (V - 1)``.)
 
     Args:
         logits: ``(N, V)`` scores.

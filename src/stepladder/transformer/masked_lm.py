@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stepladder.transformer.blocks.layers import LayerOptions
+from stepladder.transformer.blocks.linear import Linear, linear
 from stepladder.transformer.encoder import Encoder
-from stepladder.transformer.layers import LayerOptions
-from stepladder.transformer.linear import Linear, linear
 
 
 class MaskedLM(nn.Module):

@@ -12,14 +12,12 @@ from torch import Tensor
 from stepladder.data.blocks import Blocks, in_order
 from stepladder.data.blocks import read as read_running
 from stepladder.data.buckets import Buckets, Rows, Sentences
-from stepladder.data.tokenizer import SPECIAL
+from stepladder.data.card import longest_of, read_card
 from stepladder.params import Params, Training
-from stepladder.training.experiment import Batch, Experiment
+from stepladder.tasks.experiment import Batch, Experiment
+from stepladder.transformer.batches import MULTIPLE, padded
 from stepladder.transformer.language_task import (
-    MULTIPLE,
     LanguageTask,
-    asked_for,
-    blocks_a_batch,
     chosen,
     deal,
     share,
@@ -27,10 +25,7 @@ from stepladder.transformer.language_task import (
 )  # fmt: skip
 from stepladder.transformer.loss import token_loss
 from stepladder.transformer.masked_lm import MaskedLM
-from stepladder.transformer.trained import SpecialTokens
-
-MASK = SPECIAL.index("<unk>")  # stands in no prepared text, where unknown characters are spelt in bytes
-HELD_OUT = 1 << 40  # the stream of randomness of validation masks
+from stepladder.transformer.masking import HELD_OUT, MASK, hide
 
 
 class MaskedLMTask(LanguageTask):
@@ -43,39 +38,18 @@ class MaskedLMTask(LanguageTask):
         return token_loss(self.model, batch["text"], wanted=batch["wanted"], smoothing=smoothing)
 
 
-def hide(text: Rows, vocab_size: int, pad: int, share: float, *stream: int) -> tuple[Rows, Rows]:
-    """``text`` with tokens hidden, and what is wanted where: ``pad`` where nothing is (Devlin et al. 2019, section 3.1).
-
-    A ``share`` of the tokens is wanted. Of these 80% are replaced by ``MASK``, 10% by any token, 10% stay. Special tokens are
-    neither wanted nor put in. A pure function of ``stream``.
-    """
-    random = np.random.default_rng(stream)
-    wanted = (random.random(text.shape) < share) & (text >= len(SPECIAL))
-    kind, other = random.random(text.shape), random.integers(len(SPECIAL), vocab_size, text.shape)
-    shown = np.where(wanted & (kind < 0.8), MASK, np.where(wanted & (kind >= 0.9), other, text))
-    return shown, np.where(wanted, text, pad)
-
-
-def experiment(
-    params: Params, data: Path, *, rank: int = 0, world_size: int = 1, timesteps: int | None = None
-) -> Experiment:
-    """The pre-training on the texts in ``data`` before a classification (``params.classification``); ``timesteps`` is not used."""
-    return masked(params, data, params.classification.pretraining, rank, world_size)
-
-
 def masked(params: Params, data: Path, training: Training, rank: int = 0, world_size: int = 1) -> Experiment:
-    """The training of a masked language model that ``params`` describes, on running text or texts prepared in ``data``."""
-    asked_for(data, "lines", "labels")
+    """The training of a masked language model that ``params`` describe, on running text or texts prepared in ``data``."""
     section = params.transformer
     config, special = shared_config(params, data)
     running = config["task"] == "lines"
-    longest = section.context if running else params.text.max_length
+    longest = section.context if running else longest_of(read_card(data))
     config["model"] |= {"layers": section.encoder_layers, "max_length": longest}
-    config |= {"task": "masked_lm", "context": longest}
+    config |= {"task": "masked_lm", "context": longest, "mask_share": section.mask_share}
     vocab_size, parts = config["model"]["vocab_size"], training.accumulate * world_size
 
     if running:
-        size = blocks_a_batch(training, longest, world_size)
+        size = training.batch_size // longest
         tokens = read_running(data, "train")
         blocks = Blocks(tokens[: round(section.data_share * len(tokens))], longest, size, params.seed)
         rows, largest, figures = blocks.batch, 0, {}
@@ -114,11 +88,6 @@ def masked(params: Params, data: Path, training: Training, rank: int = 0, world_
         largest=draw(largest * training.accumulate),
         figures=figures,
     )
-
-
-def padded(texts: Sentences, rows: Rows, special: SpecialTokens) -> Rows:
-    """Texts as a model reads them: beginning, tokens, end, padding."""
-    return texts.padded(rows, special.pad, before=[special.bos], after=[special.eos], multiple=MULTIPLE)
 
 
 def batch(text: Rows, wanted: Rows, tokens: float, pad: int) -> Batch:

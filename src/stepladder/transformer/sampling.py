@@ -15,9 +15,17 @@ from torch import Tensor
 from stepladder.params import Decoding
 from stepladder.transformer.decoding import Model, beginning
 
+COLD = 1e-3
+
 
 def temperature(logits: Tensor, value: float) -> Tensor:
-    """``logits / value``, above 0: below 1 the likely becomes likelier, above 1 all become alike."""
+    """``logits / value``, above 0: below 1 the likely becomes likelier, above 1 all become alike.
+
+    At a very low one the quotient would leave the numbers' range: there the likeliest is brought to 0 first, which changes no
+    probability.
+    """
+    if value < COLD:
+        logits = logits - logits.amax(-1, keepdim=True)
     return logits / value
 
 

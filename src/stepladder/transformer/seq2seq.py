@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stepladder.transformer.attention import padding_mask
-from stepladder.transformer.cache import Cache
+from stepladder.transformer.blocks.attention import padding_mask
+from stepladder.transformer.blocks.cache import Cache
+from stepladder.transformer.blocks.layers import DecoderLayer, EncoderLayer, LayerOptions, run, stack
+from stepladder.transformer.blocks.linear import linear
 from stepladder.transformer.embedding import Embedding, table
-from stepladder.transformer.layers import DecoderLayer, EncoderLayer, LayerOptions, run, stack
-from stepladder.transformer.linear import linear
 
 
 class Seq2Seq(nn.Module):

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from stepladder.data.bpe_dropout import BPEDropout
-from stepladder.data.buckets import Buckets, Rows, Sentences, by_length, part
-from stepladder.data.card import read_card
+from stepladder.data.buckets import Buckets, part
+from stepladder.data.card import longest_of, read_card
 from stepladder.params import Params, Training
-from stepladder.training.experiment import Batch, Experiment
+from stepladder.params.fitting import trainable
+from stepladder.tasks.experiment import Batch, Experiment
 from stepladder.transformer import causal_lm_task, classifier_task, masked_lm_task
-from stepladder.transformer.language_task import MULTIPLE, LanguageTask, asked_for, chosen, share, shared_config
+from stepladder.transformer.batches import MULTIPLE, PairBatches, fixed_batches, read
+from stepladder.transformer.language_task import LanguageTask, chosen, share, shared_config
 from stepladder.transformer.loss import token_loss
 from stepladder.transformer.seq2seq import Seq2Seq
-from stepladder.transformer.trained import SpecialTokens, read_tokenizer
+from stepladder.transformer.trained import read_tokenizer
 from stepladder.transformer.validation_bleu import ValidationBLEU
 
 
@@ -32,8 +32,10 @@ def experiment(
         return translation(params, data, **where)
     if architecture == "decoder":
         return causal_lm_task.experiment(params, data, **where)
-    if read_card(data).get("task") == "labels":
+    card = read_card(data)
+    if card.get("task") == "labels":
         return classifier_task.experiment(params, data, **where)
+    trainable("transformer", params, card, world_size)
     return masked_lm_task.masked(params, data, params.transformer.training, **where)
 
 
@@ -63,45 +65,26 @@ class TranslationTask(LanguageTask):
             self.log("validation/bleu", self.bleu.score(self.trainer.strategy, self.device))
 
 
-@dataclass(frozen=True)
-class PairBatches:
-    """Makes a rank's batches: tensors of the pairs in ``rows``."""
-
-    source: Sentences
-    target: Sentences
-    special: SpecialTokens
-
-    def __call__(self, rows: Rows, tokens: float) -> Batch:
-        """``rows`` as a batch whose summed loss is to be divided by ``tokens``; no rows: one that counts nothing."""
-        empty, pad, bos, eos = not len(rows), self.special.pad, self.special.bos, self.special.eos
-        if empty:
-            rows = np.zeros(1, dtype=np.int64)
-        source = self.source.padded(rows, pad, after=[eos], multiple=MULTIPLE)
-        target = self.target.padded(rows, pad, before=[bos], multiple=MULTIPLE)
-        wanted = self.target.padded(rows, pad, after=[eos], multiple=MULTIPLE)
-        arrays = {"source": source, "target": target, "wanted": np.full_like(wanted, pad) if empty else wanted}
-        return {name: torch.from_numpy(array) for name, array in arrays.items()} | {"tokens": tokens}
-
-
 def translation(params: Params, data: Path, *, rank: int = 0, world_size: int = 1) -> Experiment:
     """The translation training that ``params`` describes, on pairs prepared in ``data``."""
-    asked_for(data, "pairs")
     section, training, card = params.transformer, params.transformer.training, read_card(data)
+    trainable("transformer", params, card, world_size)
+    longest = longest_of(card)
     config, special = shared_config(params, data)
     config["model"] |= {
         "encoder_layers": section.encoder_layers,
         "decoder_layers": section.decoder_layers,
         "tie_embeddings": section.tie_embeddings,
-        "max_length": params.text.max_length + 2,
+        "max_length": longest + 2,
     }
     config |= {
         "source_language": card["languages"]["source"],
         "target_languages": card["languages"]["targets"],
-        "max_length": params.text.max_length,
+        "max_length": longest,
     }
     tokenizer = read_tokenizer(data / "tokenizer.json")
     bleu = (
-        ValidationBLEU(tokenizer, special, card["languages"]["targets"], params.text.max_length)
+        ValidationBLEU(tokenizer, special, card["languages"]["targets"], longest)
         if training.stop_on == "bleu"
         else None
     )
@@ -112,7 +95,7 @@ def translation(params: Params, data: Path, *, rank: int = 0, world_size: int = 
     buckets = Buckets(source.lengths[mine] + 1, target.lengths[mine] + 1, training.batch_size, params.seed)
     sides = [source, target]
     cuts = [
-        BPEDropout(tokenizer, side, section.bpe_dropout, params.seed + i, params.text.max_length - 1)
+        BPEDropout(tokenizer, side, section.bpe_dropout, params.seed + i, longest - 1)
         for i, side in enumerate(sides)
         if section.bpe_dropout
     ]
@@ -135,18 +118,3 @@ def translation(params: Params, data: Path, *, rank: int = 0, world_size: int = 
         largest=draw(buckets.largest() * training.accumulate),
         figures={"padding": buckets.padding(multiple=MULTIPLE)},
     )
-
-
-def fixed_batches(
-    data: Path, split: str, special: SpecialTokens, budget: int, rank: int = 0, world_size: int = 1
-) -> list[Batch]:
-    """A rank's batches of ``split``, in order of length; every rank has the same number."""
-    batches = PairBatches(read(data, split, "source"), read(data, split, "target"), special)
-    order = by_length(batches.source.lengths, batches.target.lengths)
-    pieces = np.array_split(order, max(1, -(-int(batches.target.lengths.sum() + len(order)) // budget)))
-    return [batches(part(rows, rank, world_size), 1.0) for rows in pieces]
-
-
-def read(data: Path, split: str, side: str) -> Sentences:
-    """Token ids of one side of a prepared split, memory-mapped."""
-    return Sentences.open(data / f"{split}_{side}")

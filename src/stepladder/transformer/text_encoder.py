@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stepladder.errors import UserError
-from stepladder.transformer.dropout import Dropout
-from stepladder.transformer.layers import EncoderLayer, LayerOptions
-from stepladder.transformer.positions import sinusoidal
+from stepladder.transformer.blocks.dropout import Dropout
+from stepladder.transformer.blocks.layers import EncoderLayer, LayerOptions
+from stepladder.transformer.blocks.positions import sinusoidal
 
 PAD = 0
 

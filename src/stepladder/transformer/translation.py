@@ -11,8 +11,8 @@ from torch import Tensor
 
 from stepladder.errors import UserError
 from stepladder.params import Decoding
+from stepladder.transformer.blocks.linear import packed
 from stepladder.transformer.decoding import Hypothesis, beam_search, greedy
-from stepladder.transformer.linear import packed
 from stepladder.transformer.sampling import sample
 from stepladder.transformer.seq2seq import Seq2Seq
 from stepladder.transformer.trained import SpecialTokens, token_id

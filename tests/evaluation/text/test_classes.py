@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
+from stepladder.evaluation.better import better
 from stepladder.evaluation.text import evaluate
-from stepladder.evaluation.text.better import better
 from stepladder.evaluation.text.classes import measures
 from tests.transformer import running
 

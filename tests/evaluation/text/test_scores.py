@@ -4,6 +4,7 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.ter import TER
 
 from stepladder.evaluation.text.scores import lowercased_tokenised_bleu, rouge, sentence_chrf, translation_scores
+from stepladder.metrics.texts import FIGURES
 
 REFERENCES = ["the cat sat on the mat", "a dog", "Україна", "much ado about nothing at all"] * 5
 TRANSLATIONS = ["the cat sat on a mat", "a dog", "Украіна", "nothing at all"] * 5
@@ -19,7 +20,7 @@ def test_scores_are_those_of_sacrebleu_and_carry_its_signatures() -> None:
     assert "tok:13a" in found["bleu"].signature
     assert "nc:6" in found["chrf"].signature
     assert "tok:tercom" in found["ter"].signature
-    assert [m.name for m in found.values() if m.smaller_is_better] == ["ter"]
+    assert [m.name for m in found.values() if FIGURES[m.name].smaller_is_better] == ["ter"]
     perfect = [m.value for m in translation_scores(REFERENCES, ONE, ENGLISH)]
     assert perfect == pytest.approx([100, 100, 0, 1])
 
@@ -27,6 +28,13 @@ def test_scores_are_those_of_sacrebleu_and_carry_its_signatures() -> None:
 def test_chinese_and_japanese_are_told_apart_by_characters() -> None:
     for language, how in (("zh_CN", "tok:zh"), ("ja", "tok:char"), ("de", "tok:13a")):
         assert how in translation_scores(["你好"], [["你好"]], [language])[0].signature
+    right, wrong = ["我今天去学校上课。", "他喜欢吃苹果和香蕉。"], ["我今天去学校上学。", "他喜欢吃苹果和西瓜。"]
+    for language in ("zh", "ja"):
+        ter = {m.name: m for m in translation_scores(wrong, [[r] for r in right], [language] * 2)}["ter"]
+        theirs = TER(normalized=True, asian_support=True)
+        assert ter.value == pytest.approx(theirs.corpus_score(wrong, [right]).score)
+        assert 10 < ter.value < 20, "three characters of nineteen; of whole sentences it would be 100"
+        assert "asian:yes" in ter.signature
     mixed = translation_scores(["你好", "a"], [["你好"], ["a"]], ["zh", "de"])[0]
     assert "tok:13a" in mixed.signature
 

@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 import torch
 
+from stepladder import history
 from stepladder.errors import UserError
+from stepladder.evaluation.better import better
 from stepladder.evaluation.text import evaluate
-from stepladder.evaluation.text.better import better
+from stepladder.evaluation.text.translation import measures
+from stepladder.judgement import failure
 from stepladder.params import Params
 from stepladder.transformer.task import experiment
 from tests.transformer.prepared import params, prepare
@@ -38,7 +41,7 @@ def asked(**evaluation: object) -> Params:
 
 def test_evaluate_leaves_its_files(made: Path) -> None:
     metrics = evaluate(asked(rouge=True), made / "text", made / "model", made / "out")
-    assert json.loads((made / "out" / "metrics.json").read_text()) == metrics
+    assert history.read(made / "out" / "metrics.json") == metrics
     assert metrics["sentences"] == 10
     for name in ("chrf", "bleu", "ter", "bleu_lowercased_tokenised", "rougel"):
         assert metrics[f"{name}_low"] <= metrics[name] <= metrics[f"{name}_high"]
@@ -46,11 +49,25 @@ def test_evaluate_leaves_its_files(made: Path) -> None:
     assert metrics["perplexity"] > 1
     assert {"bleu", "chrf", "ter", "exact_match"} <= set(metrics["copy"])
     assert set(metrics["splits"]) == {"test_other"}
-    assert set(metrics) - set(metrics["splits"]["test_other"]) == {"task", "splits"}
+    assert set(metrics) - set(metrics["splits"]["test_other"]) == {"task", "splits", "judged"}
     for name in ("translations.jsonl", "translations_other.jsonl"):
         lines = [json.loads(line) for line in (made / "out" / name).read_text().splitlines()]
         assert len(lines) == 10
         assert set(lines[0]) == {"source", "reference", "translation", "language", "chrf"}
+
+
+def test_translations_are_judged_beside_what_has_learned_nothing(made: Path) -> None:
+    """Of every split: the source as it is, and the references of other sentences, of which one is the baseline."""
+    metrics = evaluate(asked(), made / "text", made / "model", made / "beside")
+    pairs = [json.loads(line) for line in (made / "text" / "test.jsonl").read_text().splitlines()]
+    others = [pairs[(i + 5) % 10]["target"] for i in range(10)]
+    (chrf,) = (m for m in measures(pairs, others, summaries=False) if m.name == "chrf")
+    assert metrics["exchanged"] == {"chrf": pytest.approx(chrf.value)}
+    for found in (metrics, metrics["splits"]["test_other"]):
+        than = failure.baseline(found)
+        assert than is not None
+        assert (than.figure, than.value) == ("chrf", max(found["copy"]["chrf"], found["exchanged"]["chrf"]))
+    assert failure.failed_text(metrics | {"chrf": 0.0, "chrf_low": 0.0}).startswith("no skill: chrf 0")
 
 
 def test_what_is_drawn_of_its_attention(made: Path) -> None:

@@ -62,10 +62,15 @@ while me in together and time.monotonic() < deadline:
 time.sleep(60 if os.environ.get("SCRATCH_SLOW") == me else float(os.environ.get("SCRATCH_SECONDS", "0.1")))
 params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
 if kind == "report":
-    out.write_text(f"<h1>the report of {params['sweep']['timesteps']}</h1>")
+    judged = ", ".join(sorted(folder.name.replace("T", "T=") for folder in Path("reports/diffusion").glob("T*")))
+    out.write_text(f"<h1>the report of {params['sweep']['timesteps']} with {judged}</h1>")
     note("end")
     sys.exit()
 out.mkdir(parents=True, exist_ok=True)
+if kind == "compare":
+    judged = [json.loads(file.read_text()) for file in Path("reports/diffusion").glob("*/metrics.json")]
+    best = min((metrics["best"] for metrics in judged), key=lambda point: point["frechet"])
+    Path("reports/metrics.json").write_text(json.dumps({"timesteps": best["timesteps"], "frechet": best["frechet"]}))
 if kind == "evaluate-diffusion":
     points = [point(timesteps, steps) for steps in params["sweep"]["sampling_steps"] if steps <= timesteps]
     metrics = {"timesteps": timesteps, "floor": {"frechet": 1.0, "kid": 0.0}, "best": points[-1], "points": points}
@@ -73,6 +78,10 @@ if kind == "evaluate-diffusion":
     for p in points:
         grey_picture(out / f"samples-S{p['sampling_steps']}.png")
 else:
-    run = {"run_id": me.replace(":", "") * 2, "experiment_id": "1", "figures": {"validation/loss": 0.1, "seconds": 1.0}}
-    (out / "run.json").write_text(json.dumps({**run, "seed": params["seed"]}))
+    run = {"run_id": me.replace(":", "") * 2, "experiment_id": "1", "figures": {"seconds": 1.0}}
+    known = {"key": me.replace(":", ""), "figures": {"validation/loss": 0.1}, "seed": params["seed"]}
+    (out / "training.json").write_text(json.dumps(known))
+    told = Path(os.environ.get("DVC_ROOT", "."), ".history", known["key"])
+    told.mkdir(parents=True, exist_ok=True)
+    (told / "run.json").write_text(json.dumps(run))
 note("end")

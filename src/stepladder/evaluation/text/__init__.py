@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,6 @@ from stepladder.data.card import read_card
 from stepladder.errors import UserError
 from stepladder.params import Params
 from stepladder.transformer.trained import kind, read_config
-
-MODULES = {"pairs": "translation", "lines": "running", "labels": "classes", "masked_lm": "masked"}
 
 
 def evaluate(params: Params, data: Path, model: Path, out: Path) -> dict[str, Any]:
@@ -24,10 +21,17 @@ def evaluate(params: Params, data: Path, model: Path, out: Path) -> dict[str, An
     Raises:
         UserError: there is no model, or the text was prepared for another task.
     """
+    from stepladder.evaluation.text import classes, masked, running, translation
+
+    judges = {
+        "pairs": translation.evaluate,
+        "lines": running.evaluate,
+        "labels": classes.evaluate,
+        "masked_lm": masked.evaluate,
+    }
     task, prepared = kind(read_config(model))[0], read_card(data).get("task", "pairs")
     if prepared != task and not (task == "masked_lm" and prepared in ("lines", "labels")):
         raise UserError(
             f"{data} was prepared for text.task={prepared} and {model} is a model of {task}; prepare the text again, or train on it."
         )
-    evaluated: dict[str, Any] = import_module(f"{__name__}.{MODULES[task]}").evaluate(params, data, model, out)
-    return evaluated
+    return judges[task](params, data, model, out)

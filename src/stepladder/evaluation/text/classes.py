@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+from stepladder import history
 from stepladder.data import splits
 from stepladder.data.card import read_card
 from stepladder.evaluation.text import files, pictures
-from stepladder.evaluation.text.measure import Floats, Measure, scored
+from stepladder.evaluation.text.measure import Floats, Score, scored
+from stepladder.judgement import identity
 from stepladder.params import Params
 from stepladder.transformer.classification import classify
 from stepladder.transformer.trained import load
@@ -48,7 +50,8 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
             **details(rows, classes),
         }
     metrics = {"task": "labels", **found.pop("test"), "classes": classes, "splits": found}
-    files.write_json(out / "metrics.json", metrics)
+    metrics["judged"] = identity.judged(params, model_folder, data)
+    history.write(out / "metrics.json", metrics)
     texts = [row["text"] for row in files.read_lines(data / "test.jsonl")[: pictures.MEASURED]]
     readings = [pictures.reading(tokenizer, config, text) for text in texts]
     shown = readings[pictures.nearest(tokenizer, texts)]
@@ -59,7 +62,7 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
     return metrics
 
 
-def measures(rows: list[dict[str, Any]]) -> list[Measure]:
+def measures(rows: list[dict[str, Any]]) -> list[Score]:
     """Accuracy, and the mean over classes of F1 (0 for a class that is neither there nor predicted)."""
     classes = sorted({row["label"] for row in rows} | {row["predicted"] for row in rows})
     label, predicted = (np.array([classes.index(row[key]) for row in rows]) for key in ("label", "predicted"))
@@ -71,8 +74,8 @@ def measures(rows: list[dict[str, Any]]) -> list[Measure]:
         return float((2 * hits / np.maximum(both, 1)).mean())
 
     return [
-        Measure("accuracy", right, lambda total: float(total[0] / total[1])),
-        Measure("macro_f1", np.concatenate([said * is_, said + is_], axis=1), macro_f1),
+        Score("accuracy", right, lambda total: float(total[0] / total[1])),
+        Score("macro_f1", np.concatenate([said * is_, said + is_], axis=1), macro_f1),
     ]
 
 

@@ -11,16 +11,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stepladder import history
 from stepladder.data import splits
 from stepladder.data.blocks import in_order
 from stepladder.data.blocks import read as read_running
 from stepladder.data.buckets import Sentences
 from stepladder.data.card import read_card
-from stepladder.evaluation.text import files, pictures
-from stepladder.evaluation.text.measure import Floats, Measure, scored
+from stepladder.evaluation.text import encoding, files, pictures
+from stepladder.evaluation.text.measure import Floats, Score, scored
+from stepladder.judgement import identity
 from stepladder.params import Params
+from stepladder.transformer.batches import padded
 from stepladder.transformer.masked_lm import MaskedLM
-from stepladder.transformer.masked_lm_task import HELD_OUT, hide, padded
+from stepladder.transformer.masking import HELD_OUT, hide
 from stepladder.transformer.trained import SpecialTokens, load
 
 TOGETHER = 64  # rows read at once
@@ -33,11 +36,13 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
 
     Returns:
         The metrics of ``test``: ``accuracy`` (hidden tokens found), ``loss`` (nats a hidden token) and ``perplexity``, with
-        intervals over rows; ``hidden``, how many there were; ``splits``; ``protocol``.
+        intervals over rows; ``hidden``, how many there were; ``unigram_loss``, of knowing only how often each token is in training; ``splits``; ``protocol``.
     """
     model, tokenizer, config = load(model_folder, task="masked_lm")
-    section, share, card = params.evaluation, params.transformer.mask_share, read_card(data)
+    section, share, card = params.evaluation, _mask_share(config), read_card(data)
     special, vocab_size = SpecialTokens.of(tokenizer), config["model"]["vocab_size"]
+    trained_on = Sentences.open(data / "train_text").tokens if card["task"] == "labels" else np.load(data / "train.npy")
+    known = encoding.unigram(trained_on, vocab_size)
     found: dict[str, dict[str, Any]] = {}
     for split in ["test", *splits.further(card["counts"])]:
         text = _rows(data, split, card["task"], config["context"], special)
@@ -48,13 +53,15 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
         found[split] = {
             **scored(measures(statistics), count=section.bootstrap, confidence=section.confidence, seed=params.seed),
             "hidden": int(statistics[:, 2].sum()),
+            "unigram_loss": float(known[wanted[wanted != special.pad].numpy()].mean()),
         }
     protocol = {
         "hidden": f"{share:g} of the tokens, of which 80% are masked, 10% another token, 10% as they are; seed {params.seed}"
     }
     metrics = {"task": "masked_lm", **found.pop("test"), "splits": found, "protocol": protocol}
+    metrics["judged"] = identity.judged(params, model_folder, data)
     out.mkdir(parents=True, exist_ok=True)
-    files.write_json(out / "metrics.json", metrics)
+    history.write(out / "metrics.json", metrics)
     rows = _rows(data, "test", card["task"], config["context"], special)[: pictures.MEASURED]
     readings = [[[int(i) for i in row if i != special.pad]] for row in rows]
     shown_first = [readings[0][0][: 2 * pictures.SHOWN]]
@@ -79,17 +86,22 @@ def by_row(model: MaskedLM, shown: Tensor, wanted: Tensor, pad: int) -> Floats:
     return found
 
 
-def measures(statistics: Floats) -> list[Measure]:
+def measures(statistics: Floats) -> list[Score]:
     """Scores of the sums that ``by_row`` gives."""
 
     def loss(total: Floats) -> float:
         return float(total[0] / max(total[2], 1))
 
     return [
-        Measure("accuracy", statistics, lambda total: float(total[1] / max(total[2], 1))),
-        Measure("loss", statistics, loss, smaller_is_better=True),
-        Measure("perplexity", statistics, lambda total: math.exp(min(loss(total), 700.0)), smaller_is_better=True),
+        Score("accuracy", statistics, lambda total: float(total[1] / max(total[2], 1))),
+        Score("loss", statistics, loss),
+        Score("perplexity", statistics, lambda total: math.exp(min(loss(total), 700.0))),
     ]
+
+
+def _mask_share(config: dict[str, Any]) -> float:
+    """That of its training; a model from before it was kept is judged with the published one."""
+    return float(config.get("mask_share", 0.15))
 
 
 def _rows(data: Path, split: str, task: str, context: int, special: SpecialTokens) -> Any:

@@ -9,24 +9,25 @@ import numpy as np
 import numpy.typing as npt
 
 from stepladder.errors import UserError
+from stepladder.metrics.texts import FIGURES
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Measure:
+class Score:
     """A score that is a function of statistics summed over items, as corpus BLEU is of its n-gram counts.
 
     Attributes:
         statistics: of each item, ``(N, K)``.
         of: the score of a sum ``(K,)``.
+        name: in ``metrics.texts``.
         signature: how it was computed.
     """
 
     name: str
     statistics: Floats
     of: Callable[[Floats], float]
-    smaller_is_better: bool = False
     signature: str = ""
 
     @property
@@ -45,7 +46,9 @@ class Difference:
     Attributes:
         low, high: percentile interval of the difference.
         better: share of resamples in which B is strictly better (Koehn 2004, section 4).
-        p: two-sided p-value of the hypothesis that they do not differ, as sacreBLEU's paired bootstrap has it.
+        p: two-sided p-value of the hypothesis that they do not differ: the share of resamples whose difference, less its
+            mean, is at least as large. sacreBLEU counts larger ones only, and so gives a system against itself p = 0.001; here
+            it is 1.
     """
 
     name: str
@@ -55,14 +58,13 @@ class Difference:
     high: float
     better: float
     p: float
-    smaller_is_better: bool = False
 
     @property
     def verdict(self) -> str:
         """In words; a difference is shown where the interval leaves out 0."""
         if self.low <= 0 <= self.high:
             return "no difference shown"
-        return "B is better" if (self.b < self.a) == self.smaller_is_better else "A is better"
+        return "B is better" if (self.b < self.a) == FIGURES[self.name].smaller_is_better else "A is better"
 
 
 def resamples(items: int, count: int, seed: int) -> npt.NDArray[np.int64]:
@@ -71,13 +73,13 @@ def resamples(items: int, count: int, seed: int) -> npt.NDArray[np.int64]:
     return np.array([np.bincount(row, minlength=items) for row in drawn])
 
 
-def intervals(measures: list[Measure], *, count: int, confidence: float, seed: int) -> dict[str, tuple[float, float]]:
+def intervals(measures: list[Score], *, count: int, confidence: float, seed: int) -> dict[str, tuple[float, float]]:
     """Percentile intervals of each of ``measures`` over resampled items (Koehn 2004)."""
     counts = resamples(len(measures[0].statistics), count, seed)
     return {m.name: _percentiles(m.resampled(counts), confidence) for m in measures}
 
 
-def scored(measures: list[Measure], *, count: int, confidence: float, seed: int) -> dict[str, float]:
+def scored(measures: list[Score], *, count: int, confidence: float, seed: int) -> dict[str, float]:
     """Each measure's value under its name, and its interval under ``NAME_low`` and ``NAME_high``."""
     found = {m.name: m.value for m in measures}
     for name, (low, high) in intervals(measures, count=count, confidence=confidence, seed=seed).items():
@@ -85,7 +87,7 @@ def scored(measures: list[Measure], *, count: int, confidence: float, seed: int)
     return found
 
 
-def difference(a: Measure, b: Measure, *, count: int, confidence: float, seed: int) -> Difference:
+def difference(a: Score, b: Score, *, count: int, confidence: float, seed: int) -> Difference:
     """Paired bootstrap resampling of two systems' scores on the same items (Koehn 2004).
 
     Raises:
@@ -100,11 +102,10 @@ def difference(a: Measure, b: Measure, *, count: int, confidence: float, seed: i
     drawn = b.resampled(counts) - a.resampled(counts)
     found, sizes = b.value - a.value, np.abs(drawn)
     low, high = _percentiles(drawn, confidence)
-    beyond = int((sizes - sizes.mean() > abs(found)).sum())
+    beyond = int((sizes - sizes.mean() >= abs(found)).sum())
     return Difference(
         name=a.name, a=a.value, b=b.value, low=low, high=high,
-        better=float((drawn < 0 if a.smaller_is_better else drawn > 0).mean()), p=(beyond + 1) / (count + 1),
-        smaller_is_better=a.smaller_is_better,
+        better=float((drawn < 0 if FIGURES[a.name].smaller_is_better else drawn > 0).mean()), p=(beyond + 1) / (count + 1),
     )  # fmt: skip
 
 

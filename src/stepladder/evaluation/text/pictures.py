@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from stepladder.transformer.attention_maps import attention_maps, entropy
-from stepladder.transformer.positions import AbsolutePositions
+from stepladder.transformer.blocks.positions import AbsolutePositions
 from stepladder.transformer.trained import SpecialTokens, kind
 from stepladder.transformer.translation import encode
 

@@ -12,12 +12,14 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
 
+from stepladder import history
 from stepladder.data import splits
 from stepladder.data.card import read_card
 from stepladder.data.tokenizer import LINE
-from stepladder.evaluation.text import files, pictures
+from stepladder.evaluation.text import encoding, files, pictures
 from stepladder.evaluation.text.extrapolation import extrapolation
-from stepladder.evaluation.text.measure import Floats, Measure, scored
+from stepladder.evaluation.text.measure import Floats, Score, scored
+from stepladder.judgement import identity
 from stepladder.params import Params
 from stepladder.transformer.causal_lm import CausalLM
 from stepladder.transformer.generation import generate
@@ -43,18 +45,18 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
     """
     model, tokenizer, config = load(model_folder, task="lines")
     context, section = config["context"], params.evaluation
-    unigram = _unigram(np.load(data / "train.npy", mmap_mode="r"), config["model"]["vocab_size"])
+    unigram = encoding.unigram(np.load(data / "train.npy", mmap_mode="r"), read_card(data)["vocab_size"])
     out.mkdir(parents=True, exist_ok=True)
     found: dict[str, dict[str, Any]] = {}
     for split in ["test", *splits.further(read_card(data)["counts"])]:
         text = (data / f"{split}.txt").read_bytes().decode()
-        tokens = torch.from_numpy(np.load(data / f"{split}.npy").astype(np.int64))
+        tokens, prepared = encoding.running(data, split, text, tokenizer), np.load(data / f"{split}.npy")
         rows = by_line(tokenizer, text, losses(model, tokens, context))
         files.write_lines(out / f"losses{split.removeprefix('test')}.jsonl", rows)
         characters = sum(row["characters"] for row in rows)
         found[split] = {
             **scored(measures(rows), count=section.bootstrap, confidence=section.confidence, seed=params.seed),
-            "unigram_bits_per_character": float(unigram[tokens[1:].numpy()].sum()) / math.log(2) / characters,
+            "unigram_bits_per_character": float(unigram[prepared[1:]].sum()) / math.log(2) / characters,
             "characters": characters,
             "tokens": len(tokens) - 1,
         }
@@ -63,15 +65,16 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
         "context": f"windows of {context} tokens that slide by {_stride(context)}: a token is foretold from the "
         f"{context - _stride(context) + 1} to {context} before it, at the beginning from all there are",
     }
-    beyond = extrapolated(model, torch.from_numpy(np.load(data / "test.npy").astype(np.int64)), context)
+    text = (data / "test.txt").read_bytes().decode()
+    beyond = extrapolated(model, encoding.running(data, "test", text, tokenizer), context)
     if beyond:
         protocol["loss 1x, 2x, 4x"] = (
             f"of the last {context} tokens of windows of 1, 2 and 4 times {context} tokens that end alike, in the first "
             f"{EXTRAPOLATED:,} tokens"
         )
     metrics = {"task": "lines", **found.pop("test"), **beyond, "splits": found, "protocol": protocol}
-    files.write_json(out / "metrics.json", metrics)
-    text = (data / "test.txt").read_bytes().decode()
+    metrics["judged"] = identity.judged(params, model_folder, data)
+    history.write(out / "metrics.json", metrics)
     files.write_lines(out / "continuations.jsonl", continuations(model, tokenizer, config, text, params))
     passages = _passages(text, pictures.MEASURED)
     readings = [pictures.reading(tokenizer, config, passage) for passage in passages]
@@ -124,7 +127,7 @@ def by_line(tokenizer: Tokenizer, text: str, nats: Tensor) -> list[dict[str, Any
     ]
 
 
-def measures(rows: list[dict[str, Any]]) -> list[Measure]:
+def measures(rows: list[dict[str, Any]]) -> list[Score]:
     """Scores of a text of which ``rows`` tell the lines."""
     statistics = np.array([[row["nats"], row["characters"], row["tokens"]] for row in rows], dtype=np.float64)
 
@@ -135,9 +138,9 @@ def measures(rows: list[dict[str, Any]]) -> list[Measure]:
         return float(total[0] / total[2])
 
     return [
-        Measure("bits_per_character", statistics, bits, smaller_is_better=True),
-        Measure("perplexity", statistics, lambda total: math.exp(min(loss(total), 700.0)), smaller_is_better=True),
-        Measure("loss", statistics, loss, smaller_is_better=True),
+        Score("bits_per_character", statistics, bits),
+        Score("perplexity", statistics, lambda total: math.exp(min(loss(total), 700.0))),
+        Score("loss", statistics, loss),
     ]
 
 
@@ -159,12 +162,6 @@ def _passages(text: str, count: int) -> list[str]:
     lines = [line for line in LINE.findall(text) if line.strip()]
     chosen = lines[:: max(1, len(lines) // count)][:count]
     return [line[:100] for line in chosen]
-
-
-def _unigram(train: Any, vocab_size: int) -> Floats:
-    """Nats of each token by how often it is in ``train``, counted once more than it is."""
-    counts = np.bincount(train, minlength=vocab_size) + 1.0
-    return -np.log(counts / counts.sum())
 
 
 def _stride(context: int) -> int:

@@ -11,34 +11,36 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
-from stepladder.evaluation.text.measure import Floats, Measure
+from stepladder.evaluation.text.measure import Floats, Score
 
 References = Sequence[Sequence[str]]  # of each item, one or several
 ROUGE = ("rouge1", "rouge2", "rougeL")
 UNSPACED = ("zh", "ja")
 
 
-def translation_scores(translations: list[str], references: References, languages: Sequence[str]) -> list[Measure]:
+def translation_scores(translations: list[str], references: References, languages: Sequence[str]) -> list[Score]:
     """Corpus scores of ``translations`` from 0 to 100, cased and detokenised, and the share that is exactly right.
 
     BLEU (Papineni et al. 2002; Post 2018), chrF (Popovic 2015), TER (Snover et al. 2006; smaller is better).
 
     Args:
-        languages: of each translation, for BLEU's tokenisation: "zh" for Chinese, characters for Japanese, else 13a.
+        languages: of each translation, for BLEU's tokenisation: "zh" for Chinese, characters for Japanese, else 13a; and for
+            TER's, whose words are then single characters, by sacreBLEU's asian_support, which takes normalised text.
     """
     only = languages[0][:2] if len(set(languages)) == 1 else ""
+    asian = only in UNSPACED
     exact = np.array([[t in r, 1] for t, r in zip(translations, references, strict=True)], dtype=np.float64)
     return [
         _sacrebleu("bleu", BLEU(tokenize={"zh": "zh", "ja": "char"}.get(only, "13a")), translations, references),
         _sacrebleu("chrf", CHRF(), translations, references),
-        _sacrebleu("ter", TER(), translations, references),
-        Measure("exact_match", exact, _mean),
+        _sacrebleu("ter", TER(normalized=asian, asian_support=asian), translations, references),
+        Score("exact_match", exact, _mean),
     ]
 
 
 def lowercased_tokenised_bleu(
     translations: list[str], references: References, languages: Sequence[str]
-) -> Measure | None:
+) -> Score | None:
     """BLEU of lower-cased text that Moses' scripts normalise and tokenise, as papers on Multi30k before 2018 have it.
 
     Not comparable with cased BLEU; None where a language is written without spaces.
@@ -60,10 +62,10 @@ def lowercased_tokenised_bleu(
         [[prepared(r, language) for r in several] for several, language in zip(references, languages, strict=True)],
     )
     how = f"{found.signature}|moses:{version('sacremoses')}.{'+'.join(sorted(tools))}"
-    return Measure(found.name, found.statistics, found.of, signature=how)
+    return Score(found.name, found.statistics, found.of, signature=how)
 
 
-def rouge(summaries: list[str], references: References) -> list[Measure]:
+def rouge(summaries: list[str], references: References) -> list[Score]:
     """Mean F1 of ROUGE-1, -2 and -L (Lin 2004), from 0 to 100, each the best over several references, words stemmed.
 
     Words are of a to z and digits: of other scripts nothing is seen.
@@ -74,7 +76,7 @@ def rouge(summaries: list[str], references: References) -> list[Measure]:
     found = [scorer.score_multi(r, summary) for summary, r in zip(summaries, references, strict=True)]
     signature = f"f1|stem:porter|nrefs:{_several(references)}|version:rouge-score {version('rouge-score')}"
     return [
-        Measure(
+        Score(
             name.lower(), np.array([[100 * f[name].fmeasure, 1] for f in found]), _mean, signature=f"{name}|{signature}"
         )
         for name in ROUGE
@@ -87,14 +89,13 @@ def sentence_chrf(translations: list[str], references: References) -> list[float
     return [chrf.sentence_score(t, list(r)).score for t, r in zip(translations, references, strict=True)]
 
 
-def _sacrebleu(name: str, metric: Any, translations: list[str], references: References) -> Measure:
+def _sacrebleu(name: str, metric: Any, translations: list[str], references: References) -> Score:
     # sacreBLEU wants all first references, all second ones, ...; None where an item has fewer
     statistics = metric._extract_corpus_statistics(translations, list(zip(*_padded(references), strict=True)))
-    return Measure(
+    return Score(
         name,
         np.array(statistics, dtype=np.float64),
         lambda total: float(metric._compute_score_from_stats(total.tolist()).score),
-        smaller_is_better=name == "ter",
         signature=str(metric.get_signature()),
     )
 

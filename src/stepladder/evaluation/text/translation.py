@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
+from stepladder import history
 from stepladder.data import splits
 from stepladder.data.card import read_card
-from stepladder.evaluation.text import files, pictures
-from stepladder.evaluation.text.measure import Measure, scored
+from stepladder.evaluation.text import encoding, files, pictures
+from stepladder.evaluation.text.measure import Score, scored
 from stepladder.evaluation.text.scores import (
     References,
     lowercased_tokenised_bleu,
@@ -21,12 +22,13 @@ from stepladder.evaluation.text.scores import (
     sentence_chrf,
     translation_scores,
 )
+from stepladder.judgement import identity
 from stepladder.params import Params
+from stepladder.transformer.batches import fixed_batches
 from stepladder.transformer.loss import token_loss
 from stepladder.transformer.seq2seq import Seq2Seq
-from stepladder.transformer.task import fixed_batches
 from stepladder.transformer.trained import SpecialTokens, load
-from stepladder.transformer.translation import translate
+from stepladder.transformer.translation import tokens, translate
 
 Pairs = list[dict[str, Any]]
 
@@ -40,7 +42,7 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
     Returns:
         The metrics of ``test``: ``bleu``, ``chrf``, ``ter``, ``exact_match``, ``bleu_lowercased_tokenised``, ROUGE where
         asked for, ``perplexity``, ``sentences_per_second``, ``signatures``, ``copy`` (the scores of the untranslated
-        source), ``sentences``, and intervals ``*_low``, ``*_high``; and ``splits``, the same of each further test split.
+        source), ``exchanged`` (chrF of the references of other sentences), ``sentences``, and intervals ``*_low``, ``*_high``; and ``splits``, the same of each further test split.
     """
     loaded = load(model_folder, task="pairs")
     counts = read_card(data)["counts"]
@@ -51,13 +53,16 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
         start = time.perf_counter()
         translations = translated(*loaded, pairs, params)
         speed = len(pairs) / (time.perf_counter() - start)
+        with encoding.pairs_of(data, split, pairs, *loaded[1:]) as encoded:
+            confusion = perplexity(loaded[0], encoded, split, SpecialTokens.of(loaded[1]))
         found[split] = judged(pairs, translations, params) | {
-            "perplexity": perplexity(loaded[0], data, split, SpecialTokens.of(loaded[1])),
+            "perplexity": confusion,
             "sentences_per_second": speed,
         }
         files.write_lines(out / f"translations{split.removeprefix('test')}.jsonl", rows(pairs, translations))
-    metrics = {"task": "pairs", **found.pop("test"), "splits": found}
-    files.write_json(out / "metrics.json", metrics)
+    judged_by = identity.judged(params, model_folder, data)
+    metrics = {"task": "pairs", **found.pop("test"), "splits": found, "judged": judged_by}
+    history.write(out / "metrics.json", metrics)
     files.write_json(out / "attention.json", attention(*loaded, files.read_lines(out / "translations.jsonl")))
     return metrics
 
@@ -74,18 +79,20 @@ def attention(model: Seq2Seq, tokenizer: Tokenizer, config: dict[str, Any], said
 
 
 def translated(model: Seq2Seq, tokenizer: Tokenizer, config: dict[str, Any], pairs: Pairs, params: Params) -> list[str]:
-    """The translation of each pair's source to its language."""
+    """The translation of each pair's source to its language; of one that is longer than the model reads, none."""
     translations = [""] * len(pairs)
     for language in config["target_languages"]:
         mine = [i for i, p in enumerate(pairs) if p["language"] == language]
-        sources = [pairs[i]["source"] for i in mine]
+        read = tokens(tokenizer, config, [pairs[i]["source"] for i in mine], language)
+        fitting = [len(ids) <= config["max_length"] for ids in read]
+        sources = [pairs[i]["source"] if fits else "" for i, fits in zip(mine, fitting, strict=True)]
         texts = translate(model, tokenizer, config, sources, params.decoding, language, seed=params.seed)
         for i, text in zip(mine, texts, strict=True):
             translations[i] = text
     return translations
 
 
-def measures(pairs: Pairs, translations: list[str], *, summaries: bool) -> list[Measure]:
+def measures(pairs: Pairs, translations: list[str], *, summaries: bool) -> list[Score]:
     """All scores of ``translations``; with ROUGE where they are ``summaries``."""
     references, languages = references_of(pairs), [p["language"] for p in pairs]
     found = translation_scores(translations, references, languages)
@@ -102,8 +109,20 @@ def judged(pairs: Pairs, translations: list[str], params: Params) -> dict[str, A
         **scored(found, count=section.bootstrap, confidence=section.confidence, seed=params.seed),
         "signatures": {m.name: m.signature for m in found if m.signature},
         "copy": {m.name: m.value for m in copied},
+        "exchanged": {"chrf": _exchanged(pairs)},
         "sentences": len(pairs),
     }
+
+
+def _exchanged(pairs: Pairs) -> float:
+    """chrF where each source gets the reference of another, half the list away: right in nothing but the language."""
+    references, languages = references_of(pairs), [p["language"] for p in pairs]
+    said = [""] * len(pairs)
+    for language in set(languages):
+        mine = [i for i, known in enumerate(languages) if known == language]
+        for place, i in enumerate(mine):
+            said[i] = references[mine[(place + max(1, len(mine) // 2)) % len(mine)]][0]
+    return next(m.value for m in translation_scores(said, references, languages) if m.name == "chrf")
 
 
 @torch.inference_mode()

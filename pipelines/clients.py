@@ -1,0 +1,31 @@
+"""Work in another thread, which may outlive the run that asked for it, has a Prefect client of its own.
+
+Within a flow or a task Prefect's functions all use one client, found in the context and closed when that run ends. A thread
+that runs in a copy of the context would use it too, and fail where it comes to it later.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable
+from typing import TypeVar
+
+from prefect.context import SyncClientContext
+
+T = TypeVar("T")
+
+
+def apart(work: Callable[[], T]) -> Callable[[], T]:
+    """``work`` for another thread: in the present run's context (its log, its settings), but with a client that is opened
+    and closed there.
+    """
+    context = contextvars.copy_context()
+
+    def with_its_own() -> T:
+        SyncClientContext.__var__.set(None)  # type: ignore[arg-type]  # as outside any run: then a client is made
+        own = SyncClientContext()
+        with own.client:
+            SyncClientContext.__var__.set(own)
+            return work()
+
+    return lambda: context.run(with_its_own)

@@ -1,0 +1,53 @@
+"""Writes the page of the workspace, or of an experiment, and changes nothing else: nothing is trained, judged or registered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect.client.schemas import State
+from prefect.states import Failed
+
+from pipelines import artifacts, experiments, graph, restoring, selection, stages
+from pipelines.artifacts import Results
+from pipelines.run import begin, publish, run_stages, state
+from stepladder import params as spec
+from stepladder.errors import UserError
+
+TITLE = "report"
+
+
+def write(experiment: str) -> State[None]:
+    """The pages of the workspace, or of ``experiment``, brought up to date; the state in which the flow run ends.
+
+    Where all that they need has been made with the present parameters, they are DVC's stages as any other. Else they are
+    written, in a copy, from those results that have, and the rest is named.
+    """
+    try:
+        root = begin()
+        if not experiment and not _stale(root):
+            return _write(root, root, "", by_hand=False)
+        commit = experiments.commit(root, experiment) if experiment else ""
+        with experiments.copy(root, experiment or TITLE, commit=commit) as workspace:
+            whole = graph.read(workspace)
+            lacking = selection.missing(whole, selection.pages(whole), restoring.restore(workspace, whole))
+            remark = f" Not on it, for it was not made with these parameters: {', '.join(lacking)}." if lacking else ""
+            return _write(root, workspace, experiment, by_hand=bool(lacking), remark=remark)
+    except UserError as error:
+        return Failed(message=str(error))
+
+
+def _stale(root: Path) -> bool:
+    """Whether anything that the pages need is missing or of other parameters in the workspace."""
+    whole = graph.read(root)
+    needs = selection.missing(whole, selection.pages(whole), [])
+    command = ["dvc", "--wait-for-lock", "status", "--quiet", *needs]
+    return bool(needs) and stages.call(command, folder=root, environment={}, log=lambda _: None)[0] != 0
+
+
+def _write(root: Path, workspace: Path, experiment: str, *, by_hand: bool, remark: str = "") -> State[None]:
+    whole, params = graph.read(workspace), spec.load(workspace / spec.PARAMS_FILE)
+    pages = selection.pages(whole)
+    outcome = run_stages(pages, workspace, root, by_hand)
+    results = Results(workspace, params, graph.upstream(whole, pages), artifacts.page(root, experiment))
+    publish(results, TITLE, outcome, root, experiment or None)
+    return state(outcome, remark)

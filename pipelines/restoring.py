@@ -1,0 +1,102 @@
+"""What a copy of the project has without running anything: results made before by the same code from the same data."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import chdir
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipelines import graph
+from pipelines.graph import Graph
+from stepladder.data import source
+from stepladder.params import PARAMS_FILE, load
+
+
+def restore(workspace: Path, part: Graph) -> set[str]:
+    """Check out of DVC's cache what stages of ``part`` would make in ``workspace``, and note it in ``dvc.lock``; their names.
+
+    A stage is restored where all that it needs is, and where ``dvc.lock`` or DVC's run cache knows its results for its present
+    command, parameters and files. Where the sources are, which no cache knows, is noted anew.
+    """
+    from dvc.repo import Repo
+
+    restored: set[str] = set()
+    if any(graph.family(name) == source.STAGE for name in part):
+        source.refresh(load(workspace / PARAMS_FILE), workspace)
+    with (
+        Repo(str(workspace)) as repo,
+        repo.lock,
+        chdir(workspace),
+    ):  # the run cache takes the current folder for the project
+        stages = graph.named(repo)
+        for name, needs in part.items():
+            is_there = _is_noted if graph.family(name) == source.STAGE else partial(_is_restored, repo)
+            if restored.issuperset(needs) and is_there(stages[name]):
+                restored.add(name)
+    return restored
+
+
+def _is_noted(stage: Any) -> bool:
+    """Whether what a stage notes of a source is there; then ``dvc.lock`` says so."""
+    if not all(out.exists for out in stage.outs):
+        return False
+    stage.save()
+    stage.dump(update_pipeline=False)
+    return True
+
+
+def _is_restored(repo: Any, stage: Any) -> bool:
+    from dvc.exceptions import DvcException
+    from dvc_data.hashfile.hash_info import HashInfo
+
+    try:
+        known = all(out.hash_info for out in stage.outs)
+        if known and not stage.changed_stage() and not stage.changed_deps():
+            return not stage.checkout().get("failed")
+        for out in stage.outs:  # else the cache is not asked by what the stage reads now
+            out.hash_info = HashInfo()
+        repo.stage_cache.restore(stage)
+        stage.save()
+        stage.dump(update_pipeline=False)
+    except (DvcException, OSError):
+        return False
+    return True
+
+
+def disown(workspace: Path, own: Collection[str]) -> None:
+    """Make ``dvc.lock`` say that no stage but those of ``own`` was made with the present parameters: their figures are empty, and
+    DVC makes them anew when asked. Their other results stay, for `dvc exp apply` refuses a stage without any.
+    """
+    from dvc.repo import Repo
+
+    file = workspace / "dvc.lock"
+    lock = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {}
+    locked: dict[str, Any] = lock.get("stages", {})
+    with Repo(str(workspace)) as repo, repo.lock:
+        stages = graph.named(repo)
+        for name in set(locked).difference(own):
+            if name in stages:
+                outs = [_emptied(stages[name], entry) for entry in locked[name].get("outs", [])]
+                locked[name] = {"cmd": locked[name]["cmd"], "outs": outs}
+            else:
+                del locked[name]
+    if locked:
+        file.write_text(yaml.safe_dump(lock, sort_keys=False), encoding="utf-8")
+
+
+def _emptied(stage: Any, entry: dict[str, Any]) -> dict[str, Any]:
+    """A result's ``entry`` in the lock; that of figures which `dvc exp show` and `dvc plots` would show, without any figure."""
+    (out,) = [out for out in stage.outs if out.def_path == entry["path"]] or [None]
+    if out is None or not (out.metric or out.plot):
+        return entry
+    path = Path(out.fs_path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.write_text(("[]" if out.plot else "{}") if path.suffix == ".json" else "", encoding="utf-8")
+    out.save()
+    out.commit()
+    return {"path": entry["path"], "hash": out.hash_name, **out.hash_info.to_dict(), "size": path.stat().st_size}

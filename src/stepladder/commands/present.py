@@ -1,0 +1,71 @@
+"""Judges any model, registered or in a folder, on the present prepared data: each once, kept in ``.evaluations/``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from stepladder import dependencies, history, project
+from stepladder.commands.places import FEATURE_NET, IMAGES, NOISY_CLASSIFIER, TEXT
+from stepladder.data.card import read_card
+from stepladder.diffusion.processes.settings import BESIDE
+from stepladder.judgement.identity import WEIGHTS
+from stepladder.params import Params
+from stepladder.stages import STAGES
+
+HOME = ".evaluations"
+JUDGES = ("evaluate diffusion", "evaluate transformer", "evaluate vae")
+
+
+class Present:
+    """The present prepared data and its judge, by ``params``."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def mark(self, figure: str) -> str:
+        """Of the held-out data and judge for ``figure``, see ``identity.mark``; ``UserError`` where nothing is prepared."""
+        return self._mark(IMAGES if figure == "frechet" else TEXT)
+
+    def metrics(self, model: str) -> dict[str, Any]:
+        """What the evaluation of ``model``, a folder or a registered one, finds; ``UserError`` where it cannot be judged."""
+        return self.evaluate(model)[0]
+
+    def evaluate(self, model: str) -> tuple[dict[str, Any], Path]:
+        """The metrics of ``model`` and the folder that holds them, with pictures or texts; judged where that has not been done."""
+        from stepladder import slots
+        from stepladder.evaluation import fitting
+        from stepladder.replacing import replacing
+        from stepladder.tracking.fetch import fetch
+
+        folder, settings = fetch(model)
+        data = TEXT if fitting.family(folder) == "transformer" else IMAGES
+        guide = folder / BESIDE if (folder / BESIDE).is_dir() else NOISY_CLASSIFIER
+        out = self._place(folder, settings, data, guide)
+        if not (out / "metrics.json").exists():
+            with slots.occupy(f"evaluate {model}"), replacing(out) as fresh:
+                fitting.evaluate(self.params, folder, settings, data, FEATURE_NET, fresh, guide)
+        return history.read(out / "metrics.json"), out
+
+    def _mark(self, data: Path) -> str:
+        from stepladder.judgement import identity
+
+        judges = identity.judges(self.params, FEATURE_NET) if data == IMAGES else []
+        return identity.mark(identity.judged(self.params, Path(), data, judges))
+
+    def _place(self, folder: Path, settings: dict[str, Any], data: Path, guide: Path) -> Path:
+        """A folder for this model, served so and guided by that classifier, on this data by this judge."""
+        asked = {} if settings else {
+            name: getattr(self.params, name).model_dump(mode="json") for name in ("sampling", "sweep", "decoding")
+        }  # fmt: skip
+        files = [project.file_hash(folder / name) for name in (WEIGHTS, "config.json")]
+        sampling = settings.get("sampling") or self.params.sampling.model_dump()
+        if data == IMAGES and sampling.get("classifier_scale"):
+            files.append(project.file_hash(guide / WEIGHTS))
+        code = dependencies.code_hash(file for name in JUDGES for file in STAGES[name].code())
+        evaluation = self.params.evaluation.model_dump(mode="json")
+        prepared = read_card(data)["content_hash"]
+        content = json.dumps([files, settings, asked, evaluation, self._mark(data), prepared, code], sort_keys=True)
+        return project.root() / HOME / hashlib.sha256(content.encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""The networks that are told a noise level and a condition."""

@@ -1,0 +1,192 @@
+"""The UNet of Ho et al. (2020), with the choices of Nichol and Dhariwal (2021) and others, from tiny to published size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from stepladder.diffusion.networks.blocks import ResidualBlock, SpatialAttention, TextAttention, halved, norm, twice
+from stepladder.diffusion.networks.conditioning import Conditioning, beside
+from stepladder.diffusion.networks.conditions import Condition
+from stepladder.diffusion.networks.convolutions import DoublingConv2d, zeroed
+from stepladder.diffusion.networks.normalisation import normalised
+from stepladder.errors import UserError
+
+
+class UNet(Conditioning):
+    """Predicts what the process asks for, at noisy pictures.
+
+    It runs on smaller sides than ``shape`` as well, as long as they can be halved as often.
+
+    Args:
+        shape: (C, H, W) of a picture.
+        channels: of the first level.
+        channel_mult: channels of each level in multiples of the first; each level halves the side.
+        blocks: residual blocks a level (one more on the way up).
+        attention_resolutions: heights at which there is attention.
+        heads: attention heads.
+        dropout: in residual blocks.
+        classes: number of classes; label ``classes`` itself stands for none. 0: unconditional.
+        outputs: channels given; None: C.
+        middle_attention: attention between the two blocks in the middle.
+        norm_groups: groups of the group normalisation, at most.
+        scale_shift, conv: see ``ResidualBlock`` and ``convolution``.
+        resample: what changes the side, "conv" or "residual" blocks.
+        progressive: "input": halved pictures are added to every level; "output": every level gives a picture, and they are
+            summed (Karras et al. 2020; Song et al. 2021b); "both"; "none".
+        activation_checkpointing: forget what blocks compute, and compute it again for the gradients.
+        vocabulary, text_length, text_encoder, low_resolution: see ``Conditioning``.
+
+    Raises:
+        UserError: the sides cannot be halved as often as there are levels, less one.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        channels: int,
+        channel_mult: Sequence[int],
+        blocks: int,
+        attention_resolutions: Sequence[int],
+        heads: int,
+        dropout: float,
+        classes: int,
+        *,
+        outputs: int | None = None,
+        middle_attention: bool = True,
+        norm_groups: int = 8,
+        scale_shift: bool = True,
+        resample: str = "conv",
+        conv: str = "full",
+        progressive: str = "none",
+        activation_checkpointing: bool = False,
+        vocabulary: int = 0,
+        text_length: int = 0,
+        text_encoder: Mapping[str, Any] | None = None,
+        low_resolution: int = 0,
+    ) -> None:
+        picture_channels, height, width = shape
+        halvings = len(channel_mult) - 1
+        if height % 2**halvings or width % 2**halvings:
+            raise UserError(
+                f"Pictures of {height}x{width} cannot be halved {halvings} times; set images.size to a multiple of "
+                f"{2**halvings}, or shorten diffusion.unet.channel_mult={list(channel_mult)}."
+            )
+        embedded = 4 * channels
+        super().__init__(channels, embedded, classes, vocabulary, text_length, text_encoder, low_resolution)
+        self.checkpointing = activation_checkpointing
+        seen, given = picture_channels * (2 if low_resolution else 1), outputs or picture_channels
+        self.stem = nn.Conv2d(seen, channels, 3, padding=1)
+
+        def block(from_: int, to: int, resample: str = "") -> ResidualBlock:
+            return ResidualBlock(
+                from_, to, dropout, groups=norm_groups, scale_shift=scale_shift, conv=conv, resample=resample
+            )
+
+        def attention(channels: int, wanted: bool) -> list[nn.Module]:
+            if not wanted:
+                return [nn.Identity()]
+            over_text = [TextAttention(channels, heads, self.context, norm_groups)] if self.context else []
+            return [SpatialAttention(channels, heads, norm_groups), *over_text]
+
+        def resampler(channels: int, direction: str) -> nn.Module:
+            if resample == "residual":
+                return block(channels, channels, direction)
+            if direction == "up":
+                return DoublingConv2d(channels, channels)
+            return nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+
+        sides = [height >> level for level in range(halvings + 1)]
+        self.down, skips, now = nn.ModuleList(), [channels], channels
+        for level, mult in enumerate(channel_mult):
+            for _ in range(blocks):
+                to = mult * channels
+                self.down.append(nn.ModuleList([block(now, to), *attention(to, sides[level] in attention_resolutions)]))
+                now = to
+                skips.append(now)
+            if level < halvings:
+                self.down.append(resampler(now, "down"))
+                skips.append(now)
+        self.middle = nn.ModuleList([block(now, now), *attention(now, middle_attention), block(now, now)])
+        self.up = nn.ModuleList()
+        for level, mult in reversed(list(enumerate(channel_mult))):
+            for _ in range(blocks + 1):
+                to = mult * channels
+                here = block(now + skips.pop(), to)
+                self.up.append(nn.ModuleList([here, *attention(to, sides[level] in attention_resolutions)]))
+                now = to
+            if level:
+                self.up.append(resampler(now, "up"))
+        self.head_norm, self.head = norm(now, norm_groups), zeroed(nn.Conv2d(now, given, 3, padding=1))
+        widths = [mult * channels for mult in channel_mult]
+        self.inputs = self.outputs = None
+        if progressive in ("input", "both"):
+            self.inputs = nn.ModuleList(nn.Conv2d(seen, width, 1) for width in widths[:-1])
+        if progressive in ("output", "both"):
+            self.outputs = nn.ModuleList(
+                nn.Sequential(norm(width, norm_groups), nn.SiLU(), zeroed(nn.Conv2d(width, given, 3, padding=1)))
+                for width in reversed(widths[1:])
+            )
+        self.widths = [m.modulation for m in self.modules() if isinstance(m, ResidualBlock)]
+        self.modulation = nn.Linear(embedded, sum(self.widths))  # of all blocks in one product
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
+        """x: ``(N, C, H, W)``; time: ``(N,)``; see ``conditions``. Gives ``(N, outputs, H, W)``."""
+        told, context, mask = self.told(time, condition, x.dtype)
+        modulation = iter(self.modulation(F.silu(told)).split(self.widths, dim=1))
+        if self.noise is not None:
+            x = beside(x, condition)
+        picture = x.contiguous(memory_format=torch.channels_last)
+
+        def stage(layers: nn.ModuleList, x: Tensor) -> Tensor:
+            modulations = [next(modulation) for layer in layers if isinstance(layer, ResidualBlock)]
+            if self.checkpointing and torch.is_grad_enabled():
+                return checkpoint(_stage, layers, x, modulations, context, mask, use_reentrant=False)
+            return _stage(layers, x, modulations, context, mask)
+
+        x = self.stem(picture)
+        skips, level = [x], 0
+        for layer in self.down:
+            if isinstance(layer, nn.ModuleList):
+                x = stage(layer, x)
+            else:
+                x = layer(x, next(modulation)) if isinstance(layer, ResidualBlock) else layer(x)
+                if self.inputs is not None:
+                    picture = halved(picture)
+                    x = x + self.inputs[level](picture)
+                level += 1
+            skips.append(x)
+        x = stage(self.middle, x)
+        summed, level = None, 0
+        for layer in self.up:
+            if isinstance(layer, nn.ModuleList):
+                x = stage(layer, torch.cat([x, skips.pop()], dim=1))
+                continue
+            if self.outputs is not None:
+                given = self.outputs[level](x)
+                summed = twice(given if summed is None else summed + given)
+            level += 1
+            x = layer(x, next(modulation)) if isinstance(layer, ResidualBlock) else layer(x)
+        output = self.head(normalised(x, self.head_norm))
+        return output if summed is None else output + summed
+
+
+def _stage(
+    layers: nn.ModuleList, x: Tensor, modulations: Sequence[Tensor], context: Tensor, mask: Tensor | None
+) -> Tensor:
+    waiting = iter(modulations)
+    for layer in layers:
+        if isinstance(layer, ResidualBlock):
+            x = layer(x, next(waiting))
+        elif isinstance(layer, TextAttention):
+            assert mask is not None
+            x = layer(x, context, mask)
+        else:
+            x = layer(x)
+    return x

@@ -1,0 +1,1 @@
+"""What is learned: noise levels, schedules, what an output means."""

@@ -1,0 +1,1 @@
+"""From noise to pictures: levels, samplers, guidance."""

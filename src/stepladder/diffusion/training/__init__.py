@@ -1,0 +1,1 @@
+"""How levels are drawn and weighted in training, and the task."""

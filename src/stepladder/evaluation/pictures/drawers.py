@@ -1,0 +1,129 @@
+"""What draws the pictures to be judged, and what it costs: one device, or several that draw a share each.
+
+A picture has noise of its own, by its number, and pictures are drawn in the same batches whatever the number of devices:
+the figures are the same.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stepladder.diffusion.classifier import load as load_classifier
+from stepladder.diffusion.networks.conditions import Condition, rows
+from stepladder.diffusion.sampling.drawing import BATCH, draw, load
+from stepladder.errors import UserError
+from stepladder.params import Sampling
+
+Cost = dict[str, float]
+Drawer = Callable[[Condition, int, Sampling], tuple[Tensor, Cost]]
+SHARES = 8  # batches at least, so that several devices have something to share
+
+
+def timed(model: nn.Module, drawing: Callable[[], Tensor]) -> tuple[Tensor, Cost]:
+    """What ``drawing()`` gives, ``(N, C, H, W)``, and what a picture cost: time, and evaluations of ``model``, counted."""
+    evaluated = 0
+
+    def count(_: nn.Module, given: tuple[Tensor, ...]) -> None:
+        nonlocal evaluated
+        evaluated += len(given[0])
+
+    hook = model.register_forward_pre_hook(count)
+    start = time.perf_counter()
+    try:
+        pictures = drawing()
+    finally:
+        hook.remove()
+    seconds = time.perf_counter() - start
+    return pictures, {
+        "milliseconds_per_image": 1000 * seconds / len(pictures),
+        "network_evaluations": evaluated / len(pictures),
+    }
+
+
+def here(model: nn.Module, config: dict[str, Any], seed: int, classifier: nn.Module | None = None) -> Drawer:
+    """Draws on the device of ``model``."""
+
+    def drawn(condition: Condition, steps: int, sampling: Sampling) -> tuple[Tensor, Cost]:
+        batch = _batch(condition)
+        return timed(
+            model,
+            lambda: draw(model, config, condition, steps, sampling, seed=seed, batch_size=batch, classifier=classifier),
+        )
+
+    return drawn
+
+
+@contextmanager
+def on(devices: int, model: Path, seed: int, classifier: Path | None = None) -> Iterator[Drawer]:
+    """Draws with the model in folder ``model`` on ``devices`` devices, each in a process of its own that has loaded it.
+
+    ``milliseconds_per_image`` is a device's time, as it would be on one.
+
+    Raises:
+        UserError: such a process was ended from outside.
+    """
+    context = multiprocessing.get_context("spawn")
+    numbers = context.Queue()
+    for number in range(devices):
+        numbers.put(number)
+    with ProcessPoolExecutor(devices, context, _begin, (numbers, model, classifier)) as pool:
+
+        def drawn(condition: Condition, steps: int, sampling: Sampling) -> tuple[Tensor, Cost]:
+            batch, count = _batch(condition), len(condition["labels"])
+            shares = [(first, rows(condition, first, first + batch)) for first in range(0, count, batch)]
+            try:
+                work = [pool.submit(_share, _arrays(part), first, steps, sampling, seed) for first, part in shares]
+                done = [future.result() for future in work]
+            except BrokenProcessPool:
+                raise UserError(
+                    "A process that draws pictures was ended from outside, perhaps for want of memory: run the same command "
+                    "again, with a smaller STEPLADDER_DEVICES if it happens again."
+                ) from None
+            sums = {name: sum(len(part) * cost[name] for part, cost in done) / count for name in done[0][1]}
+            return torch.cat([torch.from_numpy(part) for part, _ in done]), sums
+
+        yield drawn
+
+
+def _batch(condition: Condition) -> int:
+    """Pictures drawn at once: a function of their number alone."""
+    return min(BATCH, max(1, -(-len(condition["labels"]) // SHARES)))
+
+
+def _arrays(condition: Condition) -> dict[str, Any]:
+    return {name: tensor.cpu().numpy() for name, tensor in condition.items()}
+
+
+_loaded: dict[str, Any] = {}
+
+
+def _begin(numbers: Any, model: Path, classifier: Path | None) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, _: os._exit(128 + received))
+    device = f"cuda:{numbers.get() % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
+    network, config = load(model)
+    guide = load_classifier(classifier, config)[0].to(device) if classifier else None
+    _loaded.update(model=network.to(device), config=config, classifier=guide)
+
+
+def _share(condition: dict[str, Any], first: int, steps: int, sampling: Sampling, seed: int) -> tuple[Any, Cost]:
+    asked = {name: torch.from_numpy(array) for name, array in condition.items()}
+    model, config, guide = _loaded["model"], _loaded["config"], _loaded["classifier"]
+    count = len(asked["labels"])
+    pictures, cost = timed(
+        model,
+        lambda: draw(model, config, asked, steps, sampling, seed=seed, first=first, batch_size=count, classifier=guide),
+    )
+    return pictures.numpy(), cost

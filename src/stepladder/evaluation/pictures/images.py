@@ -1,0 +1,157 @@
+"""How good a diffusion model's pictures are, at every number of sampling steps S; the protocol is ``judging``'s.
+
+All S and all samplings start from the same noise and are asked for the same pictures.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stepladder import history
+from stepladder.data.grid import grid, scaled
+from stepladder.diffusion.classifier import load as load_classifier
+from stepladder.diffusion.sampling.drawing import load
+from stepladder.errors import UserError
+from stepladder.evaluation.pictures import drawers
+from stepladder.evaluation.pictures.drawers import Drawer
+from stepladder.evaluation.pictures.held_out import STRIP_COLUMNS, STRIP_ROWS, condition, rows
+from stepladder.evaluation.pictures.judging import Judge
+from stepladder.evaluation.pictures.likelihood import likelihood
+from stepladder.evaluation.pictures.retrieval import retrieval
+from stepladder.evaluation.pictures.super_resolution import fidelity
+from stepladder.judgement import identity
+from stepladder.params import Params, Sampling
+
+Point = dict[str, Any]
+SHOWN = ("sampler", "spacing", "variance", "guidance_scale", "classifier_scale")
+
+
+def evaluate(
+    params: Params,
+    timesteps: int,
+    data: Path,
+    feature_net: Path,
+    model_folder: Path,
+    out: Path,
+    samplings: Sequence[Sampling] = (),
+    classifier: Path | None = None,
+    devices: int = 1,
+) -> dict[str, Any]:
+    """Judge the model of T = ``timesteps`` in ``model_folder`` at every S <= T of the sweep.
+
+    Writes into ``out``: ``metrics.json``, ``points.json`` and a strip of pictures ``samples-S{S}.png`` for each S.
+
+    Args:
+        samplings: ways to draw, each at every S; none: ``params.sampling``. Of the second and further ones the strips are
+            ``samples-{i}-S{S}.png``, i = 1, 2, ...
+        classifier: folder of the noisy classifier, used where a sampling's ``classifier_scale`` is above 0.
+        devices: how many draw, each a share of the pictures; the figures do not depend on it.
+
+    Raises:
+        UserError: the model is of another T, cannot be loaded, or draws pictures that are not numbers; or there is no noisy
+            classifier to guide it.
+    """
+    model, config = load(model_folder)
+    if config["timesteps"] != timesteps:
+        raise UserError(f"{model_folder} holds a model of T={config['timesteps']}, not of T={timesteps}.")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model.to(device)
+    samplings = tuple(samplings) or (params.sampling,)
+    guide = None
+    guided = classifier if any(sampling.classifier_scale for sampling in samplings) else None
+    if guided is not None:
+        guide = load_classifier(guided, config)[0].to(device)
+    judge = Judge(params, data, feature_net)
+    fresh(out)
+    found = []
+    with ExitStack() as stack:
+        drawer = None
+        if devices > 1:
+            drawer = stack.enter_context(drawers.on(devices, model_folder, params.seed, guided))
+        for number, sampling in enumerate(samplings):
+            mark = f"-{number}" if number else ""
+            for point, pictures in points(model, config, judge, sampling, params.sweep.sampling_steps, guide, drawer):
+                strip(pictures).save(out / f"samples{mark}-S{point['sampling_steps']}.png")
+                name = f"T={timesteps} S={point['sampling_steps']}{mark and f' {sampling.sampler}'}"
+                print(said(judge, name, point), flush=True)
+                found.append(point)
+    metrics = {
+        "timesteps": timesteps,
+        "judged": identity.judged(params, model_folder, data, identity.judges(params, feature_net)),
+        "floor": judge.floor,
+        "held_out": judge.held_out,
+        "features": judge.protocol["features"],
+        "protocol": judge.protocol,
+        "best": min(found, key=lambda point: point["frechet"]),
+        "points": found,
+        "likelihood": likelihood(model, config, judge),
+    }
+    history.write(out / "metrics.json", metrics)
+    history.write(out / "points.json", found)
+    return metrics
+
+
+def points(
+    model: nn.Module,
+    config: dict[str, Any],
+    judge: Judge,
+    sampling: Sampling,
+    sampling_steps: Sequence[int],
+    classifier: nn.Module | None = None,
+    drawer: Drawer | None = None,
+) -> Iterator[tuple[Point, Tensor]]:
+    """A point, and its pictures ``(N, C, H, W)``, for each S <= T of ``sampling_steps``.
+
+    A point has ``timesteps``, ``sampling_steps``, of the sampling what ``SHOWN`` names, the judge's figures, of a model that reads
+    texts those of ``retrieval``, of one that enlarges pictures those of ``super_resolution``, ``milliseconds_per_image`` and ``network_evaluations`` (of one picture).
+
+    Args:
+        drawer: draws the pictures; None: ``model``, guided by ``classifier``, where they are.
+
+    Raises:
+        UserError: the model cannot be sampled so, or draws pictures that are not numbers.
+    """
+    numbers = rows(judge.test, judge.params.evaluation.samples)
+    classes = judge.test.card["classes"] if classifier is not None and sampling.classifier_scale else config["classes"]
+    asked = condition(judge.test, numbers, config | {"classes": classes})
+    drawer = drawer or drawers.here(model, config, judge.params.seed, classifier)
+    for steps in (s for s in sampling_steps if s <= config["timesteps"]):
+        pictures, cost = drawer(asked, steps, sampling)
+        if not pictures.isfinite().all():
+            raise UserError(
+                f"The model draws pictures that are not numbers at S={steps}: its training diverged; "
+                "lower diffusion.training.learning_rate, or set diffusion.training.gradient_clip to 1."
+            )
+        where = {"timesteps": config["timesteps"], "sampling_steps": steps}
+        how = {name: getattr(sampling, name) for name in SHOWN}
+        figures = judge.point(pictures, asked["labels"] if classes else None)
+        if "text" in asked:
+            figures |= retrieval(pictures, scaled(judge.test.images[numbers]), asked["labels"].numpy())
+        if "low_resolution" in asked:
+            figures |= fidelity(pictures, scaled(judge.test.images[numbers]), asked["low_resolution"])
+        yield where | how | figures | cost, pictures
+
+
+def said(judge: Judge, name: str, point: Point) -> str:
+    """A point in one line."""
+    accuracy = f", accuracy {point['accuracy']:.3f}" if "accuracy" in point else ""
+    return f"{name}: Frechet {point['frechet']:.4g} (floor {judge.floor['frechet']:.4g}){accuracy}"
+
+
+def strip(pictures: Tensor) -> Any:
+    """The first pictures as one image."""
+    return grid(pictures[: STRIP_ROWS * STRIP_COLUMNS], columns=STRIP_COLUMNS)
+
+
+def fresh(out: Path) -> None:
+    """An empty folder ``out``."""
+    if out.exists():
+        shutil.rmtree(out)
+    out.mkdir(parents=True)

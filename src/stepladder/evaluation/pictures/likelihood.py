@@ -1,0 +1,58 @@
+"""How well a diffusion model explains the held-out pictures, and at which times it errs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from stepladder.data.grid import scaled
+from stepladder.diffusion.likelihood import bits_per_dim, loss_by_time
+from stepladder.diffusion.networks.conditions import Condition
+from stepladder.evaluation.pictures.held_out import Rows, condition, rows
+from stepladder.evaluation.pictures.intervals import bootstrap_interval, resampled
+from stepladder.evaluation.pictures.judging import Judge
+
+TIMES = 32  # at which the loss is measured
+
+
+def likelihood(model: nn.Module, config: dict[str, Any], judge: Judge) -> dict[str, Any]:
+    """The bound on the negative log-likelihood of held-out pictures, and the loss by time.
+
+    Pictures are the first of ``evaluation.likelihood_images``, the same for every model; for bits/dim as many of them as
+    ``evaluation.likelihood_evaluations`` allow, at least one, since all T steps count: a bound on fewer steps is that of another chain,
+    and with fixed variances a far worse one.
+
+    Returns:
+        ``bits_per_dim`` with its interval over pictures, ``terms`` of it by ``times`` (cleanest first) and ``prior``, of ``images`` with
+        reverse steps of ``variance``; ``by_time``: ``times``, ``error``, ``error_of_x_0``, ``fraction`` (the learned variance's mean place
+        between its bounds, ``None`` where it is fixed), of ``images``. Empty where no pictures are asked for.
+    """
+    settings, seed = judge.params.evaluation, judge.params.seed
+    count = min(settings.likelihood_images, len(judge.test.labels))
+    if not count:
+        return {}
+    numbers = rows(judge.test, count)
+    few = (
+        numbers[: max(1, settings.likelihood_evaluations // config["timesteps"])]
+        if settings.likelihood_evaluations
+        else numbers
+    )
+    bound = bits_per_dim(model, config, *_told(judge, few, config), seed=seed)
+    varied = np.array(bound["by_picture"])[resampled(np.zeros_like(few), settings.bootstrap, seed)].mean(1)
+    low, high = bootstrap_interval(bound["bits_per_dim"], varied, settings.confidence)
+    kept = {name: bound[name] for name in ("steps", "variance", "prior", "terms", "times")}
+    errors = loss_by_time(model, config, *_told(judge, numbers, config), points=TIMES, seed=seed)
+    return {
+        "bits_per_dim": bound["bits_per_dim"],
+        "bits_per_dim_low": low,
+        "bits_per_dim_high": high,
+        "images": len(few),
+        **kept,
+        "by_time": errors | {"images": count},
+    }
+
+
+def _told(judge: Judge, numbers: Rows, config: dict[str, Any]) -> tuple[Tensor, Condition]:
+    return scaled(judge.test.images[numbers]), condition(judge.test, numbers, config)

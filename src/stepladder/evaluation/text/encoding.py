@@ -1,0 +1,61 @@
+"""Held-out text in the tokens of the model that is judged, which need not be those it was prepared in."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from stepladder.data.buckets import Sentences
+from stepladder.data.tokenizer import encode
+from stepladder.transformer.trained import read_tokenizer
+from stepladder.transformer.translation import tokens
+
+Pairs = list[dict[str, Any]]
+
+
+def alike(tokenizer: Tokenizer, data: Path) -> bool:
+    """Whether the text in ``data`` was prepared with this ``tokenizer``."""
+    return bool(read_tokenizer(data / "tokenizer.json").to_str() == tokenizer.to_str())
+
+
+def running(data: Path, split: str, text: str, tokenizer: Tokenizer) -> Tensor:
+    """Token ids ``(N,)`` of the running ``text`` of ``split``."""
+    if alike(tokenizer, data):
+        return torch.from_numpy(np.load(data / f"{split}.npy").astype(np.int64))
+    return torch.tensor(encode(tokenizer, text))
+
+
+@contextmanager
+def pairs_of(data: Path, split: str, pairs: Pairs, tokenizer: Tokenizer, config: dict[str, Any]) -> Iterator[Path]:
+    """A folder with the token ids of ``pairs``, those of ``split``; without such as are longer than the model reads."""
+    if alike(tokenizer, data):
+        yield data
+        return
+    several = len(config["target_languages"]) > 1
+    sides: list[tuple[list[int], list[int]]] = []
+    for pair in pairs:
+        (source,) = tokens(tokenizer, config, [pair["source"]], pair["language"] if several else None)
+        target = tokenizer.encode(pair["target"], add_special_tokens=False).ids
+        if max(len(source), len(target) + 1) <= config["max_length"]:
+            sides.append((source[:-1], target))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for number, side in enumerate(("source", "target")):
+            Sentences.write(folder / f"{split}_{side}", [pair[number] for pair in sides], tokenizer.get_vocab_size())
+        yield folder
+
+
+def unigram(train: npt.NDArray[np.integer], vocab_size: int) -> npt.NDArray[np.float64]:
+    """Nats of each token by how often it is in ``train``, counted once more than it is."""
+    counts = np.bincount(train, minlength=vocab_size) + 1.0
+    nats: npt.NDArray[np.float64] = -np.log(counts / counts.sum())
+    return nats

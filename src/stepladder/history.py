@@ -1,0 +1,263 @@
+"""What happened, apart from what is decided.
+
+DVC's results hold what code, data and parameters decide, so that the same job on the same kind of machine has the same hashes:
+of a training its weights, what it was (``training.json``) and its losses (``curve.jsonl``); of an evaluation its figures. When and
+by which run it was made, from which commit, and how long it took stands in ``.history/`` of the project, which DVC does not know:
+``KEY/`` of a training, by its key, and ``files/`` of figures and registrations, by the content of what is decided of them. Here
+alone the two are taken apart and brought together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from stepladder import lineage, project
+from stepladder.errors import UserError
+
+FOLDER = ".history"
+TRAINING, CURVE = "training.json", "curve.jsonl"  # in a model's folder
+RUN, JOURNAL, PREVIEWS = "run.json", "journal.jsonl", "previews"  # in a training's history, beside its ``lineage``
+HAPPENED = ("git_commit", "git_dirty", "dvc_lock", "flow_run", "started")  # of a journal's header
+TIMES = ("seconds", "milliseconds_per_image", "sentences_per_second", "compiled_graphs")
+"""Of figures, wherever they stand."""
+REGISTRATION = ("tracking_uri", "why", "version", "aliases", "run_id")  # of a registered model, what is the store's
+SYSTEM = "system/"  # of a machine's load
+
+
+def home() -> Path:
+    """The project's history."""
+    return project.root() / FOLDER
+
+
+def of(key: str) -> Path:
+    """The history of the training of that key."""
+    return home() / key
+
+
+def training(model: Path) -> dict[str, Any]:
+    """What the model in ``model`` was trained as: the decided part of its journal's header, and ``figures``; ``{}``: it is none.
+
+    Raises:
+        UserError: the file is not JSON.
+    """
+    return dict(_json(model / TRAINING))
+
+
+def key(model: Path) -> str | None:
+    """The key of the training that left the model in ``model``; ``None`` where nothing there says it."""
+    try:
+        found: str | None = training(model).get("key")
+    except UserError:
+        return None
+    return found
+
+
+def run(model: Path, home: Path | None = None) -> dict[str, Any]:
+    """All that is known of the model in ``model``: ``training`` and, where its history is here, ``run_id``, ``parent_run_id``,
+    ``experiment_id``, ``tracking_uri``, what ``HAPPENED`` and the times among ``figures``. ``home``: another project's history.
+    """  # fmt: skip
+    known = training(model)
+    if not known:
+        return {}
+    happened = _json((home or project.root() / FOLDER) / known["key"] / RUN)
+    return known | happened | {"figures": known["figures"] | happened.get("figures", {})}
+
+
+def header(model: Path) -> dict[str, Any]:
+    """The header of its journal; where that is not here, as far as the model's folder says it."""
+    known = training(model)
+    if known and (lines := _lines(of(known["key"]) / JOURNAL)):
+        return dict(lines[0]["header"])
+    return _header(known, model)
+
+
+def curve(model: Path) -> list[dict[str, Any]]:
+    """The figures of its training, a line a step: ``{"step", "metrics"}``; none where there is no model."""
+    return _lines(model / CURVE)
+
+
+def keep(
+    state: Path, model: Path, header: Mapping[str, Any], run: Mapping[str, Any], figures: Mapping[str, float]
+) -> None:
+    """Take apart what a finished training left in ``state``: its history goes where histories are, the rest into ``model``.
+
+    Args:
+        header: of its journal; ``run``: of the tracking store; ``figures``: of the training, times and all.
+    """
+    decided, times = _apart(figures, TIMES)
+    known = {name: value for name, value in header.items() if name not in HAPPENED}
+    _write_json(model / TRAINING, known | {"figures": decided})
+    lines = [{"step": line["step"], "metrics": found} for line in _lines(state / JOURNAL) if (found := _decided(line))]
+    (model / CURVE).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    there, fresh = of(header["key"]), of(f"{header['key']}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    shutil.copyfile(state / JOURNAL, fresh / JOURNAL)
+    for name in (PREVIEWS, lineage.FOLDER):
+        if (state / name).exists():
+            shutil.copytree(state / name, fresh / name)
+    happened = {name: header.get(name) for name in HAPPENED}
+    _write_json(fresh / RUN, {**run, **happened, "figures": times})
+    shutil.rmtree(there, ignore_errors=True)
+    os.replace(fresh, there)
+
+
+def journal(model: Path) -> Path:
+    """The journal of the training that left ``model``; where its history is not here, one is made of what the folder holds.
+
+    Such a one names no commit and has one time for all its lines: that of the file.
+    """
+    known = training(model)
+    there = of(known["key"])
+    if not (there / JOURNAL).exists():
+        time = (model / TRAINING).stat().st_mtime
+        lines = [{"header": _header(known, model)}, *(line | {"time": time} for line in curve(model))]
+        _write_json(there / RUN, {})  # it is finished
+        _put(there / JOURNAL, "".join(json.dumps(line) + "\n" for line in lines))
+    return there / JOURNAL
+
+
+def times(model: Path) -> list[float]:
+    """When the training of the model in ``model`` began and when it wrote a line, in unix seconds; none where it is not known here."""
+    found = training(model)
+    lines = _lines(of(found["key"]) / JOURNAL) if found else []
+    return [line.get("time") or line["header"]["started"] for line in lines]
+
+
+def models(folder: Path) -> list[Path]:
+    """The models in and under ``folder``."""
+    return sorted(file.parent for file in folder.rglob(TRAINING))
+
+
+def write(file: Path, content: Mapping[str, Any] | Sequence[Any], apart: Sequence[str] = TIMES) -> None:
+    """Write ``content`` to ``file`` but for what is named ``apart``, wherever it stands, which is kept by what was written."""
+    decided, happened = _apart(content, apart)
+    text = json.dumps(decided, indent=2, ensure_ascii=False) + "\n"
+    _put(file, text)
+    if happened:
+        _write_json(_of_text(text), happened)
+    else:  # of another such file
+        _of_text(text).unlink(missing_ok=True)
+
+
+def read(file: Path) -> Any:
+    """What ``write`` was given: what is in ``file``, with the rest where that is known here; ``{}`` where there is no file.
+
+    Raises:
+        UserError: it is not JSON.
+    """
+    if not file.exists():
+        return {}
+    return _together(_json(file), _json(_of_text(file.read_text(encoding="utf-8"))))
+
+
+def compared(comparison: Mapping[str, Any], models: Path, reports: Path) -> dict[str, Any]:
+    """A comparison with what it took and by which runs, as far as that is known here: of each point its times, of each training
+    ``seconds`` and the ids of its runs.
+    """  # fmt: skip
+    folders = {t: reports / "diffusion" / f"T{t}" for t in {point["timesteps"] for point in comparison["sweep"]}}
+    timed = {t: read(folder / "metrics.json").get("points", []) for t, folder in folders.items()}
+
+    def told(point: Mapping[str, Any]) -> dict[str, Any]:
+        same = (p for p in timed.get(point["timesteps"], ()) if all(p[k] == point.get(k) for k in p if k not in TIMES))
+        return {**next(same, {}), **point}
+
+    def trained(row: Mapping[str, Any] | None, model: Path) -> dict[str, Any] | None:
+        known = run(model) if row else {}
+        ids = {name: known.get(name) for name in ("run_id", "experiment_id", "parent_run_id", "git_commit")}
+        return {**row, **ids, "seconds": known.get("figures", {}).get("seconds")} if row else None
+
+    return {
+        **comparison,
+        "sweep": [told(point) for point in comparison["sweep"]],
+        "recommended": told(comparison["recommended"]) if comparison.get("recommended") else None,
+        "training": [
+            trained(row, models / "diffusion" / f"T{row['timesteps']}") for row in comparison.get("training", ())
+        ],
+        "translation_training": trained(comparison.get("translation_training"), models / "transformer"),
+    }
+
+
+def _apart(content: Any, names: Sequence[str]) -> tuple[Any, Any]:
+    """(``content`` without ``names``, these alone): of a list the latter are by place."""
+    if isinstance(content, Mapping):
+        parts = {name: _apart(value, names) for name, value in content.items() if name not in names}
+        taken = {name: value for name, value in content.items() if name in names}
+    elif isinstance(content, list):
+        parts, taken = {str(place): _apart(value, names) for place, value in enumerate(content)}, {}
+    else:
+        return content, {}
+    taken |= {name: found for name, (_, found) in parts.items() if found}
+    left = {name: value for name, (value, _) in parts.items()}
+    return (list(left.values()) if isinstance(content, list) else left), taken
+
+
+def _together(left: Any, taken: Any) -> Any:
+    """What ``_apart`` was given."""
+    if isinstance(left, dict) and isinstance(taken, dict):
+        both = {name: _together(value, taken.get(name)) for name, value in left.items()}
+        return both | {name: value for name, value in taken.items() if name not in left}
+    if isinstance(left, list) and isinstance(taken, dict):
+        return [_together(value, taken.get(str(place))) for place, value in enumerate(left)]
+    return left
+
+
+def _decided(line: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        name: value
+        for name, value in line.get("metrics", {}).items()
+        if not name.startswith(SYSTEM) and name not in TIMES
+    }
+
+
+def _header(known: Mapping[str, Any], model: Path) -> dict[str, Any]:
+    if not known:
+        return {}
+    unknown = {"git_commit": None, "git_dirty": False, "dvc_lock": None, "flow_run": ""}
+    own = {name: value for name, value in known.items() if name != "figures"}
+    return own | unknown | {"started": (model / TRAINING).stat().st_mtime}
+
+
+def _of_text(text: str) -> Path:
+    """Where that is kept which belongs to a file of this content."""
+    return home() / "files" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+
+
+def _lines(file: Path) -> list[dict[str, Any]]:
+    """The complete lines, none where there is no file; one cut off by a kill is passed over."""
+    found = []
+    for line in file.read_text(encoding="utf-8").split("\n") if file.exists() else ():
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return [line for line in found if isinstance(line, dict)]
+
+
+def _json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except ValueError as error:
+        raise UserError(f"{file} is not JSON ({error}); remove it and run its stage again with `dvc repro`.") from None
+
+
+def _write_json(file: Path, content: Any) -> None:
+    _put(file, json.dumps(content, indent=2) + "\n")
+
+
+def _put(file: Path, text: str) -> None:
+    """In one stroke."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        os.replace(fresh, file)
+    finally:
+        fresh.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""How a training goes, as it goes: figures for the journal, a line for people."""

@@ -1,0 +1,74 @@
+"""The journal: figures as JSON lines beside the checkpoint, written by rank 0 and by nobody else.
+
+A line is ``{"step", "time", "metrics"}`` or ``{"step", "time", "artifact"}``; the first is ``{"header"}``. A training that
+resumes repeats steps it had journalled; they are the same figures, and are not written twice.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def read(journal: Path) -> list[dict[str, Any]]:
+    """Its complete lines; the header first."""
+    return [line for _, line in lines(journal)]
+
+
+def lines(journal: Path, start: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(byte after it, content) of the complete lines from byte ``start`` on."""
+    with journal.open("rb") as file:
+        file.seek(start)
+        for line in file:
+            if line.endswith(b"\n"):
+                start += len(line)
+                yield start, json.loads(line)
+
+
+class Journal:
+    """Appends lines to the journal at ``path``."""
+
+    def __init__(self, path: Path, header: dict[str, Any]) -> None:
+        self._last: dict[str, int] = {}
+        if path.exists():
+            _cut_incomplete_line(path)
+            for line in read(path):
+                for name in line.get("metrics", {}):
+                    self._last[name] = line["step"]
+                if "artifact" in line:
+                    self._last[_series(line["artifact"])] = line["step"]
+        fresh = not path.exists() or path.stat().st_size == 0
+        self._file = path.open("a", encoding="utf-8")
+        if fresh:
+            self._write({"header": header})
+
+    def metrics(self, step: int, values: dict[str, float]) -> None:
+        """Figures at ``step``; those already written for it or a later step are left out."""
+        new = {name: value for name, value in values.items() if step > self._last.get(name, -1)}
+        if new:
+            self._last |= dict.fromkeys(new, step)
+            self._write({"step": step, "time": time.time(), "metrics": new})
+
+    def artifact(self, step: int, file: str) -> None:
+        """A file, by its path relative to the journal's folder."""
+        if step > self._last.get(_series(file), -1):
+            self._last[_series(file)] = step
+            self._write({"step": step, "time": time.time(), "artifact": file})
+
+    def _write(self, line: dict[str, Any]) -> None:
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+
+
+def _series(artifact: str) -> str:
+    return "artifact:" + str(Path(artifact).parent)
+
+
+def _cut_incomplete_line(path: Path) -> None:
+    content = path.read_bytes()
+    if content and not content.endswith(b"\n"):
+        with path.open("r+b") as file:
+            file.truncate(content.rfind(b"\n") + 1)

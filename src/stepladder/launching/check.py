@@ -1,0 +1,59 @@
+"""Parameters against the prepared data, before anything is trained: the one check of trainings, plans, sweeps and studies.
+
+What the parameters alone refuse is refused where they are read; here what depends on the data's card as well.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stepladder import project
+from stepladder.data.card import read_card
+from stepladder.params import Params, fitting
+from stepladder.training.families import FAMILIES
+
+
+def check(family: str, params: Params, data: Path, *, classifier: Path | None = None, devices: int = 1) -> None:
+    """Raise ``UserError`` where ``family`` cannot be trained with ``params`` on the prepared ``data``.
+
+    Args:
+        classifier: folder of the noisy classifier, where the model is to be used afterwards as ``params.sampling`` and
+            ``params.decoding`` say; None: it is only trained.
+        devices: over which a batch is divided.
+    """
+    card = read_card(data)
+    fitting.trainable(family, params, card, devices)
+    if classifier is not None:
+        fitting.usable(family, params, card, classifier)
+    if parts := FAMILIES[family].unfreeze(params):
+        from stepladder.training.unfreezing import check_parts
+
+        check_parts(import_module(FAMILIES[family].module).network(params, card), parts)
+
+
+def of_project(params: Params, data: dict[str, Path], classifier: Path) -> None:
+    """``check`` of the main job's models on the ``data`` (by kind, images and text) that was prepared with these ``params``.
+
+    Raises:
+        UserError: as ``check``; or there is no noisy classifier for ``sampling.classifier_scale``, whatever is prepared.
+    """
+    for kind, family in (("images", "diffusion"), ("text", "transformer")):
+        if (data[kind] / "card.json").exists() and _prepared_with(params, kind):
+            check(family, params, data[kind], classifier=classifier)
+    if params.sampling.classifier_scale:
+        fitting.guiding(classifier, {key: getattr(params.diffusion, key) for key in fitting.PROCESS})
+
+
+def _prepared_with(params: Params, kind: str) -> bool:
+    """Whether DVC's lock says so; data that was prepared with other parameters says nothing of what these will prepare."""
+    try:
+        locked: Any = yaml.safe_load((project.root() / "dvc.lock").read_text(encoding="utf-8"))
+        made = locked["stages"][f"prepare@{kind}"]["params"]["params.yaml"]
+    except (OSError, KeyError, TypeError, yaml.YAMLError):
+        return False
+    now = params.model_dump(mode="json", include={"seed", kind})
+    return all(made.get(key) == now[key] for key in now)

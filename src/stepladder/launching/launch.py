@@ -1,0 +1,219 @@
+"""Starts a training as a process of its own, forwards its journal, and puts the finished model in place.
+
+State lives in ``.checkpoints/KEY/``, KEY being the content of (spec, data, code): whoever launches the same training
+again goes on where it stopped. What does not change the result comes from the environment: see ``processes``,
+``STEPLADDER_CHECKPOINT_SECONDS``, ``STEPLADDER_TRACKING``, ``MLFLOW_TRACKING_URI``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from stepladder import dependencies, disk, history, lineage, processes, project, slots
+from stepladder.data.card import facts, read_card
+from stepladder.errors import UserError
+from stepladder.launching.check import check
+from stepladder.params import Params, flatten
+from stepladder.tracking import health, runs
+from stepladder.tracking.follow import Follower
+from stepladder.training.families import FAMILIES
+
+FREE_BYTES = 300_000_000
+WEIGHTS, FIGURES = "model.safetensors", "figures.json"
+
+
+@dataclass(frozen=True)
+class Child:
+    """Of a sweep: the sweep's name, what it sweeps (for people), and this child's name in it."""
+
+    sweep: str
+    space: dict[str, str]
+    name: str
+
+
+def train(
+    family: str,
+    params: Params,
+    data: Path,
+    out: Path,
+    *,
+    timesteps: int | None = None,
+    study: Sequence[str] = (),
+    child: Child | None = None,
+) -> int:
+    """Train ``family`` on the prepared ``data`` and put the model in ``out``; returns the exit code.
+
+    ``study``: the name of the study and of its arm that this training is for; ``child``: which child of a sweep it is.
+
+    On several nodes, each calls this; node 0 alone has the state, the tracking and the model. The others have a folder of
+    their own while they train, but for an elastic training, whose ranks move between nodes and whose folder is shared.
+
+    Raises ``UserError`` before any work when the data refuses the parameters, the tracking store that the environment names does
+    not answer or refuses this user, the disk is nearly full, or the same training already runs.
+    """
+    world = processes.world()
+    check(family, params, data, devices=world.size)
+    if world.node == 0:
+        health.check()
+    header = _header(family, params, data, timesteps, study, child)
+    own = project.checkpoints() / (header["key"] if world.node == 0 else f"{header['key']}-node-{world.node}")
+    folder = project.checkpoints() / header["key"] if world.elastic else own
+    folder.mkdir(parents=True, exist_ok=True)
+    _check_disk(folder)
+    name = family if timesteps is None else f"{family} T={timesteps}"
+    with _alone(own, header["run_name"]), slots.hold(f"train {name}") as held:
+        if world.node == 0 and (allowed := disk.budget()) is not None:
+            from stepladder.tracking import registry
+
+            disk.prune(allowed, lambda line: print(f"disk: {line}", flush=True), registry.registered_runs)
+        spec = {
+            "family": family, "name": name, "params": params.model_dump(mode="json"), "timesteps": timesteps,
+            "steps": FAMILIES[family].training(params).steps, "data": str(data.resolve()), "header": header,
+        }  # fmt: skip
+        _write_spec(folder / "spec.json", spec)
+        if world.node == 0:  # one that has begun goes on with what it began with, unless it has to begin anew
+            begun = (folder / history.JOURNAL).exists()
+            lineage.capture(folder / (lineage.ANEW if begun else lineage.FOLDER), params)
+        refused = folder / "error.txt"
+        refused.unlink(missing_ok=True)
+        follower = Follower(folder / history.JOURNAL, header) if world.node == 0 else None
+        if follower:
+            follower.open()
+            follower.start()
+        code = processes.run(processes.command(folder, world, header["key"]), held)
+        run = follower.finish({0: "FINISHED", 130: "KILLED", 143: "KILLED"}.get(code, "FAILED")) if follower else {}
+        if refused.exists() and code:
+            raise UserError(refused.read_text())
+        if code == 0 and follower:
+            _finish(folder, out, run)
+        elif code == 0 and folder == own:
+            shutil.rmtree(folder)
+    return code
+
+
+def identity(
+    family: str,
+    params: Params,
+    data: Path,
+    *,
+    timesteps: int | None = None,
+    study: Sequence[str] = (),
+    child: Child | None = None,
+) -> str:
+    """The key of that training: equal exactly where spec, data and code are; a model's is in its ``training.json``."""
+    return str(_header(family, params, data, timesteps, study, child)["key"])
+
+
+def other_versions(model: Path) -> str:
+    """What to say of the model in ``model`` where it was made under other versions than those installed; empty: nothing."""
+    if not (known := history.training(model)):
+        return ""
+    other = lineage.differences(known.get("environment"), lineage.versions())
+    return f"made with {other}" if other else ""
+
+
+def _write_spec(file: Path, spec: dict[str, Any]) -> None:
+    """In one stroke: another node may be reading the one that is there, which says the same."""
+    fresh = file.with_name(f"{file.name}.{socket.gethostname()}.{os.getpid()}")
+    fresh.write_text(json.dumps(spec, indent=2))
+    os.replace(fresh, file)
+
+
+def _finish(folder: Path, out: Path, run: dict[str, Any]) -> None:
+    """Put the model in ``out`` and its history where histories are, and remove the state."""
+    model = folder / "model"
+    figures = json.loads((model / FIGURES).read_text())
+    header = runs.header_of(folder / history.JOURNAL)  # of the one that began it, whatever has gone on with it since
+    history.keep(folder, model, header, run, figures)
+    (model / FIGURES).unlink()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.exists():
+        shutil.rmtree(out)
+    shutil.move(model, out)
+    shutil.rmtree(folder)
+
+
+def _header(
+    family: str,
+    params: Params,
+    data: Path,
+    timesteps: int | None,
+    study: Sequence[str] = (),
+    child: Child | None = None,
+) -> dict[str, Any]:
+    card = read_card(data)
+    leaves = flatten(params)
+    stage = FAMILIES[family].stage
+    relevant = {key: value for key, value in leaves.items() if stage.is_read(key)}
+    content = [family, relevant, facts(card), dependencies.code_hash(stage.code())]
+    if base := FAMILIES[family].base(params):  # what counts is which weights it starts from, not where they are
+        content[1] = {k: v for k, v in relevant.items() if v != base} | {
+            "base": project.file_hash(Path(base) / WEIGHTS)
+        }
+    experiment, run_name = f"{family}-{card['name']}", family if timesteps is None else f"T={timesteps}"
+    sweep_key = _digest(*content) if timesteps is not None and not study else None
+    if study:
+        experiment, run_name = f"study-{study[0]}-{card['name']}", f"{study[1]} seed {params.seed}"
+    if child:
+        experiment, run_name = f"sweep-{child.sweep}-{card['name']}", child.name
+        sweep_key = _digest("sweep", child.sweep, card["content_hash"])
+    return {
+        "family": family,
+        "experiment": experiment,
+        "run_name": run_name,
+        "study": "/".join(study),
+        "key": _digest(*content, timesteps, *study, *(["sweep", child.sweep] if child else [])),
+        "sweep": {"name": child.sweep, "space": child.space} if child else None,
+        "sweep_key": sweep_key,
+        "params": relevant,
+        "timesteps": timesteps,
+        "seed": params.seed,
+        "data": {"name": card["name"], "content_hash": card["content_hash"]},
+        "git_commit": project.git_commit(),
+        "git_dirty": project.git_dirty(),
+        "dvc_lock": project.file_hash(project.root() / "dvc.lock"),
+        "flow_run": lineage.flow_run(),
+        "started": time.time(),
+        "world_size": processes.world().size,
+    }
+
+
+def _digest(*content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _check_disk(folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < FREE_BYTES:
+        raise UserError(
+            f"The disk of {folder} has {free / 1e6:.0f} MB free and a training needs {FREE_BYTES / 1e6:.0f} MB; "
+            "free some space (`dvc gc -w` removes what the cache no longer needs)."
+        )
+
+
+@contextmanager
+def _alone(folder: Path, name: str) -> Iterator[None]:
+    lock = FileLock(folder.with_suffix(".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"This very training ({name}) already runs in another process; wait for it, or end it."
+        ) from None
+    try:
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()

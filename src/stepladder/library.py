@@ -1,0 +1,263 @@
+"""Stepladder from Python: what ``import stepladder as sl`` has, see docs/library.md.
+
+A ``Model`` is a network with its process: one that was trained, or one's own ``nn.Module``. All else is a function of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stepladder.data.grid import scaled
+from stepladder.data.image_arrays import ImageArrays
+from stepladder.diffusion.processes.process import Process
+from stepladder.diffusion.processes.processes import PROCESSES, of
+from stepladder.diffusion.processes.schedules import CURVES, Schedule
+from stepladder.diffusion.processes.schedules import schedule as schedule_of
+from stepladder.diffusion.samplers.sampler import Denoise
+from stepladder.diffusion.samplers.samplers import SAMPLERS
+from stepladder.diffusion.sampling import drawing, loading
+from stepladder.errors import UserError
+from stepladder.params import Params, Sampling, build
+
+Callback = Callable[[int, Tensor, Tensor], None]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A diffusion model.
+
+    Attributes:
+        network: ``network(x, time, condition)``: ``x`` ``(N, C, H, W)``, ``time`` ``(N,)`` in [0, 1] (0 data, 1 noise), and
+            ``condition``, a dictionary of tensors of N rows, of which ``labels`` ``(N,)`` int64 is always there. It predicts
+            what its process says, ``(N, C, H, W)``.
+        config: what its folder's ``config.json`` says of it.
+    """
+
+    network: nn.Module
+    config: dict[str, Any]
+
+    @property
+    def process(self) -> Process:
+        """What it learned to undo."""
+        return of(self.config)
+
+    @property
+    def timesteps(self) -> int:
+        """T; in continuous time the largest S."""
+        return int(self.config["timesteps"])
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes that it knows; their numbers are their places."""
+        return [str(name) for name in self.config["classes"]]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of a picture."""
+        channels, height, width = self.config["model"]["shape"]
+        return channels, height, width
+
+
+def load(model: Path | str) -> Model:
+    """The trained model in a folder such as ``models/diffusion/T50``, on the CPU, in evaluation mode.
+
+    Raises:
+        UserError: the folder holds no diffusion model.
+    """
+    return Model(*loading.load(Path(model)))
+
+
+def wrap(
+    network: nn.Module,
+    shape: Sequence[int],
+    *,
+    timesteps: int = 1000,
+    process: str = "discrete",
+    schedule: str = "cosine",
+    prediction: str = "v",
+    classes: Sequence[str] = (),
+    sigma_data: float = 0.5,
+    **config: Any,
+) -> Model:
+    """A model of one's own ``network``, see ``Model``, for pictures of ``shape`` (C, H, W).
+
+    Args:
+        process, schedule, prediction: as the parameters ``diffusion.*``.
+        classes: names of those it is told; none: it is told none, and ``labels`` are zeros.
+        sigma_data: standard deviation of the data, for the process ``edm``.
+        config: of the process besides: ``betas``, ``log_snr``, ``zero_terminal_snr``.
+
+    Raises:
+        UserError: there is no such process or schedule, or they do not go together.
+    """
+    section = {"process": process, "schedule": schedule, "prediction": prediction, **config}
+    build({"diffusion": section, "sweep": {"timesteps": [timesteps], "sampling_steps": [1]}, "sampling": {}})
+    known = {"timesteps": timesteps, "classes": list(classes), "label_dropout": 0.0, "sigma_data": sigma_data}
+    return Model(network, section | known | {"model": {"shape": list(shape)}})
+
+
+def draw(
+    model: Model,
+    labels: Sequence[int | str] | Tensor | int = 16,
+    *,
+    steps: int = 10,
+    seed: int = 0,
+    callback: Callback | None = None,
+    condition: Mapping[str, Tensor] | None = None,
+    **sampling: Any,
+) -> Tensor:
+    """Pictures ``(N, C, H, W)`` in [-1, 1], one for each of ``labels``, in S = ``steps`` steps.
+
+    Picture i depends on ``seed``, i and its label only.
+
+    Args:
+        labels: names or numbers of classes, one a picture; or how many pictures, classes in turn.
+        callback: ``callback(i, x, x_0)`` after each step i = 0, ..., S-1, with x and what it was taken for.
+        condition: what the network is told besides: ``text`` ``(N, L)``, ``low_resolution`` ``(N, C, h, w)``.
+        sampling: ``sampler``, ``spacing``, ``guidance_scale`` and the other parameters ``sampling.*``.
+
+    Raises:
+        UserError: there is no such class, sampler or number of steps, or they do not go together.
+    """
+    usual = {"sampler": model.process.usual_sampler} if "sampler" not in sampling else {}
+    how = build({"sampling": usual | sampling}).sampling
+    told = dict(condition or {}) | {"labels": _numbers(model, labels)}
+    return drawing.draw(model.network, model.config, told, steps, how, seed=seed, callback=callback)
+
+
+def trajectory(
+    model: Model, labels: Sequence[int | str] | Tensor | int = 16, *, steps: int = 10, **options: Any
+) -> tuple[Tensor, Tensor]:
+    """The way from noise to pictures: x after each step, and what it was taken for, ``(S, N, C, H, W)`` each; see ``draw``."""
+    places: list[Tensor] = []
+    seen: list[Tensor] = []
+
+    def keep(i: int, x: Tensor, x_0: Tensor) -> None:
+        places.append(x.float().cpu().clone())
+        seen.append(x_0.float().cpu().clone())
+
+    count = len(_numbers(model, labels))
+    if count > drawing.BATCH:
+        raise UserError(f"A trajectory of {count} pictures is asked for; at most {drawing.BATCH} are kept at once.")
+    draw(model, labels, steps=steps, callback=keep, **options)
+    return torch.stack(places), torch.stack(seen)
+
+
+def process(name: str, *, timesteps: int = 1000, **config: Any) -> Process:
+    """The process ``name`` of ``PROCESSES``, with the other parameters ``diffusion.*`` that say what it is: ``schedule``,
+    ``prediction``, ``betas``, ``log_snr``, ``zero_terminal_snr``, and ``sigma_data``."""  # fmt: skip
+    if name not in PROCESSES:
+        raise UserError(f"There is no process {name!r}; there are: {', '.join(PROCESSES)}.")
+    return of({"schedule": "cosine", "prediction": "v"} | config | {"process": name, "timesteps": timesteps})
+
+
+def schedule(name: str, timesteps: int) -> Schedule:
+    """``betas`` and ``alphas_cumprod`` ``(T,)`` of the schedule ``name`` at T = ``timesteps``."""
+    return schedule_of(name, timesteps)
+
+
+def pictures(data: Path | str, split: str = "train") -> tuple[Tensor, Tensor, list[str]]:
+    """Prepared pictures: ``(N, C, H, W)`` in [-1, 1], their class numbers ``(N,)`` (-1 without classes), and the classes' names.
+
+    Raises:
+        UserError: nothing is prepared in ``data``.
+    """
+    arrays = ImageArrays.open(Path(data), split)
+    return scaled(arrays.images), torch.from_numpy(arrays.labels), [str(name) for name in arrays.card["classes"]]
+
+
+def judge(
+    drawn: Tensor,
+    labels: Sequence[int] | Tensor | None,
+    *,
+    data: Path | str = "data/images",
+    feature_net: Path | str = "models/feature-net",
+    params: Params | None = None,
+) -> dict[str, float]:
+    """Every figure of ``drawn`` pictures ``(N, C, H, W)`` in [-1, 1] with its interval, as the main job has it.
+
+    Fréchet distance, KID, precision, recall, density, coverage, memorisation and, with ``labels`` (the classes asked for),
+    accuracy; ``floor_frechet`` is what real pictures get. docs/evaluation.md says how.
+
+    Raises:
+        UserError: there are no such prepared pictures, or no such feature network.
+    """
+    from stepladder.evaluation.pictures.judging import Judge
+
+    found = Judge(params or build({}), Path(data), Path(feature_net))
+    wanted = None if labels is None else torch.as_tensor(labels)
+    return found.point(drawn, wanted) | {f"floor_{name}": value for name, value in found.floor.items()}
+
+
+def train(
+    out: Path | str,
+    params: Params | Mapping[str, Any] | None = None,
+    *,
+    family: str = "diffusion",
+    data: Path | str = "data/images",
+    timesteps: int | None = 50,
+) -> Path:
+    """Train a model of ``family`` on prepared ``data`` and put it into the folder ``out``, which is returned.
+
+    It is the training that ``stepladder train`` runs: a process of its own, that goes on where it stopped when it is called
+    again, in the present folder's ``.checkpoints/``; its figures go to MLflow where there is one.
+
+    Args:
+        params: the whole tree, or what of it is not as usual: ``{"diffusion": {"training": {"steps": 500}}}``.
+        timesteps: T of a diffusion model; other families take none.
+
+    Raises:
+        UserError: the parameters are refused, alone or with this data; or the training failed.
+    """
+    from stepladder.launching.launch import train as launch
+
+    tree = params if isinstance(params, Params) else build(dict(params or {}))
+    if code := launch(family, tree, Path(data), Path(out), timesteps=timesteps if family == "diffusion" else None):
+        raise UserError(f"The training of {family} ended with exit code {code}; what it printed says why.")
+    return Path(out)
+
+
+def samplers() -> dict[str, Callable[..., Tensor]]:
+    """The samplers as functions ``(denoise, x, levels, noise, *, callback, ...)``, by name; see ``Denoise``."""
+    return {name: sampler.sample for name, sampler in SAMPLERS.items()}
+
+
+def denoiser(model: Model, labels: Sequence[int | str] | Tensor | int, steps: int, **sampling: Any) -> Denoise:
+    """``denoise(x, i)`` of ``model`` at the levels that S = ``steps`` visits, for a sampler of one's own; guided and limited as
+    ``sampling`` says. Levels are ``model.process.levels(steps)``."""  # fmt: skip
+    how = build({"sampling": sampling}).sampling
+    told = {"labels": _numbers(model, labels)}
+    return drawing.denoiser(model.network, model.config, told, model.process.levels(steps, how.spacing), how)
+
+
+def schedules() -> tuple[str, ...]:
+    """Names of the schedules there are."""
+    return tuple(CURVES)
+
+
+def _numbers(model: Model, labels: Sequence[int | str] | Tensor | int) -> Tensor:
+    if isinstance(labels, int):
+        return drawing.class_numbers(model.config, None, labels)
+    if isinstance(labels, Tensor):
+        labels = labels.tolist()
+    names = [str(label) for label in labels if isinstance(label, str)]
+    known = dict(zip(names, drawing.class_numbers(model.config, names, 1).tolist(), strict=True)) if names else {}
+    numbers = [known[label] if isinstance(label, str) else int(label) for label in labels]
+    most = max(len(model.classes), 1)
+    if strange := [number for number in numbers if not 0 <= number < most]:
+        raise UserError(
+            f"There is no class of number {strange[0]}; the model knows {len(model.classes)} classes, from 0."
+        )
+    return torch.tensor(numbers, dtype=torch.int64)
+
+
+__all__ = [
+    "Model", "Params", "Sampling", "build", "denoiser", "draw", "judge", "load", "pictures", "process", "samplers", "schedule",
+    "schedules", "train", "trajectory", "wrap",
+]  # fmt: skip

@@ -1,0 +1,119 @@
+"""Where a training comes from, kept in ``origin/`` beside its journal: enough to do it again on another day.
+
+``params.yaml`` the whole spec; ``code.diff`` what the code had beyond its commit; ``dvc.lock`` which data; ``environment.json``
+and ``packages.txt`` what it ran on. Commit, data hash and flow run are in the journal's header. The folder goes with the model, and
+to its MLflow run.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import runpy
+import shutil
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from stepladder import project
+from stepladder.params import Params, render
+
+FOLDER = "origin"
+PARAMS, DIFF, LOCK, ENVIRONMENT, PACKAGES = "params.yaml", "code.diff", "dvc.lock", "environment.json", "packages.txt"
+ANEW = "origin-anew"  # of a training that may have to begin anew, in the worker's own eyes
+FLOW_RUN = "PREFECT__FLOW_RUN_ID"  # set by Prefect in the processes of a run
+
+
+def capture(folder: Path, params: Params) -> None:
+    """Write to ``folder`` what the project says of the training that is about to start."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / PARAMS).write_text(render(params), encoding="utf-8")
+    (folder / DIFF).unlink(missing_ok=True)
+    if changes := project.git_diff():
+        (folder / DIFF).write_bytes(changes)
+    lock = next((file for file in (Path(LOCK), project.root() / LOCK) if file.exists()), None)
+    if lock is not None:
+        shutil.copyfile(lock, folder / LOCK)
+
+
+def capture_environment(folder: Path) -> None:
+    """Write to ``folder`` what this process runs on; of the training's own process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ENVIRONMENT).write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
+    found = {(d.name.lower(), f"{d.name}=={d.version}") for d in metadata.distributions() if d.name}
+    (folder / PACKAGES).write_text("".join(f"{pin}\n" for _, pin in sorted(found)), encoding="utf-8")
+
+
+def versions() -> dict[str, str]:
+    """What is installed here; torch is asked without importing it, which takes seconds."""
+    found = {"python": platform.python_version(), "torch": "none", "lightning": "none", "cuda": "none", "numpy": "none"}
+    for name, distribution in (("lightning", "pytorch-lightning"), ("numpy", "numpy")):
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(distribution)
+    spec = importlib.util.find_spec("torch")
+    if spec and spec.origin:
+        said = runpy.run_path(str(Path(spec.origin).with_name("version.py")))
+        found |= {"torch": str(said["__version__"]), "cuda": str(said.get("cuda") or "none")}
+    return found
+
+
+def deciding() -> dict[str, str]:
+    """What a checkpoint of this process can be gone on with by: versions, and the kind of device."""
+    import torch
+
+    return versions() | {
+        "torch": str(torch.__version__),  # of a class that a checkpoint cannot hold
+        "cuda": torch.version.cuda or "none",
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+    }
+
+
+def differences(made: Mapping[str, Any] | None, now: Mapping[str, str]) -> str:
+    """In what ``made`` is other than ``now``: ``torch 2.12.0 (here 2.13.0)``; empty: in nothing. ``None``: it is not known."""
+    if not made:
+        return "versions that were not recorded"
+    return ", ".join(
+        f"{name} {made.get(name) or 'of an unknown version'} (here {value})"
+        for name, value in now.items()
+        if str(made.get(name)) != value
+    )
+
+
+def environment() -> dict[str, Any]:
+    """What the last bits of a training's result depend on, beside its code, data and parameters."""
+    import torch
+
+    return deciding() | {
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "world_size": int(os.environ.get("WORLD_SIZE", 1)),
+    }
+
+
+def recorded(client: Any, run_id: str, file: str) -> str:
+    """A text of the lineage of an MLflow run, "" where it has none."""
+    name = f"{FOLDER}/{file}"
+    if not any(artifact.path == name for artifact in client.list_artifacts(run_id, FOLDER)):
+        return ""
+    with tempfile.TemporaryDirectory() as temporary:
+        return Path(client.download_artifacts(run_id, name, temporary)).read_text(encoding="utf-8")
+
+
+def flow_run() -> str:
+    """Id of the Prefect flow run that this process belongs to, "" for none."""
+    return os.environ.get(FLOW_RUN, "")
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor() or platform.machine())

@@ -1,0 +1,153 @@
+"""The combinations of sections that are refused: each a function that raises ``ValueError`` with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from stepladder.diffusion.processes.processes import PROCESSES
+from stepladder.params import pictures, texts
+from stepladder.params.data import NONE
+
+if TYPE_CHECKING:
+    from stepladder.params.tree import Params
+
+ARCHITECTURES = {"pairs": ("encoder_decoder",), "lines": ("decoder", "encoder"), "labels": ("encoder",)}
+
+
+def something_is_left(p: Params) -> None:
+    if p.images.source == p.text.source == NONE:
+        raise ValueError("images.source=none and text.source=none leave nothing to run; name one of them")
+
+
+def architecture_serves_the_task(p: Params) -> None:
+    if p.transformer.architecture not in ARCHITECTURES[p.text.task]:
+        raise ValueError(
+            f"transformer.architecture={p.transformer.architecture} with text.task={p.text.task}, which needs "
+            f"{' or '.join(ARCHITECTURES[p.text.task])}; change one of them"
+        )
+
+
+def bleu_is_of_pairs(p: Params) -> None:
+    if p.transformer.training.stop_on == "bleu" and p.text.task != "pairs":
+        raise ValueError(
+            f"transformer.training.stop_on=bleu with text.task={p.text.task}; translations have a BLEU: set stop_on to loss"
+        )
+    others = {
+        "diffusion.training": p.diffusion.training, "noisy_classifier.training": p.noisy_classifier.training,
+        "vae.training": p.vae.training, "gan.training": p.gan.training, "adaptation.training": p.adaptation.training,
+        "classification.pretraining": p.classification.pretraining,
+    }  # fmt: skip
+    for key, training in others.items():
+        if training.stop_on == "bleu":
+            raise ValueError(f"{key}.stop_on=bleu, which is of sentence pairs; set stop_on to loss or none")
+
+
+def merges_are_left_out_of_bpe(p: Params) -> None:
+    if p.transformer.bpe_dropout and p.text.tokenizer != "bpe":
+        raise ValueError(
+            f"transformer.bpe_dropout={p.transformer.bpe_dropout:g} with text.tokenizer={p.text.tokenizer}, which has no "
+            "merges to leave out; set it to 0, or tokenizer to bpe"
+        )
+
+
+def masked_models_are_no_base_of_others(p: Params) -> None:
+    if p.transformer.base and p.text.task != "labels":
+        raise ValueError(
+            f"transformer.base={p.transformer.base} with text.task={p.text.task}; only a classifier of labels starts from a "
+            "masked model: set text.task to labels, or base to nothing"
+        )
+
+
+def learned_positions_reach(p: Params) -> None:
+    texts.positions(p.transformer, p.decoding, p.text.task, p.text.max_length)
+
+
+def blocks_fill_a_batch(p: Params) -> None:
+    if p.text.task == "lines":
+        texts.blocks("transformer.training", p.transformer.training, p.transformer.context)
+
+
+def batches_divide(p: Params) -> None:
+    pictures.batch("diffusion.training", p.diffusion.training)
+    pictures.batch("noisy_classifier.training", p.noisy_classifier.training)
+    pictures.batch("vae.training", p.vae.training)
+    pictures.batch("gan.training", p.gan.training)
+    pictures.batch("adaptation.training", p.adaptation.training)
+
+
+def sides_can_be_cut(p: Params) -> None:
+    if p.images.size:
+        pictures.network(p.diffusion, *pictures.square(p.images.size))
+        pictures.smaller(p.diffusion, *pictures.square(p.images.size))
+
+
+def guiding_classifier_can_be_trained(p: Params) -> None:
+    if (p.sampling.classifier_scale or p.noisy_classifier.train) and p.images.size:
+        mult = p.noisy_classifier.channel_mult
+        sides, named = pictures.square(p.images.size)
+        pictures.halved(sides, len(mult) - 1, "noisy_classifier.channel_mult", mult, named)
+
+
+def continuous_time_has_one_training(p: Params) -> None:
+    if not PROCESSES[p.diffusion.process].has_steps and len(p.sweep.timesteps) > 1:
+        raise ValueError(
+            f"sweep.timesteps={list(p.sweep.timesteps)} with diffusion.process={p.diffusion.process}, whose one training serves "
+            "every S; name a single T, which then is the largest S"
+        )
+
+
+def betas_are_of_one_t(p: Params) -> None:
+    if p.diffusion.betas and p.sweep.timesteps != (len(p.diffusion.betas),):
+        raise ValueError(
+            f"diffusion.betas has {len(p.diffusion.betas)} values and sweep.timesteps is {list(p.sweep.timesteps)}; a table of "
+            f"betas is for one T: set sweep.timesteps to [{len(p.diffusion.betas)}]"
+        )
+
+
+def learned_variance_was_learned(p: Params) -> None:
+    if p.sampling.variance == "learned" and p.diffusion.variance != "learned_range":
+        raise ValueError(
+            "sampling.variance=learned needs a model that learned it; set diffusion.variance to learned_range and "
+            "diffusion.loss to hybrid"
+        )
+
+
+def texts_have_a_column(p: Params) -> None:
+    if p.diffusion.text and not p.images.text_column:
+        raise ValueError("diffusion.text needs texts; name their column in images.text_column")
+
+
+def guidance_has_two_sides(p: Params) -> None:
+    scale = p.sampling.guidance_scale
+    if scale == 1:
+        return
+    if p.diffusion.label_dropout == 0:
+        raise ValueError(
+            f"sampling.guidance_scale={scale:g} needs a model that also learned without classes; set diffusion.label_dropout "
+            "above 0, or guidance_scale to 1"
+        )
+    if not (p.diffusion.conditional or p.diffusion.text):
+        raise ValueError(
+            f"sampling.guidance_scale={scale:g} with diffusion.conditional=false and diffusion.text=false: there is nothing to "
+            "guide to; set one of them to true, or guidance_scale to 1"
+        )
+
+
+COMBINATIONS: tuple[Callable[[Params], None], ...] = (
+    something_is_left,
+    architecture_serves_the_task,
+    bleu_is_of_pairs,
+    merges_are_left_out_of_bpe,
+    masked_models_are_no_base_of_others,
+    learned_positions_reach,
+    blocks_fill_a_batch,
+    batches_divide,
+    sides_can_be_cut,
+    guiding_classifier_can_be_trained,
+    continuous_time_has_one_training,
+    betas_are_of_one_t,
+    learned_variance_was_learned,
+    texts_have_a_column,
+    guidance_has_two_sides,
+)

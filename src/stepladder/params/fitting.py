@@ -1,0 +1,216 @@
+"""Parameters against prepared data, by its card: whatever a training, a drawing or a decoding would refuse later.
+
+A family's checks stand here alone. ``launching.check`` calls both, before anything runs; a training itself calls ``trainable``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from stepladder.errors import UserError
+from stepladder.params import pictures, texts
+from stepladder.params.classifier import PROCESS
+from stepladder.params.section import Training
+from stepladder.params.tree import Params
+
+Card = Mapping[str, Any]
+Fit = Callable[[Params, Card, int], None]
+
+
+def trainable(family: str, params: Params, card: Card, devices: int = 1) -> None:
+    """Raise ``UserError`` where ``family`` cannot be trained with ``params`` on the data of ``card``, on ``devices`` devices."""
+    if family in FITS:
+        _sentence(lambda: FITS[family](params, card, devices))
+
+
+def usable(family: str, params: Params, card: Card, classifier: Path) -> None:
+    """Raise ``UserError`` where a model trained so cannot be used as ``params.sampling`` and ``params.decoding`` say.
+
+    Args:
+        classifier: folder of the noisy classifier, asked for where ``sampling.classifier_scale`` is above 0.
+    """
+    if family == "diffusion":
+        _drawable(params, card, classifier)
+    if family == "adapted" and params.sampling.classifier_scale:
+        raise UserError(
+            f"sampling.classifier_scale={params.sampling.classifier_scale:g} with an adapted model, whose pictures no noisy "
+            "classifier has seen; set it to 0."
+        )
+    if family == "transformer":
+        longest = card.get("max_length", params.text.max_length)
+        _sentence(lambda: texts.positions(params.transformer, params.decoding, card.get("task", "pairs"), longest))
+
+
+def _drawable(params: Params, card: Card, classifier: Path) -> None:
+    d, sampling = params.diffusion, params.sampling
+    if sampling.guidance_scale != 1 and not d.text and not card["classes"]:
+        raise UserError(
+            f"sampling.guidance_scale={sampling.guidance_scale:g} for the pictures of {card['name']}, which have no classes: there "
+            "is nothing to guide to; set it to 1."
+        )
+    if sampling.classifier_scale and params.noisy_classifier.train:
+        _sentence(lambda: _noisy_classifier(params, card, 1))
+    elif sampling.classifier_scale:
+        known = {"classes": card["classes"] if d.conditional else [], "shape": card["shape"]}
+        guiding(classifier, known | {key: getattr(d, key) for key in PROCESS})
+
+
+def guiding(folder: Path, model: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of the noisy classifier in ``folder``.
+
+    Args:
+        model: ``classes``, ``shape`` and the keys of ``PROCESS`` of the model that it is to guide, as far as they are known. A
+            model without classes is guided to the classifier's.
+
+    Raises:
+        UserError: there is none, or it was trained for pictures, classes or noise of another kind.
+    """
+    train = (
+        "set noisy_classifier.train to true (`dvc repro` then trains one), or run `stepladder train noisy-classifier`"
+    )
+    try:
+        own = dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        known = {"classes": own["classes"], "shape": own["model"]["shape"]} | {key: own[key] for key in PROCESS}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"sampling.classifier_scale needs a noisy classifier, and {folder} holds no noisy classifier that can be loaded "
+            f"({' '.join(str(error).split())[:120]}); {train}; or set sampling.classifier_scale to 0."
+        ) from None
+    for key, wanted in model.items():
+        theirs = list(wanted) if isinstance(wanted, tuple) else wanted
+        if known[key] != theirs and not (key == "classes" and not theirs):
+            raise UserError(
+                f"The noisy classifier in {folder} was trained with {key} {known[key]} and the model has {theirs}; for one of the "
+                f"model's, {train}."
+            )
+    return own
+
+
+def _sentence(fits: Callable[[], None]) -> None:
+    try:
+        fits()
+    except ValueError as error:
+        raise UserError(f"{error}.") from None
+
+
+def _sides(card: Card) -> tuple[pictures.Sides, str]:
+    _, height, width = card["shape"]
+    return (height, width), f"{height}x{width}"
+
+
+def _diffusion(params: Params, card: Card, devices: int) -> None:
+    pictures.batch("diffusion.training", params.diffusion.training, devices)
+    pictures.network(params.diffusion, *_sides(card))
+    pictures.smaller(params.diffusion, *_sides(card))
+    if params.diffusion.text and not card.get("text"):
+        raise ValueError("diffusion.text needs pictures prepared with texts; name their column in images.text_column")
+    _filled("diffusion.training", params.diffusion.training, card)
+
+
+def _filled(key: str, training: Training, card: Card) -> None:
+    """That the pictures fill a batch, where their card counts them."""
+    if "counts" in card:
+        pictures.filled(key, training, card["counts"]["train"])
+
+
+def _feature_net(params: Params, card: Card, devices: int) -> None:
+    _filled("feature_net", params.feature_net.training, card)
+
+
+def _noisy_classifier(params: Params, card: Card, devices: int) -> None:
+    section = params.noisy_classifier
+    if not card["classes"]:
+        raise ValueError(f"The pictures of {card['name']} have no classes for a noisy classifier to tell apart")
+    pictures.batch("noisy_classifier.training", section.training, devices)
+    sides, named = _sides(card)
+    times = len(section.channel_mult) - 1
+    pictures.halved(sides, times, "noisy_classifier.channel_mult", section.channel_mult, named)
+
+
+def _adapted(params: Params, card: Card, devices: int) -> None:
+    pictures.batch("adaptation.training", params.adaptation.training, devices)
+
+
+def _baseline(family: str) -> Fit:
+    def fits(params: Params, card: Card, devices: int) -> None:
+        section = getattr(params, family)
+        pictures.batch(f"{family}.training", section.training, devices)
+        sides, named = _sides(card)
+        pictures.halved(sides, len(section.channel_mult), f"{family}.channel_mult", section.channel_mult, named)
+
+    return fits
+
+
+def _transformer(params: Params, card: Card, devices: int) -> None:
+    architecture = params.transformer.architecture
+    prepared_for(
+        card, {"encoder_decoder": ("pairs",), "decoder": ("lines",), "encoder": ("lines", "labels")}[architecture]
+    )
+    _lengths("transformer.training", params, params.transformer.training, card, devices)
+
+
+def _masked_lm(params: Params, card: Card, devices: int) -> None:
+    if params.transformer.architecture != "encoder":
+        raise ValueError(
+            f"transformer.architecture={params.transformer.architecture} with a masked model, which is an encoder; set it to "
+            "encoder"
+        )
+    prepared_for(card, ("lines", "labels"))
+    _lengths("classification.pretraining", params, params.classification.pretraining, card, devices)
+
+
+def prepared_for(card: Card, tasks: tuple[str, ...]) -> None:
+    """``ValueError`` unless the text was prepared for one of ``tasks``."""
+    task = card.get("task", "pairs")
+    if task not in tasks:
+        raise ValueError(
+            f"The text was prepared with text.task={task} and this model needs {' or '.join(tasks)}; set text.task and run "
+            "`stepladder prepare text`, or `dvc repro`"
+        )
+
+
+def _lengths(key: str, params: Params, training: Training, card: Card, devices: int) -> None:
+    """That a batch holds a block of running text for each part, or the longest text of the training data."""
+    t, task = params.transformer, card.get("task", "pairs")
+    if task == "lines":
+        texts.blocks(key, training, t.context, devices)
+        length = t.context + 1 if t.architecture == "decoder" else t.context
+        tokens = round(t.data_share * card["counts"]["train"])
+        if tokens < 2 * length:
+            raise ValueError(
+                f"The training text has {tokens} tokens, fewer than two blocks of {length}; give more text, a larger "
+                "transformer.data_share or a smaller transformer.context"
+            )
+    elif task == "labels" and "tokens_per_text" in card:  # a card made before it was counted has none
+        texts.budget(key, training, card["tokens_per_text"]["train"]["longest"] + 2)
+    elif task == "pairs" and "tokens_per_sentence" in card:
+        texts.budget(key, training, card["tokens_per_sentence"]["train"]["longest"] + 1)
+        _filled_with_pairs(key, training, card, t.data_share)
+
+
+def _filled_with_pairs(key: str, training: Training, card: Card, share: float) -> None:
+    """That the sentence pairs fill a batch, where their card counts them."""
+    if "counts" not in card:
+        return
+    count = round(share * card["counts"]["train"])
+    tokens = round((card["tokens_per_sentence"]["train"]["mean"] + 1) * count)
+    if tokens < training.batch_size:
+        raise ValueError(
+            f"{key}.batch_size={training.batch_size} and {count} sentence pairs to learn from, of {tokens} target tokens: they do not "
+            f"fill a batch; give more data, or a smaller {key}.batch_size"
+        )
+
+
+FITS: dict[str, Fit] = {
+    "diffusion": _diffusion,
+    "feature-net": _feature_net,
+    "noisy-classifier": _noisy_classifier,
+    "adapted": _adapted,
+    "vae": _baseline("vae"),
+    "gan": _baseline("gan"),
+    "transformer": _transformer,
+    "masked-lm": _masked_lm,
+}

@@ -1,0 +1,72 @@
+"""What trainings on pictures ask of the pictures' sides and of their batch: whether the sides are parameters or prepared.
+
+Each raises ``ValueError`` with the key, the value and what helps. ``named`` is how the pictures are called in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stepladder.params.diffusion import Diffusion
+from stepladder.params.section import Training
+
+Sides = tuple[int, int]
+
+
+def square(size: int) -> tuple[Sides, str]:
+    """The sides that ``images.size`` gives, and how they are called."""
+    return (size, size), f"images.size={size}"
+
+
+def network(d: Diffusion, sides: Sides, named: str) -> None:
+    """That the denoising network can cut ``sides`` (height, width) as it wants to."""
+    if d.backbone == "dit" and any(side % d.dit.patch for side in sides):
+        raise ValueError(
+            f"Pictures of {named} cannot be cut into patches of diffusion.dit.patch={d.dit.patch}; change one of them"
+        )
+    if d.backbone == "unet":
+        halved(sides, len(d.unet.channel_mult) - 1, "diffusion.unet.channel_mult", d.unet.channel_mult, named)
+
+
+def halved(sides: Sides, times: int, key: str, value: Sequence[int], named: str) -> None:
+    """That ``sides`` can be halved ``times``, as often as ``key`` asks for."""
+    if any(side % 2**times for side in sides):
+        raise ValueError(
+            f"Pictures of {named} cannot be halved {times} times; set images.size to a multiple of {2**times}, or shorten "
+            f"{key}={list(value)}"
+        )
+
+
+def smaller(d: Diffusion, sides: Sides, named: str) -> None:
+    """That the curriculum and the low resolution are smaller pictures of the same proportions."""
+    height, width = sides
+    for name, wanted in (("curriculum", d.curriculum), ("low_resolution", [d.low_resolution] * bool(d.low_resolution))):
+        for side in wanted:
+            if side >= height:
+                raise ValueError(f"diffusion.{name} has a side of {side} for pictures of {named}; give a smaller one")
+            if side * width % height:
+                raise ValueError(
+                    f"diffusion.{name} has a side of {side} for pictures of {named}; give one of which the width is a whole "
+                    "number too"
+                )
+            if name == "curriculum":
+                network(d, (side, side * width // height), f"{side}x{side * width // height} (diffusion.curriculum)")
+
+
+def batch(key: str, training: Training, devices: int = 1) -> None:
+    """That a batch divides into micro-batches, and these among ``devices``; ``key`` is the training's section."""
+    parts = training.accumulate * devices
+    if training.batch_size % parts:
+        raise ValueError(
+            f"{key}.batch_size={training.batch_size} cannot be divided into accumulate={training.accumulate} micro-batches"
+            f"{f' for {devices} devices' if devices > 1 else ''}; make it a multiple of {parts}"
+        )
+
+
+def filled(key: str, training: Training, count: int) -> None:
+    """That ``count`` pictures fill a batch."""
+    if count < training.batch_size:
+        raise ValueError(
+            f"{key}.batch_size={training.batch_size} and {count} pictures to learn from; give more pictures, or a smaller "
+            f"{key}.batch_size"
+        )

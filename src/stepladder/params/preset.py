@@ -1,0 +1,121 @@
+"""A preset laid over the workspace's parameters: what it is about becomes exactly its own, everything else stays.
+
+A preset is about each section in which it sets a key, sections inside included, and about each that it names empty
+(``sampling: {}``): such a section is then the preset's values, and the defaults where it sets none. A section that it only
+passes through (``diffusion: {training: {steps: 60}}`` passes through ``diffusion``) keeps its other keys.
+
+Sweeps and studies start from a preset alone, on the defaults (``reading.load``), whatever the workspace has.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stepladder.params.reading import PARAMS_FILE, build, merge, preset_values, values_of
+from stepladder.params.tree import Params
+
+SHOWN_WIDTH = 60
+
+
+@dataclass(frozen=True)
+class Change:
+    """One parameter's value before and after; ``reset``: set back to its default, named by nobody."""
+
+    key: str
+    before: Any
+    after: Any
+    reset: bool
+
+    def __str__(self) -> str:
+        return f"{self.key}: {_short(self.before)} -> {_short(self.after)}{' (reset to the default)' if self.reset else ''}"
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The parameters that are to run, and what sets them apart from those in the file."""
+
+    params: Params
+    changes: list[Change]
+
+
+def resolve(
+    preset: str = "", given: dict[str, Any] | None = None, *, path: Path = PARAMS_FILE, may_be_absent: bool = False
+) -> Resolved:
+    """The file's parameters with ``preset`` laid over them, where one is named, and the plain values ``given`` on top.
+
+    ``may_be_absent``: the defaults take the place of a file that is not there. Raises ``UserError`` for what no run can have.
+    """
+    there = {} if may_be_absent and not path.exists() else values_of(path)
+    of_preset = preset_values(preset) if preset else {}
+    given = given or {}
+    params = build(merge(lay(of_preset, there), given), f"preset {preset} on {path}" if preset else str(path))
+    named = {key for key, _ in _leaves(merge(of_preset, given))}
+    return Resolved(params, _differences(there, params, named))
+
+
+def differences(params: Params, path: Path = PARAMS_FILE) -> list[Change]:
+    """What sets ``params`` apart from those in the file."""
+    return _differences(values_of(path), params, {key for key, _ in _leaves(params.model_dump(mode="json"))})
+
+
+def _differences(there: dict[str, Any], params: Params, named: set[str]) -> list[Change]:
+    before, after = (dict(_leaves(values)) for values in (merge(_defaults(), there), params.model_dump(mode="json")))
+    return [
+        Change(key, before.get(key), value, key not in named)
+        for key, value in after.items()
+        if before.get(key) != value
+    ]
+
+
+def lay(preset: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
+    """``base`` in which all that ``preset`` is about is the preset's; neither is altered."""
+    return _lay(preset, base, _defaults(), root=True)
+
+
+def about(preset: dict[str, Any]) -> list[str]:
+    """The sections, dotted, that ``preset`` is about."""
+    return list(_about(preset, _defaults(), ""))
+
+
+def _lay(given: dict[str, Any], base: dict[str, Any], defaults: dict[str, Any], root: bool = False) -> dict[str, Any]:
+    if not root and _is_about(given, defaults):
+        return merge(defaults, given)
+    laid = dict(base)
+    for key, value in given.items():
+        inside = isinstance(value, dict) and isinstance(defaults.get(key), dict) and isinstance(base.get(key, {}), dict)
+        laid[key] = _lay(value, base.get(key, {}), defaults[key]) if inside else value
+    return laid
+
+
+def _is_about(given: dict[str, Any], defaults: dict[str, Any]) -> bool:
+    return not given or any(not isinstance(defaults.get(key), dict) for key in given)
+
+
+def _about(given: dict[str, Any], defaults: dict[str, Any], prefix: str) -> Iterator[str]:
+    for key, value in given.items():
+        if isinstance(value, dict) and isinstance(defaults.get(key), dict):
+            if _is_about(value, defaults[key]):
+                yield prefix + key
+            else:
+                yield from _about(value, defaults[key], f"{prefix}{key}.")
+
+
+def _defaults() -> dict[str, Any]:
+    return Params().model_dump(mode="json")
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= SHOWN_WIDTH else text[: SHOWN_WIDTH - 4] + " ..."

@@ -1,0 +1,51 @@
+"""Whether a study's arms can be trained on the prepared data and drawn from as the study says; before any of it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stepladder.errors import UserError
+from stepladder.launching.check import check
+from stepladder.params import load
+from stepladder.studies.possible import check_task
+from stepladder.studies.spec import Study
+from stepladder.training.families import FAMILIES
+
+
+def guide_beside(feature_net: Path) -> Path:
+    """The noisy classifier for ways to draw with ``classifier_scale``: beside the network that judges."""
+    return feature_net.parent / "noisy-classifier"
+
+
+def check_arm(study: Study, arm: str, data: Path, feature_net: Path) -> None:
+    """Raise ``UserError`` where ``arm`` cannot be trained on ``data``, or not be drawn from as ``study`` says."""
+    family, params = study.arms[arm].family, study.params(arm, study.seeds[0])
+    try:
+        check(family, params, data)
+        for sampling, _ in study.ways(arm):
+            drawn = params.model_copy(update={"sampling": sampling})
+            check(family, drawn, data, classifier=guide_beside(feature_net))
+    except UserError as error:
+        raise UserError(f"arm {arm}: {error}") from None
+
+
+def check_data(name: str, study: Study) -> None:
+    """Raise ``UserError`` where an arm asks for other data than ``params.yaml`` has prepared, which is what all arms learn from,
+    or for figures that models of it have not."""  # fmt: skip
+    given = load()
+    for arm, each in study.arms.items():
+        section = FAMILIES[each.family].data
+        wanted, prepared = getattr(study.params(arm, study.seeds[0]), section), getattr(given, section)
+        if differing := [key for key, value in wanted if value != getattr(prepared, key)]:
+            key = differing[0]
+            remedy = (
+                f"`stepladder params --preset {study.preset} --write` first"
+                if study.preset
+                else "leave it out of the study"
+            )
+            raise UserError(
+                f"The study {name} is of {section}.{key}={getattr(wanted, key)} and params.yaml has "
+                f"{section}.{key}={getattr(prepared, key)}; {remedy}."
+            )
+    if study.of_text:
+        check_task(study, given.text.task)

@@ -1,0 +1,151 @@
+"""What a study can measure, and which of its parameters have an effect: known from its spec, before anything runs."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stepladder import stages
+from stepladder.errors import UserError
+from stepladder.metrics.every import METRICS
+from stepladder.params import Diffusion
+from stepladder.training.families import FAMILIES
+
+if TYPE_CHECKING:
+    from stepladder.studies.spec import Study
+
+LEAST_SEEDS = 3  # from which an interval over seeds, and a spread, is told
+Side = dict[str, Any]
+BACKBONES = typing.get_args(Diffusion.model_fields["backbone"].annotation)
+INSTEAD = {
+    "seed": "the study's seeds are those of its cells",
+    "sampling": "an arm is drawn from as `samplings` says",
+    "sweep": "T is the arm's `timesteps`, and S is in `samplings`",
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """What one arm gives in one way to draw: ``sampling`` is ``None`` and ``steps`` 1 (0 of text) where nothing is drawn step by step."""
+
+    arm: str
+    sampling: dict[str, Any] | None
+    steps: int
+    timesteps: int | None
+
+    def fits(self, side: Side) -> bool:
+        """Whether it is among what one side of a contrast chooses."""
+        return all(self._is(key, value) for key, value in side.items())
+
+    def _is(self, key: str, value: Any) -> bool:
+        if key == "arm":
+            return bool(self.arm == value)
+        if key == "steps":
+            return bool(self.steps == (self.timesteps if value == "T" else value))
+        given = (self.sampling or {}).get(key)
+        if isinstance(value, list | tuple) and given is not None:
+            return list(given) == list(value)
+        return bool(given == value)
+
+
+def points(study: Study) -> Iterator[Point]:
+    """All that the study will have figures of."""
+    for arm, given in study.arms.items():
+        if given.family != "diffusion":
+            yield Point(arm, None, 0 if study.of_text else 1, None)
+        for sampling, all_steps in study.ways(arm):
+            drawn = sampling.model_dump(mode="json")
+            yield from (Point(arm, drawn, steps, given.timesteps) for steps in all_steps)
+
+
+def check(study: Study) -> None:
+    """Raise ``UserError`` where a claim could never be measured, or a parameter would change nothing."""
+    there = list(points(study))
+    kinds = {"images"} if not study.of_text else {"pairs", "lines", "labels"}
+    for measure in (*study.measures, *study.plane):
+        _check_measure(measure, kinds, "measures")
+    for contrast in study.contrasts:
+        where, measure = f"contrasts: {contrast.claim!r}", contrast.measure or study.measures[0]
+        _check_measure(measure, kinds, where)
+        for side in (contrast.this, contrast.against):
+            if not any(point.fits(side) for point in there):
+                raise UserError(f"{where} asks for {asked(side)}, which no arm draws; {_drawn(there, side['arm'])}.")
+            _check_bits(study, where, measure, side["arm"])
+        if contrast.this == contrast.against:
+            raise UserError(f"{where} compares {asked(contrast.this)} with itself; name two sides that differ.")
+        if contrast.expect == "steadier" and len(study.seeds) < LEAST_SEEDS:
+            raise UserError(
+                f"{where} is of the spread between seeds, and there are {len(study.seeds)}; give {LEAST_SEEDS} or more."
+            )
+    for key in _keys(study.base):
+        if all(why := [_without_effect(study, arm, key) for arm in study.arms]):
+            raise UserError(f"studies: base sets {key}, which would change nothing: {why[0]}; leave it out.")
+    for arm, given in study.arms.items():
+        for key in _keys(given.set):
+            if why_not := _without_effect(study, arm, key):
+                raise UserError(f"studies: arm {arm} sets {key}, which would change nothing: {why_not}; leave it out.")
+
+
+def check_task(study: Study, task: str) -> None:
+    """Raise ``UserError`` where models of texts of this ``task`` have no such figure as is to be measured."""
+    for measure in (*study.measures, *study.plane, *(c.measure for c in study.contrasts if c.measure)):
+        _check_measure(measure, {task}, f"text.task={task}")
+
+
+def asked(side: Side) -> str:
+    """One side of a contrast in words."""
+    return ", ".join(f"{value}" if key == "arm" else f"{key}={value}" for key, value in side.items())
+
+
+def _check_measure(measure: str, kinds: set[str], where: str) -> None:
+    if not kinds & set(METRICS[measure].of):
+        known = ", ".join(name for name, each in METRICS.items() if kinds & set(each.of))
+        raise UserError(f"{where}: {measure} is not measured here; there are: {known}.")
+
+
+def _check_bits(study: Study, where: str, measure: str, arm: str) -> None:
+    """Bits a dimension take a pass over all held-out pictures: they are measured where they are among the measures."""
+    if measure != "bits_per_dim":
+        return
+    if measure not in study.measures:
+        raise UserError(f"{where} is decided by bits_per_dim, which `measures` does not name; add it there.")
+    if study.arms[arm].family == "gan":
+        raise UserError(f"{where} is decided by bits_per_dim, which arm {arm}, a GAN, has not; choose another measure.")
+
+
+def _drawn(there: list[Point], arm: str) -> str:
+    own = [point for point in there if point.arm == arm]
+    if own[0].sampling is None:
+        return f"arm {arm} draws in one pass, without sampling parameters"
+    ways: dict[str, set[int]] = {}
+    for point in own:
+        ways.setdefault((point.sampling or {})["sampler"], set()).add(point.steps)
+    shown = "; ".join(f"{sampler} at S={', '.join(map(str, sorted(steps)))}" for sampler, steps in ways.items())
+    return f"arm {arm} is drawn from by {shown}"
+
+
+def _without_effect(study: Study, arm: str, key: str) -> str:
+    """Why ``key`` has no effect on the cells of ``arm``; empty where it has one."""
+    family, section = study.arms[arm].family, key.partition(".")[0]
+    record = FAMILIES[family]
+    if section in INSTEAD:
+        return INSTEAD[section]
+    if section == record.data:  # of the prepared data, which `checking.check_data` compares
+        return ""
+    if not record.stage.is_read(key) and not stages.CELLS[record.data].is_read(key):
+        return f"no cell of family {family} reads it"
+    named = key.split(".")[1] if section == "diffusion" else ""
+    if named in BACKBONES and named != (chosen := study.params(arm, study.seeds[0]).diffusion.backbone):
+        return f"the network of arm {arm} is {chosen}"
+    return ""
+
+
+def _keys(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """The dotted keys of what is nested, dotted or both."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _keys(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"

@@ -1,0 +1,20 @@
+"""Whether a point of a sweep can be trained on the prepared data, and judged as the sweep says; before any of it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stepladder.errors import UserError
+from stepladder.launching.check import check
+from stepladder.studies.checking import guide_beside
+from stepladder.sweeps.space import Point, named
+from stepladder.sweeps.spec import Sweep
+
+
+def check_point(sweep: Sweep, point: Point, data: Path, feature_net: Path) -> None:
+    """Raise ``UserError`` where ``point`` cannot be trained on ``data``, or not be judged as ``sweep`` says."""
+    guide = guide_beside(feature_net) if sweep.is_judged else None
+    try:
+        check(sweep.family, sweep.params(point, sweep.seeds[0]), data, classifier=guide)
+    except UserError as error:
+        raise UserError(f"the sweep at {named(point)}: {error}") from None

@@ -1,0 +1,1 @@
+"""What every family's task is made of: experiment, optimiser, randomness."""

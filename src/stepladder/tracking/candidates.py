@@ -1,0 +1,167 @@
+"""What the comparison says is to be registered: the recommended diffusion model and the language model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from stepladder import history, project
+from stepladder.data.texts import tokenizer_of, words
+from stepladder.diffusion.processes.settings import BESIDE
+from stepladder.diffusion.processes.settings import settings as settings_of
+from stepladder.errors import UserError
+from stepladder.params import Params, fitting
+from stepladder.tracking import figures, references
+from stepladder.tracking.figures import Figures
+
+KEY, SETTINGS = "stepladder.key", "stepladder.settings"
+ROWS = {"chrf": ("translations.jsonl", "source"), "bits_per_character": ("continuations.jsonl", "prompt"),
+        "accuracy": ("predictions.jsonl", "text")}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model to be registered, and the figures it is judged by.
+
+    Attributes:
+        settings: what the served model does unless it is told otherwise.
+        example: rows that it can answer: classes and texts, or sentences.
+        beside: folders of other models that it needs, see ``loadable.log``.
+    """
+
+    family: str
+    folder: Path
+    figures: Figures
+    settings: dict[str, Any]
+    example: list[dict[str, str]]
+    beside: dict[str, Path] = field(default_factory=dict)
+
+    @cached_property
+    def header(self) -> dict[str, Any]:
+        return history.header(self.folder)
+
+    @property
+    def name(self) -> str:
+        """``diffusion-digits``: the family and the data, in lower case."""
+        return references.registered_name(self.family, self.header["data"]["name"])
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Tags by which a version is found again: the same training, served with the same settings."""
+        settings = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:16]
+        return {KEY: self.header["key"], SETTINGS: settings}
+
+    @property
+    def description(self) -> str:
+        """What the registry's page says of the model."""
+        return (
+            f"`@champion` is the best by {self.figures.name}, `@challenger` the latest. To use it: `mlflow.pyfunc.load_model("
+            f'"models:/{self.name}@champion").predict([{json.dumps(self.example[0], ensure_ascii=False)}])`'
+        )
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags of its version that say what it is and how good."""
+        header = self.header
+        origin = {
+            "data": header["data"]["name"],
+            "data_hash": header["data"]["content_hash"],
+            "git_commit": header["git_commit"],
+            "git_dirty": str(header["git_dirty"]).lower(),
+            "dvc_lock": header["dvc_lock"],
+            "study": header.get("study") or None,
+            "flow_run": header.get("flow_run") or None,
+        }
+        return self.figures.tags | {name: str(value) for name, value in origin.items() if value is not None}
+
+
+def read(reports: Path) -> dict[str, Any]:
+    """The comparison; raises ``UserError`` where there is none."""
+    try:
+        return dict(json.loads((reports / "comparison.json").read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UserError(
+            f"{reports}/comparison.json does not exist; `stepladder compare`, or `dvc repro`, makes it."
+        ) from None
+
+
+def of(comparison: Mapping[str, Any], params: Params, models: Path, reports: Path) -> list[Candidate]:
+    """The models that ``comparison`` says are to be registered.
+
+    A model that enlarges pictures is left out: the columns of a served model hold names and texts.
+    """
+    judged = comparison.get("judged") or {}
+    found = []
+    point = comparison.get("recommended")
+    if point and not _enlarges(folder := models / "diffusion" / f"T{point['timesteps']}"):
+        known = judged.get(f"diffusion/T{point['timesteps']}") or {}
+        settings = {
+            "steps": point["sampling_steps"],
+            "guidance_scale": params.sampling.guidance_scale,
+            "seed": 0,
+            "sampling": params.sampling.model_dump(mode="json"),
+            **(guided := _guiding(params, models / BESIDE, folder)),
+        }
+        measured = figures.of_pictures(point, comparison.get("floor") or {}, known)
+        beside = {BESIDE: models / BESIDE} if guided else {}
+        found.append(Candidate("diffusion", folder, measured, settings, _asked(folder), beside))
+    scores = comparison.get("translation") or comparison.get("language_model")
+    if scores and (of_text := figures.of_text(scores)):
+        found.append(_language_model(params, models / "transformer", reports, of_text))
+    return found
+
+
+def _guiding(params: Params, classifier: Path, folder: Path) -> dict[str, Any]:
+    """Which noisy classifier guides the model in ``folder``, for its settings; empty where none does.
+
+    Raises:
+        UserError: ``sampling.classifier_scale`` asks for one, and there is none of the model's kind.
+    """
+    if not params.sampling.classifier_scale:
+        return {}
+    config = _config(folder)
+    process = {key: settings_of(config)[key] for key in fitting.PROCESS}
+    fitting.guiding(classifier, {"classes": config["classes"], "shape": config["model"]["shape"]} | process)
+    return {"classifier": project.file_hash(classifier / "model.safetensors")}
+
+
+def _language_model(params: Params, folder: Path, reports: Path, measured: Figures) -> Candidate:
+    settings: dict[str, Any] = {}
+    if measured.name != "accuracy":
+        settings["decoding"] = params.decoding.model_dump()
+    if measured.name == "chrf":
+        languages = _config(folder)["target_languages"]
+        settings["language"] = languages[0] if languages else ""
+    return Candidate("transformer", folder, measured, settings, _rows(reports, *ROWS[measured.name]))
+
+
+def _rows(reports: Path, file: str, column: str) -> list[dict[str, str]]:
+    """The first two held-out texts, as rows that the model answers."""
+    with (reports / "transformer" / file).open(encoding="utf-8") as lines:
+        return [{column: json.loads(line)[column]} for line in islice(lines, 2)]
+
+
+def _enlarges(folder: Path) -> bool:
+    """Whether the model draws from pictures, which rows of names and texts do not hold: such a one is not registered."""
+    return bool(_config(folder)["model"].get("low_resolution"))
+
+
+def _asked(folder: Path) -> list[dict[str, str]]:
+    """Three rows that the diffusion model in ``folder`` can answer: its first classes, words of its vocabulary."""
+    config = _config(folder)
+    classes = [str(name) for name in config["classes"]][:3] or [""] * 3
+    if not config["model"].get("vocabulary"):
+        return [{"label": name} for name in classes]
+    columns = {"label": classes} if config["classes"] else {}
+    columns["text"] = words(tokenizer_of(folder), len(classes))
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))

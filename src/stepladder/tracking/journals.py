@@ -1,0 +1,25 @@
+"""A journal that no training writes any more, sent whole: its run, its lines, its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from stepladder import history
+from stepladder.journal import record
+from stepladder.tracking import forward, runs
+
+
+def send(journal: Path) -> tuple[dict[str, Any], int]:
+    """Send what the store lacks of ``journal``, and close its run; returns the run and the number of lines sent.
+
+    The run is closed last: one that is not closed was cut short, and is completed by the next call.
+    """
+    header = runs.header_of(journal)
+    run = runs.completed(header) or runs.open_run(header)
+    sent = forward.forward(journal, run)
+    finished = (journal.parent / history.RUN).exists()
+    if run.get("status") not in ("FINISHED", "FAILED", "KILLED") or (finished and run["status"] != "FINISHED"):
+        last: dict[str, Any] = record.read(journal)[-1]
+        runs.close_run(run, "FINISHED" if finished else "KILLED", last.get("time"))
+    return run, sent

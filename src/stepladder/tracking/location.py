@@ -1,0 +1,205 @@
+"""Where a SQLite store's artifacts are: in ``artifacts/`` beside its file, wherever that lies.
+
+MLflow keeps absolute locations. The store therefore says in a table of its own in which folder it was last used; where it
+is found in another one, because the project was copied or moved, every location within the former folder is rewritten,
+all in one transaction, before anything is read or written. A store of a version that did not say so is brought home by
+``stepladder doctor --store``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from stepladder.errors import UserError
+
+TABLE, ARTIFACTS = "stepladder_home", "artifacts"
+PATIENCE = 30.0  # seconds in which another process's write ends
+OWNERS = (("runs", "artifact_uri"), ("logged_models", "artifact_location"))  # whose files a store has
+COMING = ".coming"
+
+
+def check(file: Path) -> None:
+    """Raise ``UserError`` where the store names artifacts in another project's folder and does not say why; changes nothing."""
+    with _opened(file) as connection:
+        if _recorded(connection) is None and (elsewhere := _elsewhere(connection, file.parent)):
+            raise UserError(_strange(file, elsewhere))
+
+
+def settle(file: Path) -> None:
+    """Have the store at ``file`` name its artifacts beside itself, and say that it lies there.
+
+    Raises:
+        UserError: it names some elsewhere, and was last used by a version that did not say where it lay.
+    """
+    here = file.parent.as_uri()
+    with _opened(file) as connection:
+        if _recorded(connection) == here:
+            return
+        with _transaction(connection):
+            before = _recorded(connection)
+            if before is None and (elsewhere := _elsewhere(connection, file.parent)):
+                raise UserError(_strange(file, elsewhere))
+            _rewrite(connection, {before} if before else set(), here)
+
+
+def settle_if_moved(file: Path) -> None:
+    """The same for whoever only reads, such as MLflow itself: a store that does not say where it lay is left as it is."""
+    if not file.is_file():
+        return
+    with _opened(file) as connection:
+        if (_recorded(connection) or file.parent.as_uri()) == file.parent.as_uri():
+            return
+    settle(file)
+
+
+def bring_home(file: Path) -> str:
+    """Settle a store of any version; a sentence of what was done.
+
+    What its own runs and models have in another project's folder, because an older version wrote there after the project was
+    copied, is copied beside the store first; nothing there is changed. Killed at any point and run again it ends the same.
+    """
+    home = file.parent
+    with _opened(file) as connection:
+        before = _recorded(connection)
+        elsewhere = _elsewhere(connection, home) | ({before} if before else set()) - {home.as_uri()}
+        copied = sum(_copy(connection, old, home) for old in sorted(elsewhere))
+        with _transaction(connection):
+            _rewrite(connection, elsewhere, home.as_uri())
+        lost = sorted(set(_owned(connection, home.as_uri())) - {p.as_uri() for p in _there(home)})
+    places = ", ".join(str(_path(old)) for old in sorted(elsewhere))
+    said = f"The artifacts of {file} are in {home / ARTIFACTS}"
+    if elsewhere:
+        said += (
+            f", where the store names them now instead of in {places}; {copied} files that were only there were copied"
+        )
+    if lost:
+        said += (
+            f". Of {len(lost)} runs or models there is no folder, because they kept nothing or because it was not copied along: "
+            f"{', '.join(str(_path(each)) for each in lost[:3])}{', ...' if len(lost) > 3 else ''}"
+        )
+    return f"{said}."
+
+
+def _strange(file: Path, elsewhere: set[str]) -> str:
+    return (
+        f"The tracking store {file} names artifacts in {', '.join(str(_path(old)) for old in sorted(elsewhere))}, since an older "
+        "version used it there; `stepladder doctor --store` makes them its own, in its own folder."
+    )
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[sqlite3.Connection]:
+    try:
+        with closing(sqlite3.connect(file, timeout=PATIENCE, isolation_level=None)) as connection:
+            yield connection
+    except sqlite3.Error as error:
+        raise UserError(f"The artifacts of the tracking store {file} cannot be located ({error}).") from None
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _recorded(connection: sqlite3.Connection) -> str | None:
+    """The folder, as a URI, that the store says it lies in."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (TABLE,)).fetchone():
+        return None
+    row = connection.execute(f"SELECT uri FROM {TABLE}").fetchone()
+    return str(row[0]) if row else None
+
+
+def _elsewhere(connection: sqlite3.Connection, home: Path) -> set[str]:
+    """Other folders than ``home`` in which experiments were given artifacts as Stepladder gives them: ``FOLDER/artifacts/NAME``."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
+        return set()
+    found = connection.execute("SELECT experiment_id, name, artifact_location FROM experiments").fetchall()
+    homes = set()
+    for number, name, location in found:
+        folder, _, last = str(location).rpartition("/")
+        made = folder.startswith("file://") and folder.endswith(f"/{ARTIFACTS}")
+        if made and url2pathname(last) in (str(name), str(number)):
+            homes.add(folder.removesuffix(f"/{ARTIFACTS}"))
+    return homes - {home.as_uri()}
+
+
+def _rewrite(connection: sqlite3.Connection, before: set[str], here: str) -> None:
+    """Put ``here`` in the place of each of ``before``, in every text of every table that is a location of artifacts there."""
+    for table, column in _texts(connection):
+        for old in before:
+            known, new = f"{old}/{ARTIFACTS}", f"{here}/{ARTIFACTS}"
+            connection.execute(
+                f'UPDATE "{table}" SET "{column}" = ? || substr("{column}", ?) WHERE "{column}" = ? OR substr("{column}", 1, ?) = ?',
+                (new, len(known) + 1, known, len(known) + 1, f"{known}/"),
+            )
+    connection.execute(f"CREATE TABLE IF NOT EXISTS {TABLE} (uri TEXT NOT NULL)")
+    connection.execute(f"DELETE FROM {TABLE}")
+    connection.execute(f"INSERT INTO {TABLE} VALUES (?)", (here,))
+
+
+def _texts(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    """(table, column) of everything that holds text."""
+    tables = [str(row[0]) for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    return [
+        (table, str(column))
+        for table in tables
+        if table != TABLE and not table.startswith("sqlite_")
+        for _, column, kind, *_ in connection.execute(f'PRAGMA table_info("{table}")').fetchall()
+        if "CHAR" in kind.upper() or "TEXT" in kind.upper()
+    ]
+
+
+def _owned(connection: sqlite3.Connection, home: str) -> Iterator[str]:
+    """The folders within ``home`` that runs and models of this store keep files in."""
+    tables = {str(row[0]) for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    for table, column in OWNERS:
+        if table in tables:
+            for (location,) in connection.execute(f"SELECT {column} FROM {table} WHERE lifecycle_stage = 'active'"):
+                if str(location).startswith(f"{home}/{ARTIFACTS}/"):
+                    yield str(location)
+
+
+def _there(home: Path) -> Iterator[Path]:
+    """Every folder under ``home/artifacts``."""
+    for folder, names, _ in os.walk(home / ARTIFACTS):
+        yield from (Path(folder) / name for name in names)
+
+
+def _copy(connection: sqlite3.Connection, old: str, home: Path) -> int:
+    """Copy the files of this store's runs and models in ``old`` that are not in ``home``; their number."""
+    count = 0
+    for location in _owned(connection, old):
+        source = _path(location)
+        target = home / source.relative_to(_path(old))
+        for file in sorted(f for f in source.rglob("*") if f.is_file() and not f.name.endswith(COMING)):
+            wanted = target / file.relative_to(source)
+            if not wanted.exists():
+                wanted.parent.mkdir(parents=True, exist_ok=True)
+                fresh = wanted.with_name(wanted.name + COMING)
+                shutil.copyfile(file, fresh)
+                os.replace(fresh, wanted)
+                count += 1
+    return count
+
+
+def _path(uri: str) -> Path:
+    return Path(url2pathname(urlsplit(uri).path))
+
+
+if __name__ == "__main__":  # for MLflow's own processes, see ``stepladder_mlflow``
+    with suppress(UserError, OSError):
+        settle_if_moved(Path(sys.argv[1]).resolve())

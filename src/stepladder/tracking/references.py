@@ -1,0 +1,106 @@
+"""What a name of a registered model means: one reading for every verb.
+
+``models:/NAME/VERSION``, ``models:/NAME@ALIAS`` or NAME, each also without ``models:/``. A name, or an alias, that is there counts as
+it stands; else the only one that begins so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from stepladder.errors import UserError
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+SCHEME = "models:/"
+PATTERN = re.compile(r"(?:models:/)?([^/@:]+)(?:/(\d+|latest)|@([^/@]+))?")
+FORMS = "models:/NAME/VERSION or models:/NAME@ALIAS"
+
+
+def registered_name(family: str, data: str) -> str:
+    """The name under which models of ``family`` of the data so named are registered."""
+    return re.sub(r"[^a-z0-9_.-]+", "-", f"{family}-{data}".lower())
+
+
+def readable(reference: str) -> bool:
+    """Whether ``reference`` has a form that names a registered model."""
+    return PATTERN.fullmatch(reference) is not None
+
+
+def name(client: Any, reference: str) -> str:
+    """The registered name that ``reference`` means; raises ``UserError`` where there is none, or several begin so."""
+    return str(model(client, reference).name)
+
+
+def model(client: Any, reference: str) -> Any:
+    """MLflow's ``RegisteredModel`` that ``reference`` means.
+
+    Raises:
+        UserError: it has no such form, the registry has none of that name, or several begin so.
+    """
+    from mlflow.exceptions import MlflowException
+
+    given = _parts(reference)[0]
+    try:
+        return client.get_registered_model(given)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+    known = names(client)
+    found = [each for each in known if each.startswith(given)]
+    if len(found) > 1:
+        raise UserError(f"{given} may be any of {', '.join(found)}; give more of the name.")
+    if not found:
+        raise UserError(f"{given} is not in the registry; it has the models: {', '.join(known) or 'none'}.")
+    return client.get_registered_model(found[0])
+
+
+def names(client: Any) -> list[str]:
+    """All registered models, sorted."""
+    found, page = [], None
+    while True:
+        models = client.search_registered_models(page_token=page)
+        found += [str(each.name) for each in models]
+        if not (page := models.token):
+            return sorted(found)
+
+
+def versions(client: Any, name: str) -> list[str]:
+    """Numbers of the versions of the model ``name``, ascending."""
+    return sorted((str(each.version) for each in client.search_model_versions(f"name = '{name}'")), key=int)
+
+
+def version(client: Any, reference: str, usual: str = CHAMPION) -> tuple[str, str]:
+    """(name, version) that ``reference`` means; of a name alone the version that the alias ``usual`` names.
+
+    Raises:
+        UserError: as ``model``, or there is no such version or alias.
+    """
+    found = model(client, reference)
+    _, number, alias = _parts(reference)
+    known = versions(client, found.name)
+    if number == "latest" and known:
+        number = known[-1]
+    elif not number:
+        number = str(found.aliases.get(_completed(alias or usual, found.aliases), ""))
+    if number not in known:
+        there = ", ".join([*known, *(f"@{each}" for each in sorted(found.aliases))])
+        raise UserError(f"{reference} is not in the registry; of {found.name} it has: {there or 'no version'}.")
+    return str(found.name), number
+
+
+def _parts(reference: str) -> tuple[str, str, str]:
+    found = PATTERN.fullmatch(reference)
+    if not found:
+        raise UserError(f"{reference} names no version of a model; give {FORMS}.")
+    name, number, alias = found.groups()
+    return name, number or "", alias or ""
+
+
+def _completed(given: str, known: Iterable[str]) -> str:
+    """``given`` where it is among ``known``, else the only one that begins so, whatever its case; else ``given``."""
+    if given in known:
+        return given
+    found = [each for each in known if each.lower().startswith(given.lower())]
+    return found[0] if len(found) == 1 else given

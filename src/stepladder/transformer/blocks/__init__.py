@@ -1,0 +1,1 @@
+"""What Transformers are built of: attention, positions, layers."""

@@ -33,9 +33,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stepladder.transformer.blocks.linear import packed, product
-from stepladder.transformer.decoding import beam_search, greedy
-from stepladder.transformer.loss import token_loss
-from stepladder.transformer.seq2seq import Seq2Seq
+from stepladder.transformer.inference.decoding import beam_search, greedy
+from stepladder.transformer.networks.seq2seq import Seq2Seq
+from stepladder.transformer.training.loss import token_loss
 from stepladder.transformer.weights import from_marian
 
 RESULT = Path(__file__).parent / "results" / "seq2seq.json"

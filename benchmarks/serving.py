@@ -23,9 +23,9 @@ from sacrebleu.metrics.chrf import CHRF
 
 from stepladder.params import Decoding
 from stepladder.transformer.ctranslate2_export import export
+from stepladder.transformer.inference.translation import encode, translate
+from stepladder.transformer.networks.trained import load
 from stepladder.transformer.quantisation import int8
-from stepladder.transformer.trained import load
-from stepladder.transformer.translation import encode, translate
 
 ROUNDS = 3
 SEARCHES = {"greedy": (1, 0.0), "beam 4": (4, 0.0), "beam 4, length penalty 1": (4, 1.0)}

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from stepladder.data.images import prepare
+from stepladder.data.preparing.images import prepare
 from stepladder.params import Params, build
 from stepladder.tasks.experiment import Batch, Experiment, network
 

@@ -67,7 +67,7 @@ def lines() -> int:
 
 def table() -> str:
     rows = [
-        ("lines of source", lines(), "< 25,400"),
+        ("lines of source, to the nearest 500", round(lines() / 500) * 500, "< 25,400"),
         ("`dict[str, Any]` in signatures", len(dictionaries()), "<= 30"),
         ("functions over 60 lines", len(long_functions()), "0"),
         ("files over 300 lines", len(long_files()), "0"),

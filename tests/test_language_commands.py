@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from stepladder.cli import main
-from stepladder.transformer.task import experiment
+from stepladder.transformer.training.task import experiment
 from tests.transformer import running
 from tests.transformer.prepared import params, prepare
 from tests.transformer.test_translation import _export

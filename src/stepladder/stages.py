@@ -29,10 +29,11 @@ STAGES = {
         f"source {key}": Stage((f"data.source:note_{key}",), (f"{key}.source", f"{key}.config", f"{key}.revision"))
         for key in ("images", "text")
     },
-    "prepare images": Stage(("data.images:prepare",), ("seed", "images")),
-    "prepare text": Stage(("data.text:prepare",), ("seed", "text")),
+    "prepare images": Stage(("data.preparing.images:prepare",), ("seed", "images")),
+    "prepare text": Stage(("data.preparing.text:prepare",), ("seed", "text")),
     "prepare own": Stage(
-        ("data.images:prepare_own",), ("seed", "images.on_bad_row", "adaptation.pictures", "adaptation.held_out")
+        ("data.preparing.images:prepare_own",),
+        ("seed", "images.on_bad_row", "adaptation.pictures", "adaptation.held_out"),
     ),
     **{f"train {name}": stage for name, stage in TRAINED.items()},
     "train classifier": TRAINED["transformer"],

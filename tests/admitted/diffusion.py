@@ -171,7 +171,7 @@ SPACE = Space(
 
 @functools.cache
 def prepared(shape: tuple[int, int, int], classes: int, reads: bool, length: int, root: Path) -> Path:
-    """Noise in the form that ``data/images.py`` leaves."""
+    """Noise in the form that ``data/preparing/images.py`` leaves."""
     folder = root / f"{'x'.join(map(str, shape))}-{classes}-{reads}-{length}"
     folder.mkdir(parents=True)
     random = np.random.default_rng(0)

@@ -10,14 +10,15 @@ from typing import Any
 
 import torch
 
-from stepladder.data.text import prepare
+from stepladder.data.preparing.text import prepare
 from stepladder.errors import UserError
 from stepladder.launching.check import check
 from stepladder.params import Params, build, merge
-from stepladder.transformer import task, trained
-from stepladder.transformer.classification import classify
-from stepladder.transformer.generation import generate
-from stepladder.transformer.translation import translate
+from stepladder.transformer.inference.classification import classify
+from stepladder.transformer.inference.generation import generate
+from stepladder.transformer.inference.translation import translate
+from stepladder.transformer.networks import trained
+from stepladder.transformer.training import task
 from tests.admitted.outcome import Refused, checking, finite, train
 from tests.admitted.walk import Space, of_training
 from tests.transformer import texts

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import server
 from tests.pipelines import project
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -30,7 +31,7 @@ class Served:
     prefect: str
     mlflow: str
     reports: str
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
 
 
 @pytest.fixture(scope="module")
@@ -44,22 +45,16 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         "STEPLADDER_REPORTS_PORT": str(free_port()), "STEPLADDER_SLOTS_FOLDER": str(folder.parent / "slots"), "STEPLADDER_SLOTS": "2",
         "SCRATCH_SLOW": "train-diffusion:666",
     }  # fmt: skip
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipelines.serve"], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
+    process, said = server.start(
+        [sys.executable, "-m", "pipelines.serve"], folder.parent / "serve.log", "Ctrl-C", cwd=folder, env=environment
     )
-    assert process.stdout is not None
-    said = ""
-    for line in process.stdout:
-        said += line
-        if line.startswith("Ctrl-C"):
-            break
     try:
         addresses = dict(re.findall(r"^(Prefect|MLflow|Reports)\s+(http://[\d.:]+)", said, re.M))
         assert set(addresses) == {"Prefect", "MLflow", "Reports"}, said
         yield Served(folder, addresses["Prefect"], addresses["MLflow"], addresses["Reports"], process)
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.wait(timeout=60)
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,12 @@
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 
+from tests import server
 from tests.tracking import made
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -19,25 +19,17 @@ def address(tmp_path_factory) -> Iterator[str]:
     made.diffusion(root / "models" / "diffusion" / "T20")
     made.translation(root / "models" / "transformer")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "STEPLADDER_"))}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stepladder", "serve", "--port", "0"],
+    at = r"http://127\.0\.0\.1:\d+"
+    process, said = server.start(
+        [sys.executable, "-m", "stepladder", "serve", "--port", "0"], root / "serve.log", at,
         cwd=root, env=environment | {"STEPLADDER_TRACKING": "journal", "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert process.stdout is not None
     try:
-        said = ""
-        for line in process.stdout:
-            said += line
-            if found := re.match(r"http://127\.0\.0\.1:\d+", line):
-                break
-        else:
-            raise AssertionError(f"the server ended: {said}")
         assert said.startswith("models/diffusion/T20, models/transformer\n")
-        yield found[0]
+        yield re.findall(at, said)[0]
     finally:
         process.terminate()
-        process.communicate(timeout=60)
+        process.wait(timeout=60)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from tokenizers import Tokenizer
 
 from stepladder.data.bpe_dropout import BPEDropout
 from stepladder.data.buckets import Sentences
-from stepladder.data.names import pairs
+from stepladder.data.preparing.names import pairs
 from stepladder.data.tokenizer import train
 
 TEXTS = [text for pair in pairs("uk")[:1500] for text in pair] + ["a<b <s> ▁ 漢字 <0x41>"]

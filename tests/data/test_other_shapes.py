@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stepladder.data import pairs, pictures
-from stepladder.data.bad_rows import BadRows
 from stepladder.data.image_arrays import ImageArrays
-from stepladder.data.images import prepare
+from stepladder.data.preparing import pairs, pictures
+from stepladder.data.preparing.bad_rows import BadRows
+from stepladder.data.preparing.images import prepare
 from stepladder.errors import UserError
 from stepladder.params import build
 from tests.data.made import DIGITS, image_params, picture, picture_folder, text_params

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stepladder.data import texts
 from stepladder.data.image_arrays import ImageArrays
-from stepladder.data.images import prepare
+from stepladder.data.preparing.images import prepare
 from stepladder.data.tokenizer import train
 from stepladder.errors import UserError
 from stepladder.params import Params

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from stepladder.data import names
+from stepladder.data.preparing import names
 from stepladder.data.tokenizer import SPECIAL, tag, train
 
 KINDS = ["bpe", "unigram", "char"]
@@ -97,7 +97,7 @@ def test_little_text_gives_a_small_vocabulary():
 
 def _hash_elsewhere(kind, seed):
     program = (
-        "import hashlib; from stepladder.data import names; from stepladder.data.tokenizer import train; "
+        "import hashlib; from stepladder.data.preparing import names; from stepladder.data.tokenizer import train; "
         f"texts = [s for p in names.pairs('zh_CN')[:{PAIRS}] for s in p]; "
         f"print(hashlib.sha256(train(texts, {kind!r}, 300).to_str().encode()).hexdigest())"
     )

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from stepladder import history
 from stepladder.cli import main
 from stepladder.data.image_arrays import ImageArrays
-from stepladder.data.images import prepare_own
+from stepladder.data.preparing.images import prepare_own
 from stepladder.diffusion import adaptation, lora, requests
 from stepladder.diffusion.networks.backbones import build
 from stepladder.diffusion.sampling.drawing import load

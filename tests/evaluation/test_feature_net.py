@@ -7,8 +7,8 @@ import torch
 
 from stepladder.data.image_arrays import ImageArrays
 from stepladder.errors import UserError
-from stepladder.evaluation.feature_net import load
 from stepladder.evaluation.feature_task import _shifted, _turn, experiment
+from stepladder.evaluation.pictures.feature_net import load
 from stepladder.evaluation.pictures.features import judge
 from stepladder.tasks.randomness import generator
 from tests.digits import log_nothing, loss, params, prepared, save, trained, without_classes

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stepladder.data.text import prepare
+from stepladder.data.preparing.text import prepare
 from stepladder.errors import UserError
 from stepladder.evaluation.fitting import evaluate, family
 from stepladder.params import Params, merge

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from stepladder import history
-from stepladder.data.text import prepare
+from stepladder.data.preparing.text import prepare
 from stepladder.errors import UserError
 from stepladder.judgement import identity
 from stepladder.params import build

@@ -15,6 +15,7 @@ import httpx
 import psutil
 import pytest
 
+from tests import server
 from tests.browser.conftest import free_port
 from tests.pipelines import project
 
@@ -161,22 +162,16 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str
     """A real project whose trainings are long and on two ranks, and the API of its ``make ui``."""
     folder = project.make_real(tmp_path_factory.mktemp("served") / "project", steps=100_000)
     ports = {f"STEPLADDER_{name}_PORT": str(free_port()) for name in ("PREFECT", "REPORTS")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipelines.serve"], cwd=folder, stdout=subprocess.PIPE, text=True,
+    process, said = server.start(
+        [sys.executable, "-m", "pipelines.serve"], folder.parent / "serve.log", "Ctrl-C", cwd=folder,
         env=environment(STEPLADDER_DEVICES="2", STEPLADDER_TRACKING="journal", STEPLADDER_SLOTS="2",
                         STEPLADDER_SLOTS_FOLDER=str(folder.parent / "slots"), **ports),
     )  # fmt: skip
-    assert process.stdout is not None
     try:
-        said = ""
-        for line in process.stdout:
-            said += line
-            if line.startswith("Ctrl-C"):
-                break
         yield folder, re.findall(r"Prefect\s+(http://[\d.:]+)", said)[0] + "/api"
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=90)
+        process.wait(timeout=90)
 
 
 def start(api: str, flow: str = "train", **parameters: Any) -> str:

@@ -1,7 +1,6 @@
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from pipelines import serve
 from stepladder.errors import UserError
+from tests import server
 from tests.pipelines.project import ROOT, events
 
 
@@ -22,15 +22,9 @@ def test_ending_it_ends_servers_flows_and_trainings_within_seconds(scratch: Path
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
     environment |= {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "SCRATCH_SLOW": "train-diffusion:20"}
     environment |= {"STEPLADDER_TRACKING": "journal"} if number == signal.SIGTERM else {}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipelines.serve"], cwd=scratch, env=environment, stdout=subprocess.PIPE, text=True
+    process, said = server.start(
+        [sys.executable, "-m", "pipelines.serve"], scratch.parent / "serve.log", "Ctrl-C", cwd=scratch, env=environment
     )
-    assert process.stdout is not None
-    said = ""
-    for line in process.stdout:
-        said += line
-        if line.startswith("Ctrl-C"):
-            break
     api = said.split("Prefect")[1].split()[0].replace("/deployments", "/api")
     deployment = httpx.get(f"{api}/deployments/name/sweep/this-machine").json()["id"]
     httpx.post(f"{api}/deployments/{deployment}/create_flow_run", json={})

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from stepladder.data.tokenizer import train
 from stepladder.diffusion.networks.unet import UNet
-from stepladder.transformer.seq2seq import Seq2Seq
+from stepladder.transformer.networks.seq2seq import Seq2Seq
 from tests import kept
 
 UNET = {

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from stepladder.commands.present import Present
-from stepladder.data import images
 from stepladder.data.grid import to_uint8
+from stepladder.data.preparing import images
 from stepladder.diffusion.classifier import NoisyClassifier
 from stepladder.errors import UserError
 from stepladder.evaluation import feature_task

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from stepladder import history
-from stepladder.data import images
 from stepladder.data.card import read_card
+from stepladder.data.preparing import images
 from stepladder.errors import UserError
 from stepladder.params import Params, Promotion, build
 from stepladder.reporting import report

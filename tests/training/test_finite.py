@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stepladder.data.images import prepare_own
+from stepladder.data.preparing.images import prepare_own
 from stepladder.diffusion.training import task as diffusion_task
 from stepladder.params import Params, merge
 from stepladder.params import build as build_params

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 import pytest
 
 from stepladder import dependencies
-from stepladder.data.text import prepare
+from stepladder.data.preparing.text import prepare
 from stepladder.errors import UserError
 from stepladder.launching.launch import identity
 from stepladder.params import Params, build, flatten, merge

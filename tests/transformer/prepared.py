@@ -1,4 +1,4 @@
-"""A little prepared text: words and their letters in reverse, in the form that ``data/text.py`` leaves."""
+"""A little prepared text: words and their letters in reverse, in the form that ``data/preparing/text.py`` leaves."""
 
 import json
 from pathlib import Path

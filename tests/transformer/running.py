@@ -8,12 +8,12 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from stepladder.data.text import prepare
+from stepladder.data.preparing.text import prepare
 from stepladder.params import Params, build
-from stepladder.transformer.causal_lm import CausalLM
-from stepladder.transformer.classifier import TextClassifier
-from stepladder.transformer.masked_lm import MaskedLM
-from stepladder.transformer.trained import SpecialTokens, read_tokenizer
+from stepladder.transformer.networks.causal_lm import CausalLM
+from stepladder.transformer.networks.classifier import TextClassifier
+from stepladder.transformer.networks.masked_lm import MaskedLM
+from stepladder.transformer.networks.trained import SpecialTokens, read_tokenizer
 
 LINES = ["The cat sat on the mat.", "A dog ran – far away!", "", "Nobody saw the cat;", "the dog was seen by all."]
 SMALL: dict[str, Any] = {"d_model": 16, "d_ff": 32, "num_heads": 2, "layers": 2, "dropout": 0.0}

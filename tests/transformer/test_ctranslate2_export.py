@@ -8,9 +8,9 @@ from tokenizers import Tokenizer
 
 from stepladder.errors import UserError
 from stepladder.transformer.ctranslate2_export import export
-from stepladder.transformer.decoding import beam_search, greedy
-from stepladder.transformer.seq2seq import Seq2Seq
-from stepladder.transformer.trained import SpecialTokens, read_tokenizer
+from stepladder.transformer.inference.decoding import beam_search, greedy
+from stepladder.transformer.networks.seq2seq import Seq2Seq
+from stepladder.transformer.networks.trained import SpecialTokens, read_tokenizer
 from tests.transformer.prepared import prepare
 
 ctranslate2 = pytest.importorskip("ctranslate2")

@@ -11,11 +11,12 @@ from safetensors.torch import save_file
 
 from stepladder.data.tokenizer import SPECIAL
 from stepladder.errors import UserError
-from stepladder.transformer import classifier_task, pretraining_task
-from stepladder.transformer.language_task import chosen
-from stepladder.transformer.masking import MASK, hide
-from stepladder.transformer.task import experiment
-from stepladder.transformer.trained import load
+from stepladder.transformer import pretraining_task
+from stepladder.transformer.networks.trained import load
+from stepladder.transformer.training import classifier_task
+from stepladder.transformer.training.language_task import chosen
+from stepladder.transformer.training.masking import MASK, hide
+from stepladder.transformer.training.task import experiment
 from tests.transformer import texts
 
 KINDS = [("lines", "decoder"), ("lines", "encoder"), ("labels", "encoder"), ("pairs", "encoder_decoder")]

@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from stepladder.transformer.decoding import beam_search, greedy
+from stepladder.transformer.inference.decoding import beam_search, greedy
 from stepladder.transformer.quantisation import int8
 from tests.transformer import tiny
-from tests.transformer.test_decoding import ENDS
+from tests.transformer.inference.test_decoding import ENDS
 
 TEXT = tiny.sentences([6, 6], 3)
 

@@ -11,7 +11,7 @@ from stepladder import history
 from stepladder.journal import record
 from stepladder.params import Params, render
 from stepladder.training import checkpoint, worker
-from stepladder.transformer.language_task import LanguageTask
+from stepladder.transformer.training.language_task import LanguageTask
 from tests.launching.test_launch import run
 from tests.transformer import texts
 from tests.transformer.test_language_tasks import KINDS

@@ -8,8 +8,8 @@ import transformers
 from torch import nn
 
 from stepladder.errors import UserError
-from stepladder.transformer.classifier import TextClassifier
-from stepladder.transformer.masked_lm import MaskedLM
+from stepladder.transformer.networks.classifier import TextClassifier
+from stepladder.transformer.networks.masked_lm import MaskedLM
 from stepladder.transformer.weights import from_bert, from_gpt2, from_marian
 from tests.transformer.tiny import perturbed
 

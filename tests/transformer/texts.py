@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stepladder.data.text import prepare
+from stepladder.data.preparing.text import prepare
 from stepladder.params import Params, build, merge
 
 WORDS = {"up": ["high", "top", "above", "rise"], "down": ["low", "fall", "below", "sink"]}

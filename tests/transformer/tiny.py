@@ -5,10 +5,10 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from stepladder.transformer.causal_lm import CausalLM
-from stepladder.transformer.classifier import TextClassifier
-from stepladder.transformer.masked_lm import MaskedLM
-from stepladder.transformer.seq2seq import Seq2Seq
+from stepladder.transformer.networks.causal_lm import CausalLM
+from stepladder.transformer.networks.classifier import TextClassifier
+from stepladder.transformer.networks.masked_lm import MaskedLM
+from stepladder.transformer.networks.seq2seq import Seq2Seq
 
 PAD, BOS, EOS, VOCABULARY = 0, 1, 2, 23
 # one of each mechanism, and some together

@@ -23,7 +23,7 @@ def add(verb: Verb) -> None:
 
 
 def adapt(args: argparse.Namespace) -> int:
-    from stepladder.data.images import prepare_own
+    from stepladder.data.preparing.images import prepare_own
     from stepladder.launching.launch import train
 
     params, base = adaptation(args)

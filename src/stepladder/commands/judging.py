@@ -54,7 +54,7 @@ def better(args: argparse.Namespace) -> int:
 def export(args: argparse.Namespace) -> int:
     from stepladder.tracking.fetch import fetch
     from stepladder.transformer.ctranslate2_export import export
-    from stepladder.transformer.trained import load
+    from stepladder.transformer.networks.trained import load
 
     export(*load(fetch(args.model)[0], task="pairs"), args.out)
     print(f"{args.out}: a CTranslate2 model, its tokenizer.json, and stepladder.json with what it was trained on")
@@ -68,8 +68,8 @@ def attention(args: argparse.Namespace) -> int:
     from stepladder.params import Decoding, section
     from stepladder.reporting import attention_figures, figures
     from stepladder.tracking.fetch import fetch
-    from stepladder.transformer.trained import kind, load
-    from stepladder.transformer.translation import translate
+    from stepladder.transformer.inference.translation import translate
+    from stepladder.transformer.networks.trained import kind, load
 
     folder, settings = fetch(args.model)
     loaded = model, tokenizer, config = load(folder)

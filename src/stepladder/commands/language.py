@@ -43,8 +43,8 @@ def add(verb: Verb) -> None:
 
 def translate(args: argparse.Namespace) -> int:
     from stepladder.tracking.fetch import fetch
-    from stepladder.transformer import translation
-    from stepladder.transformer.trained import load
+    from stepladder.transformer.inference import translation
+    from stepladder.transformer.networks.trained import load
 
     folder, settings = fetch(args.model)
     model, tokenizer, config = load(folder, task="pairs")
@@ -80,8 +80,8 @@ def translate(args: argparse.Namespace) -> int:
 
 def generate(args: argparse.Namespace) -> int:
     from stepladder.tracking.fetch import fetch
-    from stepladder.transformer.generation import generate, generate_stream
-    from stepladder.transformer.trained import load
+    from stepladder.transformer.inference.generation import generate, generate_stream
+    from stepladder.transformer.networks.trained import load
 
     if args.count < 1:
         raise UserError(f"--count {args.count} given; it is 1 or more.")
@@ -109,8 +109,8 @@ def generate(args: argparse.Namespace) -> int:
 
 def classify(args: argparse.Namespace) -> int:
     from stepladder.tracking.fetch import fetch
-    from stepladder.transformer.classification import classify, encode, too_long
-    from stepladder.transformer.trained import load
+    from stepladder.transformer.inference.classification import classify, encode, too_long
+    from stepladder.transformer.networks.trained import load
 
     model, tokenizer, config = load(fetch(args.model)[0], task="labels")
     if not 1 <= args.top <= len(config["classes"]):

@@ -92,16 +92,16 @@ def prepare(args: argparse.Namespace) -> int:
         if getattr(params, args.kind).source == NONE:
             return _left_out(f"{args.kind}.source is {NONE}", DATA[args.kind])
     if args.kind == "images":
-        from stepladder.data.images import prepare
+        from stepladder.data.preparing.images import prepare
 
         card = prepare(params, IMAGES)
     elif args.kind == "own":
-        from stepladder.data.images import prepare_own
+        from stepladder.data.preparing.images import prepare_own
 
         params, base = adaptation(args)
         card = prepare_own(params, shape(base), OWN)
     else:
-        from stepladder.data.text import prepare
+        from stepladder.data.preparing.text import prepare
 
         card = prepare(params, TEXT)
     counts = ", ".join(f"{count} {split}" for split, count in card["counts"].items())

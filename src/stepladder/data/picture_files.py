@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from stepladder.data.images import MODES, to_array
-from stepladder.data.pictures import FORMATS
+from stepladder.data.preparing.images import MODES, to_array
+from stepladder.data.preparing.pictures import FORMATS
 from stepladder.errors import UserError
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from stepladder.data.image_arrays import ImageArrays
 from stepladder.data.shuffle import Shuffle
 from stepladder.errors import UserError
-from stepladder.evaluation.feature_net import Classifier
+from stepladder.evaluation.pictures.feature_net import Classifier
 from stepladder.params import FeatureNet, Params
 from stepladder.tasks.experiment import Batch, Experiment
 from stepladder.tasks.optim import configure

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from stepladder.metrics.numbers import duration, fixed, percent, short
-
 IMAGES, TEXTS = ("images",), ("pairs", "lines", "labels")
 
 
@@ -45,16 +43,6 @@ class Metric:
     @property
     def smaller_is_better(self) -> bool:
         return self.better < 0
-
-    def shown(self, value: float | None) -> str:
-        """``value`` as people read it."""
-        if value is None:
-            return short(None)
-        if self.share:
-            return percent(value)
-        if self.label == "training time":
-            return duration(value)
-        return fixed(value, 0) if self.label == "parameters" else short(value)
 
 
 ACCURACY = Metric("accuracy", 1, share=True, of=("images", "labels"), headline=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from stepladder.metrics.metric import Metric
+
 ABSENT = "–"
 
 
@@ -40,3 +42,14 @@ def duration(seconds: float | None) -> str:
         return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
     hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def of_metric(metric: Metric, value: float | None) -> str:
+    """The ``value`` of a figure."""
+    if value is None:
+        return ABSENT
+    if metric.share:
+        return percent(value)
+    if metric.label == "training time":
+        return duration(value)
+    return fixed(value, 0) if metric.label == "parameters" else short(value)

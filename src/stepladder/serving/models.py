@@ -18,7 +18,8 @@ from stepladder.diffusion.sampling import drawing
 from stepladder.errors import UserError
 from stepladder.params import Decoding, Sampling, section
 from stepladder.tracking import fetch
-from stepladder.transformer import trained, translation
+from stepladder.transformer.inference import translation
+from stepladder.transformer.networks import trained
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ import shutil
 import struct
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from stepladder.errors import UserError
 from stepladder.judgement.failure import USUAL
 from stepladder.metrics.every import COSTS, METRICS
-from stepladder.metrics.numbers import ABSENT, duration, fixed, short
+from stepladder.metrics.numbers import ABSENT, duration, fixed, of_metric, short
 from stepladder.reporting.markup import Content, Markup, data_uri, element, join, number, table
 from stepladder.reporting.report import whole_page
 from stepladder.reporting.sweep_sections import figure
@@ -157,7 +158,7 @@ def _arms(study: Study, rows: Sequence[Row], floor: dict[str, float]) -> Markup:
         figures = (_figure(m, row.figures.get(m), study) for m in study.measures)
         body.append([element("th", arm, about, scope="row"), *([] if study.of_text else how), *figures])
     real: list[Content] = [element("td", "real against real", colspan=5 if cheaper else 4)]
-    real += [number(METRICS[m].shown(floor[m]) if m in floor else ABSENT) for m in study.measures]
+    real += [number(of_metric(METRICS[m], floor[m]) if m in floor else ABSENT) for m in study.measures]
     told = element("p", f"Mean over {_seeds(study)}, its interval, and the smallest and largest seed.", class_="note")
     return join([table(head, body, [] if study.of_text else [real], class_="wide dense"), told])
 
@@ -182,7 +183,7 @@ def _head(measure: str) -> Markup:
 def _figure(measure: str, found: Figure | None, study: Study) -> Markup:
     if found is None or (found.mean is None and not [v for v in found.each.values() if v is not None]):
         return number(ABSENT)
-    shown = METRICS[measure].shown
+    shown = partial(of_metric, METRICS[measure])
     values = [v for v in found.each.values() if v is not None]
     lines: list[Content] = [
         shown(found.mean) if found.mean is not None else f"{len(values)} of {len(found.each)} seeds"

@@ -11,6 +11,7 @@ from stepladder import history
 from stepladder.data.card import read_card
 from stepladder.evaluation.text import evaluate
 from stepladder.metrics.every import METRICS
+from stepladder.metrics.numbers import of_metric
 from stepladder.params import Params, load
 from stepladder.studies.spec import Study
 
@@ -29,7 +30,9 @@ def judged(
     figures |= of_training(model, made["figures"])
     finite = {key: value for key, value in figures.items() if math.isfinite(value)}
     first = study.measures[0]
-    print(f"{name} {arm} seed {seed}: {METRICS[first].label} {METRICS[first].shown(finite.get(first))}", flush=True)
+    print(
+        f"{name} {arm} seed {seed}: {METRICS[first].label} {of_metric(METRICS[first], finite.get(first))}", flush=True
+    )
     counts = read_card(data)["counts"]
     return {
         "study": name, "arm": arm, "seed": seed, "family": study.arms[arm].family, "timesteps": None,

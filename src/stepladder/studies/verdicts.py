@@ -6,11 +6,13 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from scipy import stats
 
 from stepladder.metrics.every import METRICS
+from stepladder.metrics.numbers import of_metric
 from stepladder.studies.possible import Point, asked
 from stepladder.studies.results import FEWEST, Figure, Row, as_good, best, best_of_each, cheapest_as_good, cost
 from stepladder.studies.spec import Contrast, Study
@@ -40,7 +42,7 @@ def written(measure: str, figure: Figure | None) -> str:
     """``0.21 (0.19 to 0.23)``."""
     if figure is None or figure.mean is None:
         return "no figure"
-    shown = METRICS[measure].shown
+    shown = partial(of_metric, METRICS[measure])
     interval = f" ({shown(figure.low)} to {shown(figure.high)})" if figure.low != figure.high else ""
     return f"{shown(figure.mean)}{interval}"
 

@@ -14,10 +14,10 @@ from mlflow.pyfunc import PythonModel
 
 from stepladder.params import Decoding
 from stepladder.tracking import loadable
-from stepladder.transformer.classification import classify
-from stepladder.transformer.generation import generate
-from stepladder.transformer.trained import kind, load
-from stepladder.transformer.translation import translate
+from stepladder.transformer.inference.classification import classify
+from stepladder.transformer.inference.generation import generate
+from stepladder.transformer.inference.translation import translate
+from stepladder.transformer.networks.trained import kind, load
 
 
 class LanguageModel(PythonModel):

@@ -52,7 +52,7 @@ FAMILIES = {
     ),
     "feature-net": Family("stepladder.evaluation.feature_task", ("seed", "feature_net"), "images", lambda p: p.feature_net.training),
     "transformer": Family(
-        "stepladder.transformer.task", ("seed", "transformer"), "text", lambda p: p.transformer.training, base=lambda p: p.transformer.base
+        "stepladder.transformer.training.task", ("seed", "transformer"), "text", lambda p: p.transformer.training, base=lambda p: p.transformer.base
     ),
     "masked-lm": Family(
         "stepladder.transformer.pretraining_task", ("seed", "transformer", "classification.pretraining"), "text", lambda p: p.classification.pretraining

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from stepladder.errors import UserError
 from stepladder.transformer.blocks.positions import AbsolutePositions, sinusoidal
-from stepladder.transformer.seq2seq import Seq2Seq
+from stepladder.transformer.networks.seq2seq import Seq2Seq
 
 POSITIONS = 1024  # sinusoidal ones that are written: the longest text that the exported model reads
 

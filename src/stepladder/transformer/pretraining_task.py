@@ -8,7 +8,7 @@ from stepladder.data.card import read_card
 from stepladder.params import Params
 from stepladder.params.fitting import trainable
 from stepladder.tasks.experiment import Experiment
-from stepladder.transformer.masked_lm_task import masked
+from stepladder.transformer.training.masked_lm_task import masked
 
 
 def experiment(

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from stepladder.errors import UserError
-from stepladder.transformer.causal_lm import CausalLM
-from stepladder.transformer.classifier import TextClassifier
-from stepladder.transformer.masked_lm import MaskedLM
-from stepladder.transformer.seq2seq import Seq2Seq
+from stepladder.transformer.networks.causal_lm import CausalLM
+from stepladder.transformer.networks.classifier import TextClassifier
+from stepladder.transformer.networks.masked_lm import MaskedLM
+from stepladder.transformer.networks.seq2seq import Seq2Seq
 
 # our modules to theirs; of several, one stands below the other in one matrix
 Modules = Mapping[str, tuple[str, ...]]

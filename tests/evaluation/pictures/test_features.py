@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from stepladder.errors import UserError
-from stepladder.evaluation import feature_net, feature_task
+from stepladder.evaluation import feature_task
+from stepladder.evaluation.pictures import feature_net
 from stepladder.evaluation.pictures.features import judge
 from tests.digits import params, prepared, save
 

@@ -4,7 +4,7 @@ from torch.nn import functional as F
 
 from stepladder.errors import UserError
 from stepladder.evaluation.text.extrapolation import extrapolation, loss_by_position
-from stepladder.transformer.causal_lm import CausalLM
+from stepladder.transformer.networks.causal_lm import CausalLM
 from tests.transformer import tiny
 
 LENGTH = 16

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from stepladder.evaluation.text import evaluate
-from stepladder.transformer.trained import load
+from stepladder.transformer.networks.trained import load
 from tests.transformer import running
 
 

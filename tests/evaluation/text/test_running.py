@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from stepladder.evaluation.better import better
 from stepladder.evaluation.text import evaluate
 from stepladder.evaluation.text.running import by_line, extrapolated, losses
-from stepladder.transformer.trained import load
+from stepladder.transformer.networks.trained import load
 from tests.transformer import running, tiny
 
 

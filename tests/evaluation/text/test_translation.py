@@ -12,9 +12,9 @@ from stepladder.evaluation.text import evaluate
 from stepladder.evaluation.text.translation import measures
 from stepladder.judgement import failure
 from stepladder.params import Params
-from stepladder.transformer.task import experiment
+from stepladder.transformer.training.task import experiment
+from tests.transformer.inference.test_translation import _export
 from tests.transformer.prepared import params, prepare
-from tests.transformer.test_translation import _export
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ class Conditioning(nn.Module):
         self.text: nn.Module | None = None
         self.context = 0
         if vocabulary:
-            from stepladder.transformer.text_encoder import TextEncoder
+            from stepladder.diffusion.networks.text_encoder import TextEncoder
 
             assert text_encoder is not None
             self.context = int(text_encoder["d_model"])

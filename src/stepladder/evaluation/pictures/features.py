@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stepladder.errors import UserError
-from stepladder.evaluation import feature_net
+from stepladder.evaluation.pictures import feature_net
 
 Array = npt.NDArray[np.float64]
 See = Callable[[Tensor], tuple[Array, npt.NDArray[np.int64]]]

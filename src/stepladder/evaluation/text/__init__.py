@@ -8,7 +8,7 @@ from typing import Any
 from stepladder.data.card import read_card
 from stepladder.errors import UserError
 from stepladder.params import Params
-from stepladder.transformer.trained import kind, read_config
+from stepladder.transformer.networks.trained import kind, read_config
 
 
 def evaluate(params: Params, data: Path, model: Path, out: Path) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from stepladder.evaluation.text import files, pictures
 from stepladder.evaluation.text.measure import Floats, Score, scored
 from stepladder.judgement import identity
 from stepladder.params import Params
-from stepladder.transformer.classification import classify
-from stepladder.transformer.trained import load
+from stepladder.transformer.inference.classification import classify
+from stepladder.transformer.networks.trained import load
 
 
 def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[str, Any]:

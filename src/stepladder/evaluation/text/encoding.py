@@ -16,8 +16,8 @@ from torch import Tensor
 
 from stepladder.data.buckets import Sentences
 from stepladder.data.tokenizer import encode
-from stepladder.transformer.trained import read_tokenizer
-from stepladder.transformer.translation import tokens
+from stepladder.transformer.inference.translation import tokens
+from stepladder.transformer.networks.trained import read_tokenizer
 
 Pairs = list[dict[str, Any]]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stepladder.transformer.causal_lm import CausalLM
+from stepladder.transformer.networks.causal_lm import CausalLM
 
 
 @torch.inference_mode()

@@ -21,10 +21,10 @@ from stepladder.evaluation.text import encoding, files, pictures
 from stepladder.evaluation.text.measure import Floats, Score, scored
 from stepladder.judgement import identity
 from stepladder.params import Params
-from stepladder.transformer.batches import padded
-from stepladder.transformer.masked_lm import MaskedLM
-from stepladder.transformer.masking import HELD_OUT, hide
-from stepladder.transformer.trained import SpecialTokens, load
+from stepladder.transformer.networks.masked_lm import MaskedLM
+from stepladder.transformer.networks.trained import SpecialTokens, load
+from stepladder.transformer.training.batches import padded
+from stepladder.transformer.training.masking import HELD_OUT, hide
 
 TOGETHER = 64  # rows read at once
 

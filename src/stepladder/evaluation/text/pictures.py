@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from stepladder.transformer.attention_maps import attention_maps, entropy
 from stepladder.transformer.blocks.positions import AbsolutePositions
-from stepladder.transformer.trained import SpecialTokens, kind
-from stepladder.transformer.translation import encode
+from stepladder.transformer.inference.translation import encode
+from stepladder.transformer.networks.trained import SpecialTokens, kind
 
 SHOWN = 12  # tokens of the text whose maps are shown, about
 MEASURED = 64  # texts over which entropy is averaged, at most

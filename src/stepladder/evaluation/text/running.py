@@ -21,9 +21,9 @@ from stepladder.evaluation.text.extrapolation import extrapolation
 from stepladder.evaluation.text.measure import Floats, Score, scored
 from stepladder.judgement import identity
 from stepladder.params import Params
-from stepladder.transformer.causal_lm import CausalLM
-from stepladder.transformer.generation import generate
-from stepladder.transformer.trained import load
+from stepladder.transformer.inference.generation import generate
+from stepladder.transformer.networks.causal_lm import CausalLM
+from stepladder.transformer.networks.trained import load
 
 BUDGET = 8192  # tokens read at once
 CONTINUED = 6  # passages continued for the report

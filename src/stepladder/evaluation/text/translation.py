@@ -24,11 +24,11 @@ from stepladder.evaluation.text.scores import (
 )
 from stepladder.judgement import identity
 from stepladder.params import Params
-from stepladder.transformer.batches import fixed_batches
-from stepladder.transformer.loss import token_loss
-from stepladder.transformer.seq2seq import Seq2Seq
-from stepladder.transformer.trained import SpecialTokens, load
-from stepladder.transformer.translation import tokens, translate
+from stepladder.transformer.inference.translation import tokens, translate
+from stepladder.transformer.networks.seq2seq import Seq2Seq
+from stepladder.transformer.networks.trained import SpecialTokens, load
+from stepladder.transformer.training.batches import fixed_batches
+from stepladder.transformer.training.loss import token_loss
 
 Pairs = list[dict[str, Any]]
 

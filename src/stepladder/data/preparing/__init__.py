@@ -1,0 +1,1 @@
+"""Data as its owner has it, made into what trainings read."""

@@ -1,0 +1,1 @@
+"""Text from a trained network: decoding, sampling, translation, continuation, classes."""

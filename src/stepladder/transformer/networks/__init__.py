@@ -1,0 +1,1 @@
+"""The networks of the text tasks, and reading a trained one."""

@@ -1,0 +1,82 @@
+"""Training a causal language model on running text."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stepladder.data.blocks import Blocks, in_order, read
+from stepladder.data.buckets import Rows
+from stepladder.data.card import read_card
+from stepladder.params import Params, Training
+from stepladder.params.fitting import trainable
+from stepladder.tasks.experiment import Batch, Experiment
+from stepladder.transformer.networks.causal_lm import CausalLM
+from stepladder.transformer.training.language_task import LanguageTask, deal, share, shared_config
+from stepladder.transformer.training.loss import token_loss
+
+
+class CausalLMTask(LanguageTask):
+    """Learns the next token of running text; a batch holds ``text`` ``(B, T)`` and ``wanted`` ``(B, T)``, one token on."""
+
+    dynamic_shapes = False
+
+    def __init__(self, config: dict[str, Any], label_smoothing: float, training: Training) -> None:
+        super().__init__(CausalLM(**config["model"]), config, label_smoothing, training, config["model"]["pad"])
+
+    def _loss(self, batch: Batch, smoothing: float) -> Tensor:
+        return token_loss(self.model, batch["text"], wanted=batch["wanted"], smoothing=smoothing)
+
+    def _figures(self, loss: Tensor, accuracy: Tensor) -> dict[str, Tensor]:
+        bits = loss * self.config["tokens_per_character"] / math.log(2)
+        return super()._figures(loss, accuracy) | {"bits_per_character": bits}
+
+
+def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1) -> Experiment:
+    """The training of a causal language model that ``params`` describes, on running text prepared in ``data``."""
+    section, training, card = params.transformer, params.transformer.training, read_card(data)
+    trainable("transformer", params, card, world_size)
+    config, special = shared_config(params, data)
+    config["model"] |= {
+        "layers": section.decoder_layers,
+        "tie_embeddings": section.tie_embeddings,
+        "max_length": section.context,
+    }
+    config |= {
+        "context": section.context,
+        "tokens_per_character": card["counts"]["validation"] / card["characters"]["validation"],
+    }
+    size, parts = training.batch_size // section.context, training.accumulate * world_size
+    tokens = read(data, "train")
+    blocks = Blocks(tokens[: round(section.data_share * len(tokens))], section.context + 1, size, params.seed)
+
+    def draw(k: int) -> Batch:
+        step, micro = divmod(k, training.accumulate)
+        mine = blocks.batch(step)[micro * world_size + rank :: parts]
+        return batch(mine, share(size * section.context, parts)) | {"position": k}
+
+    return Experiment(
+        task=CausalLMTask(config, section.label_smoothing, training),
+        draw=draw,
+        validation=fixed_batches(data, "validation", section.context, size, special.pad, rank, world_size),
+        files={"tokenizer.json": data / "tokenizer.json"},
+        largest=draw(0),
+    )
+
+
+def fixed_batches(
+    data: Path, split: str, context: int, size: int, pad: int, rank: int = 0, world_size: int = 1
+) -> list[Batch]:
+    """A rank's batches of ``split`` in order: every token but the first is wanted once, after at most ``context`` others."""
+    blocks = in_order(read(data, split), context + 1, context, pad)
+    return deal(blocks, size, rank, world_size, lambda rows: batch(rows, 1.0), pad)
+
+
+def batch(rows: Rows, tokens: float) -> Batch:
+    """Blocks ``(B, T + 1)`` as a batch whose summed loss is to be divided by ``tokens``."""
+    whole = torch.from_numpy(rows)
+    return {"text": whole[:, :-1], "wanted": whole[:, 1:], "tokens": tokens}

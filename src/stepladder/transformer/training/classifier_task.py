@@ -1,0 +1,139 @@
+"""Training a classifier of texts, from scratch or from a masked language model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from stepladder.data.buckets import Buckets, Rows, Sentences, part
+from stepladder.data.card import longest_of, read_card
+from stepladder.errors import UserError
+from stepladder.params import Params, Training
+from stepladder.params.fitting import trainable
+from stepladder.tasks.experiment import Batch, Experiment
+from stepladder.transformer.networks.classifier import TextClassifier
+from stepladder.transformer.networks.trained import SpecialTokens
+from stepladder.transformer.training.batches import MULTIPLE, padded
+from stepladder.transformer.training.language_task import LanguageTask, chosen, share, shared_config
+
+NOTHING = -1  # the class of a row that counts nothing
+SHAPE = ("vocab_size", "d_model", "d_ff", "num_heads", "layers", "max_length", "positions", "kv_heads")
+
+
+class ClassifierTask(LanguageTask):
+    """Learns the class of a text; a batch holds ``text`` ``(B, T)`` and ``wanted`` ``(B,)``, class numbers."""
+
+    def __init__(self, config: dict[str, Any], label_smoothing: float, training: Training) -> None:
+        super().__init__(TextClassifier(**config["model"]), config, label_smoothing, training, NOTHING)
+
+    def _loss(self, batch: Batch, smoothing: float) -> Tensor:
+        return _cross_entropy(self.model(batch["text"]), batch["wanted"], smoothing)
+
+    def _judged(self, batch: Batch) -> tuple[Tensor, Tensor | int]:
+        scores = self.model(batch["text"])
+        return _cross_entropy(scores, batch["wanted"], 0.0), (scores.argmax(-1) == batch["wanted"]).sum()
+
+    def _figures(self, loss: Tensor, accuracy: Tensor) -> dict[str, Tensor]:
+        return {"loss": loss, "accuracy": accuracy}
+
+
+def _cross_entropy(scores: Tensor, wanted: Tensor, smoothing: float) -> Tensor:
+    return F.cross_entropy(scores.float(), wanted, reduction="sum", ignore_index=NOTHING, label_smoothing=smoothing)
+
+
+def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1) -> Experiment:
+    """The training of a classifier that ``params`` describes, on texts with a class prepared in ``data``.
+
+    With ``transformer.base`` it starts from that masked model's encoder.
+    """
+    section, training, card = params.transformer, params.transformer.training, read_card(data)
+    trainable("transformer", params, card, world_size)
+    config, special = shared_config(params, data)
+    classes = card["classes"]
+    config["model"] |= {
+        "layers": section.encoder_layers,
+        "max_length": longest_of(card),
+        "classes": len(classes),
+    }
+    config |= {"classes": classes, "max_length": longest_of(card), "base": section.base}
+    task = ClassifierTask(config, section.label_smoothing, training)
+    if section.base:
+        start_from(task, Path(section.base), data)
+
+    texts, numbers = read(data, "train")
+    mine = chosen(len(texts), section.data_share, params.seed)
+    lengths = texts.lengths[mine] + 2
+    buckets = Buckets(lengths, lengths, training.batch_size, params.seed)
+
+    def draw(k: int) -> Batch:
+        step, micro = divmod(k, training.accumulate)
+        rows = mine[buckets.rows(step)]
+        own = part(part(rows, micro, training.accumulate), rank, world_size)
+        return batch(texts, numbers, own, special, share(len(rows), training.accumulate * world_size)) | {"position": k}
+
+    return Experiment(
+        task=task,
+        draw=draw,
+        validation=fixed_batches(data, "validation", special, training.batch_size, rank, world_size),
+        files={"tokenizer.json": data / "tokenizer.json"},
+        largest=draw(buckets.largest() * training.accumulate),
+        figures={"padding": buckets.padding(multiple=MULTIPLE)},
+    )
+
+
+def start_from(task: ClassifierTask, folder: Path, data: Path) -> None:
+    """Take over the encoder of the masked language model in ``folder``.
+
+    Raises:
+        UserError: there is no such model, it is of another shape, or it reads texts by another tokenizer.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        weights = load_file(folder / "model.safetensors")
+        tokenizer = (folder / "tokenizer.json").read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"transformer.base={folder}: {error.filename} cannot be read; train a masked model with `stepladder train masked-lm`."
+        ) from None
+    theirs, ours = config.get("model", {}), task.config["model"]
+    if differing := [key for key in SHAPE if theirs.get(key) != ours.get(key)]:
+        key = differing[0]
+        raise UserError(
+            f"transformer.base={folder} has {key}={theirs.get(key)} and this classifier {ours.get(key)}; give both the same "
+            "transformer parameters, or train the masked model anew."
+        )
+    if tokenizer != (data / "tokenizer.json").read_bytes():
+        raise UserError(
+            f"transformer.base={folder} reads texts by another tokenizer than that of {data}; train the masked model anew."
+        )
+    encoder = {name.removeprefix("encoder."): w for name, w in weights.items() if name.startswith("encoder.")}
+    cast(TextClassifier, task.model).encoder.load_state_dict(encoder)
+
+
+def fixed_batches(
+    data: Path, split: str, special: SpecialTokens, budget: int, rank: int = 0, world_size: int = 1
+) -> list[Batch]:
+    """A rank's batches of ``split``, in order of length; every rank has the same number."""
+    texts, numbers = read(data, split)
+    order = np.argsort(texts.lengths, kind="stable")
+    pieces = np.array_split(order, max(1, -(-int(texts.lengths.sum() + 2 * len(order)) // budget)))
+    return [batch(texts, numbers, part(rows, rank, world_size), special, 1.0) for rows in pieces]
+
+
+def batch(texts: Sentences, numbers: Rows, rows: Rows, special: SpecialTokens, tokens: float) -> Batch:
+    """``rows`` as a batch whose summed loss is to be divided by ``tokens``; no rows: one that counts nothing."""
+    wanted = numbers[rows] if len(rows) else np.array([NOTHING])
+    text = padded(texts, rows if len(rows) else np.zeros(1, dtype=np.int64), special)
+    return {"text": torch.from_numpy(text), "wanted": torch.from_numpy(wanted), "tokens": tokens}
+
+
+def read(data: Path, split: str) -> tuple[Sentences, Rows]:
+    """Texts and class numbers of a prepared split."""
+    return Sentences.open(data / f"{split}_text"), np.load(data / f"{split}_labels.npy")

@@ -1,0 +1,100 @@
+"""Training a masked language model, on running text or on the texts of labelled data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stepladder.data.blocks import Blocks, in_order
+from stepladder.data.blocks import read as read_running
+from stepladder.data.buckets import Buckets, Rows, Sentences
+from stepladder.data.card import longest_of, read_card
+from stepladder.params import Params, Training
+from stepladder.tasks.experiment import Batch, Experiment
+from stepladder.transformer.networks.masked_lm import MaskedLM
+from stepladder.transformer.training.batches import MULTIPLE, padded
+from stepladder.transformer.training.language_task import (
+    LanguageTask,
+    chosen,
+    deal,
+    share,
+    shared_config,
+)  # fmt: skip
+from stepladder.transformer.training.loss import token_loss
+from stepladder.transformer.training.masking import HELD_OUT, MASK, hide
+
+
+class MaskedLMTask(LanguageTask):
+    """Learns to find hidden tokens again; a batch holds ``text`` ``(B, T)`` and ``wanted`` ``(B, T)``, padding where not hidden."""
+
+    def __init__(self, config: dict[str, Any], label_smoothing: float, training: Training) -> None:
+        super().__init__(MaskedLM(**config["model"]), config, label_smoothing, training, config["model"]["pad"])
+
+    def _loss(self, batch: Batch, smoothing: float) -> Tensor:
+        return token_loss(self.model, batch["text"], wanted=batch["wanted"], smoothing=smoothing)
+
+
+def masked(params: Params, data: Path, training: Training, rank: int = 0, world_size: int = 1) -> Experiment:
+    """The training of a masked language model that ``params`` describe, on running text or texts prepared in ``data``."""
+    section = params.transformer
+    config, special = shared_config(params, data)
+    running = config["task"] == "lines"
+    longest = section.context if running else longest_of(read_card(data))
+    config["model"] |= {"layers": section.encoder_layers, "max_length": longest}
+    config |= {"task": "masked_lm", "context": longest, "mask_share": section.mask_share}
+    vocab_size, parts = config["model"]["vocab_size"], training.accumulate * world_size
+
+    if running:
+        size = training.batch_size // longest
+        tokens = read_running(data, "train")
+        blocks = Blocks(tokens[: round(section.data_share * len(tokens))], longest, size, params.seed)
+        rows, largest, figures = blocks.batch, 0, {}
+        held = in_order(read_running(data, "validation"), longest, longest, special.pad)
+    else:
+        texts = Sentences.open(data / "train_text")
+        mine = chosen(len(texts), section.data_share, params.seed)
+        lengths = texts.lengths[mine] + 2
+        buckets = Buckets(lengths, lengths, training.batch_size, params.seed)
+
+        def rows(k: int) -> Rows:
+            return padded(texts, mine[buckets.rows(k)], special)
+
+        largest, figures = buckets.largest(), {"padding": buckets.padding(multiple=MULTIPLE)}
+        held_texts = Sentences.open(data / "validation_text")
+        held, size = padded(held_texts, np.argsort(held_texts.lengths, kind="stable"), special), 64
+
+    def draw(k: int) -> Batch:
+        step, micro = divmod(k, training.accumulate)
+        text, wanted = hide(rows(step), vocab_size, special.pad, section.mask_share, params.seed, step)
+        part = slice(micro * world_size + rank, None, parts)
+        return batch(text[part], wanted[part], share((wanted != special.pad).sum(), parts), special.pad) | {
+            "position": k
+        }
+
+    shown, hidden = hide(held, vocab_size, special.pad, section.mask_share, params.seed, HELD_OUT)
+
+    def held_out(rows: Rows) -> Batch:
+        return batch(rows[:, 0], rows[:, 1], 1.0, special.pad)
+
+    return Experiment(
+        task=MaskedLMTask(config, section.label_smoothing, training),
+        draw=draw,
+        validation=deal(np.stack([shown, hidden], 1), size, rank, world_size, held_out, special.pad),
+        files={"tokenizer.json": data / "tokenizer.json"},
+        largest=draw(largest * training.accumulate),
+        figures=figures,
+    )
+
+
+def batch(text: Rows, wanted: Rows, tokens: float, pad: int) -> Batch:
+    """Rows as a batch whose summed loss is to be divided by ``tokens``; no rows: one that counts nothing."""
+    if not len(text):
+        text, wanted = np.full((1, 1), MASK), np.full((1, 1), pad)
+    return {
+        "text": torch.from_numpy(np.ascontiguousarray(text)),
+        "wanted": torch.from_numpy(np.ascontiguousarray(wanted)),
+    } | {"tokens": tokens}

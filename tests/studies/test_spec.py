@@ -70,7 +70,7 @@ TEXT = {"measures": ["chrf"], "arms": {"a": {"family": "transformer"}, "b": {"fa
         ({"measures": ["bits_per_dim"]} | claim(SMALL, GAN), "arm gan, a GAN, has not"),
         ({"measures": ["bleu"]}, "measures: bleu is not measured here"),
         ({"plane": ["recall", "loss"]}, "measures: loss is not measured here"),
-        (TEXT | {"measures": ["frechet"]}, "measures: frechet is not measured here; there are: accuracy, bleu"),
+        (TEXT | {"measures": ["frechet"]}, "measures: frechet is not measured here; there are: accuracy, chrf, bleu"),
         (TEXT | claim({"arm": "a"}, {"arm": "b"}, measure="recall"), "recall is not measured here"),
         (TEXT | claim({"arm": "a", "steps": 5}, {"arm": "b"}), "asks for a, steps=5, which no arm draws"),
     ],

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from pipelines import restoring
 from pipelines.stages import call
+from stepladder import installed
 from stepladder.errors import UserError
 from stepladder.params import PARAMS_FILE, Params, render
 
@@ -48,6 +49,8 @@ def copy(root: Path, name: str, params: Params | None = None, commit: str = "") 
             if (root / "dvc.lock").exists() and not (workspace / "dvc.lock").exists():
                 shutil.copy(root / "dvc.lock", workspace / "dvc.lock")
             _share_cache(root, workspace)
+            if installed.is_made(root):
+                installed.link(workspace)
             if params is not None:
                 (workspace / PARAMS_FILE).write_text(render(params), encoding="utf-8")
             yield workspace

@@ -49,6 +49,7 @@ EVERYWHERE = {
     "absent",
     "dependencies",
     "history",
+    "installed",
     "journal",
     "lineage",
     "metrics",

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from stepladder.cli import main
-from stepladder.params import render
+from stepladder.cli import EXTRAS, main
+from stepladder.params import load, render
 from tests.data.made import image_params, pair_file, picture_folder, text_params
+from tests.test_architecture import imports
 
 HEAVY = ["torch", "mlflow", "pydantic", "yaml", "numpy", "datasets", "prefect", "dvc"]
 
@@ -50,6 +51,24 @@ def test_what_is_not_installed_is_one_sentence(tmp_path, missing):
     _is_one_sentence(
         done, f"serve needs {missing}, which is not installed; `pip install 'stepladder[pipeline]'` brings it"
     )
+
+
+def test_whatever_is_imported_from_elsewhere_is_known_to_be_brought_by_something():
+    ours = {"stepladder", "stepladder_mlflow", "pipelines"}
+    for file in (*Path("src").rglob("*.py"), *Path("pipelines").rglob("*.py")):
+        for name in {name.partition(".")[0] for name in imports(file)} - ours - sys.stdlib_module_names:
+            assert name in EXTRAS, f"{file} imports {name}"
+
+
+def test_flows_without_what_they_need_say_what_to_install():
+    program = (
+        "import importlib.util as u, runpy, sys; there = u.find_spec\n"
+        "u.find_spec = lambda name, *rest: None if name == 'prefect' else there(name, *rest)\n"
+        "sys.path.insert(0, ''); runpy.run_module('pipelines.serve')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr == "The flows need prefect; `pip install 'stepladder[pipeline]'` brings what they need.\n"
 
 
 def test_it_says_its_version():
@@ -112,8 +131,20 @@ def test_an_unknown_preset_is_one_sentence_with_those_there_are(project):
     )
 
 
-def test_no_parameters_are_one_sentence(tmp_path):
-    _is_one_sentence(_run("prepare", "images", cwd=tmp_path), "params.yaml does not exist")
+@pytest.mark.parametrize(
+    "verb", ["prepare images", "plan", "cost", "compare", "report", "params", "link", "sweep run a", "study run a"]
+)
+def test_no_project_is_one_sentence(tmp_path, verb):
+    _is_one_sentence(_run(*verb.split(), cwd=tmp_path), "`stepladder new FOLDER`")
+
+
+def test_parameters_can_be_written_where_nothing_is(tmp_path):
+    done = _run("params", "--preset", "quick", "--write", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "`stepladder new FOLDER` makes a project to run it in" in done.stdout
+    assert load(tmp_path / "params.yaml") == load(preset="quick")
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+    _is_one_sentence(_run("plan", "--no-trial", cwd=tmp_path), "There is no dvc.yaml here")
 
 
 def test_an_unknown_data_set_is_one_sentence(project):

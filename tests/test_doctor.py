@@ -36,7 +36,7 @@ def test_everything_wrong_is_named_with_its_remedy_and_no_exception(here, capsys
     for words in (
         "ZeroDivisionError",
         "git init",
-        "dvc init",
+        "stepladder new FOLDER",
         "STEPLADDER_TRACKING=journal",
         "did you mean sweep.timesteps?",
     ):

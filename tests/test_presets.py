@@ -85,6 +85,7 @@ def test_preset_of_text_keeps_the_users_pictures(own, capsys):
 
 
 def test_set_changes_one_value_says_so_and_wins_over_the_preset(own, capsys):
+    Path("dvc.yaml").touch()
     assert main(["params", "-S", "diffusion.unet.channels=16", "--write"]) == 0
     assert capsys.readouterr().out.splitlines()[1:] == ["  diffusion.unet.channels: 24 -> 16"]
     assert flatten(load()) == own | {"diffusion.unet.channels": 16}

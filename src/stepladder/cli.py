@@ -13,6 +13,7 @@ from stepladder.commands import (
     drawing,
     judging,
     language,
+    new,
     planning,
     project,
     registry,
@@ -24,10 +25,17 @@ from stepladder.commands import (
 from stepladder.errors import UserError
 
 EXTRAS = {
-    **dict.fromkeys(("dvc", "fastapi", "mlflow", "optuna", "prefect", "psutil", "uvicorn"), "pipeline"),
+    **dict.fromkeys(
+        ("dvc", "dvc_data", "fastapi", "mlflow", "networkx", "optuna", "pandas", "prefect", "psutil", "ruamel", "sqlalchemy",
+         "starlette", "uvicorn"), "pipeline",
+    ),
     "ctranslate2": "serving",
-}
-"""What training and judging do without, and the extra of the package that brings it."""
+    **dict.fromkeys(
+        ("PIL", "datasets", "filelock", "huggingface_hub", "matplotlib", "numpy", "pycountry", "pydantic", "pytorch_lightning",
+         "rouge_score", "sacrebleu", "sacremoses", "safetensors", "scipy", "sklearn", "tokenizers", "torch", "yaml"), "",
+    ),
+}  # fmt: skip
+"""What comes from elsewhere, and the extra of the package that brings it; "": the package itself."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -54,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
         registry,
         serving,
         project,
+        new,
     ):
         subject.add(verb)
     return top
@@ -65,6 +74,8 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("DO_NOT_TRACK", "1")
     args = parser().parse_args(argv)
     try:
+        if "DVC_ROOT" in os.environ:  # DVC runs this, and has compared the code that the project names
+            new.check(sys.argv[1:] if argv is None else argv)
         return args.function(args)
     except UserError as error:
         print(f"stepladder: {error}", file=sys.stderr)
@@ -73,8 +84,9 @@ def main(argv: list[str] | None = None) -> int:
         missing = (error.name or "").partition(".")[0]
         if missing not in EXTRAS:
             raise
+        which = f"'stepladder[{EXTRAS[missing]}]'" if EXTRAS[missing] else "stepladder"
         print(
-            f"stepladder: {args.verb} needs {missing}, which is not installed; `pip install 'stepladder[{EXTRAS[missing]}]'` brings it.",
+            f"stepladder: {args.verb} needs {missing}, which is not installed; `pip install {which}` brings it.",
             file=sys.stderr,
         )
         return 2

@@ -28,6 +28,7 @@ ASIDE = {
     "disk": "room on the disk",
     "errors": "sentences for people",
     "history": "what happened",
+    "installed": "where the package is",
     "journal": "what happens, as it happens",
     "lineage": "what a training comes from",
     "launching": "how a training is started, and what becomes of it",

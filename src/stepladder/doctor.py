@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from stepladder import project
+from stepladder import installed, project
 from stepladder.errors import UserError
 
 NEEDED = (3, 11)
@@ -109,7 +109,7 @@ def torch() -> Finding:
         )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["without a word"])[-1]
-        return Finding("wrong", f"cannot be imported ({last}); pip install -c constraints.txt -e '.[pipeline]'")
+        return Finding("wrong", f"cannot be imported ({last}); {installed.pip(project.root())}")
     version, names, cuda = json.loads(done.stdout.splitlines()[-1])
     cores = f"{os.cpu_count()} processor cores"
     if names:
@@ -144,15 +144,18 @@ def git(root: Path) -> Finding:
 
 
 def dvc(root: Path) -> Finding:
+    from stepladder import stages
+
     version = _version("dvc")
     if version is None:
-        return Finding(
-            "warn", "not installed: stages run only by hand; pip install -c constraints.txt -e '.[pipeline]'"
-        )
+        return Finding("warn", f"not installed: stages run only by hand; {installed.pip(root)}")
     if not (root / ".dvc").is_dir():
-        return Finding("wrong", f"{root} is not a DVC project; run in the project's folder, or `dvc init`")
+        return Finding(
+            "wrong", f"{root} is not a DVC project; run in a project's folder, or make one: `stepladder new FOLDER`"
+        )
     if not (root / "dvc.yaml").exists():
         return Finding("wrong", f"{root} has no dvc.yaml; git checkout dvc.yaml")
+    stages.check(root)
     cache = root / ".dvc" / "cache"
     place = cache if cache.exists() else root / ".dvc"
     if not os.access(place, os.W_OK):
@@ -172,16 +175,14 @@ def tracking() -> Finding:
 def prefect() -> Finding:
     version, fastapi = _version("prefect"), _version("fastapi")
     if version is None:
-        return Finding(
-            "warn", "not installed: no flows, `dvc repro` does without; pip install -c constraints.txt -e '.[pipeline]'"
-        )
+        return Finding("warn", f"not installed: no flows, `dvc repro` does without; {installed.pip(project.root())}")
     if fastapi and tuple(int(part) for part in fastapi.split(".")[:2]) > (0, 144):
         return Finding(
             "wrong", f"{version} with fastapi {fastapi}, which breaks its server; pip install 'fastapi<=0.144.0'"
         )
     api = os.environ.get("PREFECT_API_URL", "").rstrip("/")
     if not api:
-        return Finding("ok", f"{version}; no server is named: `make ui` starts one")
+        return Finding("ok", f"{version}; no server is named: `{installed.pages(project.root())}` starts one")
     try:
         with urllib.request.urlopen(f"{api}/health", timeout=3):
             return Finding("ok", f"{version}, server {_without_password(api)}")

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import itertools
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from stepladder import dependencies
+import yaml
+
+from stepladder import dependencies, installed
 from stepladder.dependencies import Stage
+from stepladder.errors import UserError
 from stepladder.params import Params, build, merge
 from stepladder.training.families import FAMILIES
 
-SOURCE = "src/stepladder"
+SOURCE = installed.SOURCE.as_posix()
 MASKED_LM = Path("models/classification/masked-lm")
 GRAPHS = ("dvc.yaml", "graphs/adaptation/stages.yaml", "graphs/classification/stages.yaml")
 
@@ -122,18 +126,103 @@ def code_of(entry: Any) -> list[str]:
     return paths({file for text in commands for file in of_command(text).code()})
 
 
+def is_ours(entry: Any) -> bool:
+    """Whether a stage of a graph runs a verb of ours: someone's own, beside them, is theirs."""
+    command = entry.get("do", entry).get("cmd")
+    keys = [*entry["foreach"]] if isinstance(command, str) and "${key}" in command else [""]
+    try:
+        return command.startswith("stepladder ") and all(of_command(command.replace("${key}", key)) for key in keys)
+    except (AttributeError, KeyError):
+        return False
+
+
+def differing(graph: Path) -> dict[str, str]:
+    """Commands, by name, of the stages in ``graph`` that do not name the code that they run, not all parameters that they read,
+    or not all results that this version's stage of that command reads."""  # fmt: skip
+    found = {}
+    for name, entry in _entries(graph).items():
+        stage = entry.get("do", entry)
+        if is_ours(entry):
+            deps, params = (list(map(str, stage.get(key, []))) for key in ("deps", "params"))
+            reads = () if "${key}" in stage["cmd"] else of_command(stage["cmd"].replace("${item}", "0")).reads
+            code = [dep for dep in deps if dep.startswith(f"{SOURCE}/")]
+            if code != code_of(entry) or not {*reads, *results_of(stage["cmd"])} <= {*params, *deps}:
+                found[name] = stage["cmd"]
+    return found
+
+
+def lacking(graph: Path) -> list[str]:
+    """Commands of this version's ``dvc.yaml`` that ``graph`` has no stage for."""
+    there = {entry.get("do", entry).get("cmd") for entry in _entries(graph).values() if is_ours(entry)}
+    own = (entry.get("do", entry)["cmd"] for entry in _entries(installed.template() / GRAPHS[0]).values())
+    return [command for command in own if command not in there]
+
+
+def results_of(command: str) -> tuple[str, ...]:
+    """What the stage with this very ``command`` depends on beside code, in the graphs that the package came with."""
+    return _results().get(command, ())
+
+
+@cache
+def _results() -> dict[str, tuple[str, ...]]:
+    entries = [entry for graph in GRAPHS for entry in _entries(installed.template() / graph).values()]
+    stages = [entry.get("do", entry) for entry in entries]
+    return {stage["cmd"]: tuple(dep for dep in stage["deps"] if not dep.startswith(f"{SOURCE}/")) for stage in stages}
+
+
+def _entries(graph: Path) -> Mapping[str, Any]:
+    return cast(Mapping[str, Any], yaml.safe_load(graph.read_text(encoding="utf-8"))["stages"])
+
+
+def graphs(root: Path) -> list[Path]:
+    """The graphs that the project in ``root`` has, and those that were made of them to be run."""
+    named = [root / graph for graph in GRAPHS]
+    named += [graph.with_name("dvc.yaml") for graph in named if graph.name != "dvc.yaml"]
+    return [graph for graph in named if graph.exists()]
+
+
+def check(root: Path, command: str = "") -> None:
+    """What DVC compares in a project that runs an installed package is what runs.
+
+    Args:
+        command: check the stages that it is of, such as ``stepladder train diffusion``; empty: all.
+
+    Raises:
+        UserError: the project watches another installation, or its stages name other code than they run, or less than they read.
+    """
+    installed.check(root)
+    if not installed.is_made(root):
+        return
+    wanted = of_command(command) if command else None
+    for graph in graphs(root):
+        found = differing(graph)
+        names = [name for name, cmd in found.items() if wanted is None or _is_of(cmd, wanted)]
+        if names:
+            raise UserError(
+                f"{graph.relative_to(root)} does not name all that this stepladder runs and reads in {', '.join(names)}; "
+                "`stepladder link` writes it."
+            )
+
+
+def _is_of(command: str, stage: Stage) -> bool:
+    """Whether a graph's ``command`` is ``stage``'s, for whichever of its items."""
+    keys = ("images", "text") if "${key}" in command else ("",)
+    return any(of_command(command.replace("${key}", key)) == stage for key in keys)
+
+
 def write(graph: Path) -> None:
     """Put the code and the parameters that each stage depends on into ``graph``, and leave all else as it is."""
     from ruamel.yaml import YAML
     from ruamel.yaml.comments import CommentedSeq
 
-    yaml = YAML()
-    yaml.preserve_quotes, yaml.width = True, 130
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    content = yaml.load(graph.read_text(encoding="utf-8"))
-    for entry in content["stages"].values():
+    form = YAML()
+    form.preserve_quotes, form.width = True, 130
+    form.indent(mapping=2, sequence=4, offset=2)
+    content = form.load(graph.read_text(encoding="utf-8"))
+    for entry in filter(is_ours, content["stages"].values()):
         stage = entry.get("do", entry)
-        kept = [path for path in stage["deps"] if not path.startswith(SOURCE)]
+        kept = [path for path in stage["deps"] if not str(path).startswith(SOURCE)]
+        kept += [path for path in results_of(stage["cmd"]) if path not in kept]
         stage["deps"].clear()
         stage["deps"].extend([*kept, *code_of(entry)])
         stage["deps"].fa.set_block_style()
@@ -142,7 +231,7 @@ def write(graph: Path) -> None:
             if len(stage["params"]) <= 8:
                 stage["params"].fa.set_flow_style()
     with graph.open("w", encoding="utf-8") as file:
-        yaml.dump(content, file)
+        form.dump(content, file)
 
 
 if __name__ == "__main__":

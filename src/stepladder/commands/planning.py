@@ -19,6 +19,7 @@ def add(verb: Verb) -> None:
 
 
 def plan(args: argparse.Namespace) -> int:
+    from stepladder import project, stages
     from stepladder.data import source
     from stepladder.errors import UserError
     from stepladder.params import load
@@ -29,7 +30,9 @@ def plan(args: argparse.Namespace) -> int:
         raise UserError("Stages are named together with --sweep or --study; name stages, a sweep or a study.")
     if args.jobs < 1:
         raise UserError(f"--jobs {args.jobs} given; give the number of trainings at once, 1 or more.")
-    for line in source.refresh(load()):
+    params = load()
+    stages.check(project.root())
+    for line in source.refresh(params):
         print(line)
     places = Places(IMAGES, TEXT, FEATURE_NET)
     if args.sweep:

@@ -56,7 +56,12 @@ def params(args: argparse.Namespace) -> int:
     if args.write:
         PARAMS_FILE.write_text(render(resolved.params), encoding="utf-8")
         count = len(resolved.changes)
-        print(f"{PARAMS_FILE} written, {count or 'no'} value{'' if count == 1 else 's'} changed; `dvc repro` runs it.")
+        runs = (
+            "`dvc repro` runs it."
+            if Path("dvc.yaml").exists()
+            else "`stepladder new FOLDER` makes a project to run it in."
+        )
+        print(f"{PARAMS_FILE} written, {count or 'no'} value{'' if count == 1 else 's'} changed; {runs}")
         print(*(f"  {change}" for change in resolved.changes), sep="\n", end="\n" if count else "")
     elif not args.check:
         print(render(resolved.params), end="")
@@ -137,7 +142,7 @@ def doctor(args: argparse.Namespace) -> int:
 
 
 def where(args: argparse.Namespace) -> int:
-    from stepladder import history
+    from stepladder import history, installed
     from stepladder.reporting.report import PAGE, REGISTERED, is_current
 
     page = (REPORTS / PAGE).resolve() if is_current(REPORTS) else "`stepladder report` writes it"
@@ -148,5 +153,5 @@ def where(args: argparse.Namespace) -> int:
         print(f"Model:    {model['name']} version {model['version']} ({aliases})")
     if not registered:
         print(f"Models:   {MODELS.resolve()} (none registered)")
-    print("UIs:      make ui   (Prefect and MLflow on this machine, with their addresses)")
+    print(f"UIs:      {installed.pages(Path())}   (Prefect and MLflow on this machine, with their addresses)")
     return 0

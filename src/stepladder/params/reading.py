@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from stepladder import installed
 from stepladder.errors import UserError
 from stepladder.params.section import Section
 from stepladder.params.tree import Params
@@ -43,7 +44,7 @@ def load(path: Path | str = PARAMS_FILE, *, preset: str = "", overrides: list[st
 
 def presets() -> list[str]:
     """Names of the presets, sorted."""
-    return sorted(p.stem for p in PRESETS_FOLDER.glob("*.yaml"))
+    return sorted(p.stem for p in _presets_folder().glob("*.yaml"))
 
 
 def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
@@ -93,7 +94,7 @@ def values_of(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(
-            f"{path} does not exist; run in the project's folder, or make it with `stepladder params --write`."
+            f"{path} does not exist; run in a project's folder, or make one: `stepladder new FOLDER`."
         ) from None
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}.") from None
@@ -106,10 +107,19 @@ def values_of(path: Path) -> dict[str, Any]:
 
 def preset_values(name: str) -> dict[str, Any]:
     """What the preset ``name`` sets, and nothing else; ``UserError`` where there is none of that name."""
-    path = PRESETS_FOLDER / f"{name}.yaml"
+    path = _presets_folder() / f"{name}.yaml"
     if not path.exists():
         raise UserError(f"There is no preset {name!r}; there are: {', '.join(presets()) or 'none'}.")
     return values_of(path)
+
+
+def _presets_folder() -> Path:
+    """The project's own; where there is no project, the package's."""
+    return (
+        PRESETS_FOLDER
+        if PRESETS_FOLDER.is_dir() or Path("dvc.yaml").exists()
+        else installed.template() / PRESETS_FOLDER
+    )
 
 
 def override(text: str) -> dict[str, Any]:

@@ -58,16 +58,16 @@ def of_stages(targets: Sequence[str], places: Places) -> list[Piece]:
     """The stages of ``dvc.yaml`` that ``targets`` need (none: all), in the order in which they run.
 
     Raises:
-        UserError: DVC is missing, cannot read its files, or knows no such stage.
+        UserError: there is no project, DVC is missing, cannot read its files, or knows no such stage.
     """
     try:
         from dvc.exceptions import DvcException
         from dvc.repo import Repo
         from networkx import ancestors, lexicographical_topological_sort
     except ImportError:
-        raise UserError(
-            "DVC is not installed; `make repro` sets it up, or pip install 'stepladder[pipeline]'."
-        ) from None
+        raise UserError("DVC is not installed; `pip install 'stepladder[pipeline]'` brings it.") from None
+    if not (project.root() / "dvc.yaml").exists():
+        raise UserError("There is no dvc.yaml here; run in a project's folder, or make one: `stepladder new FOLDER`.")
     logging.getLogger("dvc").setLevel(logging.ERROR)
     try:
         with Repo(str(project.root())) as repo, repo.lock:

@@ -101,9 +101,7 @@ class Running:
         try:
             return self.call(command, environment, lambda line: print(f"{prefix} | {line}", flush=True))
         except FileNotFoundError:
-            raise UserError(
-                "DVC is not installed; `make repro` sets it up, or pip install 'stepladder[pipeline]'."
-            ) from None
+            raise UserError("DVC is not installed; `pip install 'stepladder[pipeline]'` brings it.") from None
 
     def call(
         self,

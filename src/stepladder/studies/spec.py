@@ -154,7 +154,9 @@ def read(name: str) -> Study:
     """The study ``name``, checked; raises ``UserError`` with the key, the value and what is allowed."""
     file = folder(name) / "study.yaml"
     if not file.exists():
-        raise UserError(f"There is no study {name!r}; there are: {', '.join(names()) or 'none'}.")
+        raise UserError(
+            f"There is no study {name!r}; there are: {', '.join(names()) or 'none here (`stepladder new FOLDER` makes a project with some)'}."
+        )
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:

@@ -88,7 +88,7 @@ def open_study(name: str, sweep: Sweep) -> Study:
         import optuna
     except ImportError:
         raise UserError(
-            "Optuna is not installed; `make repro` sets it up, or pip install 'stepladder[pipeline]'; or take method: random."
+            "Optuna is not installed; `pip install 'stepladder[pipeline]'` brings it; or take method: random."
         ) from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     address = os.environ.get(STORAGE) or f"sqlite:///{spec.folder(name).resolve() / 'optuna.db'}"

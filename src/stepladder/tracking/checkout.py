@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from stepladder import lineage, project
+from stepladder import installed, lineage, project
 from stepladder.data.source import ORIGIN
 from stepladder.errors import UserError
 
@@ -117,6 +117,8 @@ def make(commit: str, origin: Path, folder: Path, log: Log) -> Checkout:
         if (origin / name).exists():
             shutil.copyfile(origin / name, workspace / name)
     _share_cache(root, workspace)
+    if installed.is_made(root):
+        installed.link(workspace)
     return Checkout(workspace, _environment(root, workspace, origin), log)
 
 

@@ -17,8 +17,8 @@ from PIL import Image
 from stepladder.cli import main
 from stepladder.transformer.training.task import experiment
 from tests.transformer import running
+from tests.transformer.inference.test_translation import _export
 from tests.transformer.prepared import params, prepare
-from tests.transformer.test_translation import _export
 
 COMMAND = [sys.executable, "-m", "stepladder"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "STEPLADDER_TRACKING": "journal"}

@@ -34,6 +34,7 @@ def make(folder: Path) -> Path:
     """A project of the two stages that look at sources, with pictures and pairs of its own beside it."""
     folder.mkdir(parents=True)
     shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    shutil.copy(ROOT / ".dvcignore", folder)
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {name: stages[name] for name in ("source", "prepare")}}))
     (folder / ".gitignore").write_text("/data\n/pairs*\n/pictures*\n__pycache__\n/mirror\n")

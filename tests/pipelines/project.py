@@ -41,7 +41,8 @@ def make_real(folder: Path, steps: int, pipelines: bool = False) -> Path:
     """
     folder.mkdir(parents=True)
     shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    shutil.copy(ROOT / "dvc.yaml", folder)
+    for name in ("dvc.yaml", ".dvcignore"):  # a stage depends on folders, where Python leaves what it compiles
+        shutil.copy(ROOT / name, folder)
     if pipelines:
         shutil.copytree(ROOT / "pipelines", folder / "pipelines", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "prefect.yaml", folder)

@@ -62,11 +62,11 @@ def test_the_interval_of_a_difference_is_that_of_simulated_differences():
     ],
 )
 def test_better_is_by_more_than_the_interval(ours, theirs, smaller, expected):
+    name = "frechet" if smaller else "chrf"
+
     def of(figure):
-        names = ("frechet", "frechet_low", "frechet_high")
-        return {"figure": "frechet", "smaller_is_better": str(smaller).lower()} | dict(
-            zip(names, map(str, figure), strict=True)
-        )
+        names = (name, f"{name}_low", f"{name}_high")
+        return {"figure": name} | dict(zip(names, map(str, figure), strict=True))
 
     assert better(of(ours), of(theirs)) is expected
 

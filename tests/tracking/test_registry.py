@@ -77,6 +77,9 @@ def test_models_are_loaded_without_pickle_in_a_fresh_process(models):
         "diffusion-digits": ["challenger", "champion"],
         "transformer-names": ["challenger", "champion"],
     }
+    stored = [file for file in (models / "mlruns" / "artifacts").rglob("*") if file.is_file()]
+    assert {file.name for file in stored} >= {"model.safetensors", "config.json", "tokenizer.json", "requirements.txt"}
+    assert not [file for file in stored if file.suffix in (".pkl", ".pickle", ".pt", ".pth", ".bin", ".pyc")]
     environment = os.environ | {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     command = [sys.executable, "-c", IN_A_FRESH_PROCESS, store.uri()]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd="/")
@@ -92,10 +95,6 @@ def test_models_are_loaded_without_pickle_in_a_fresh_process(models):
         "texts": 2,
     }
     assert models in code.parents, "the code it was registered with"
-
-    stored = [file for file in (models / "mlruns" / "artifacts").rglob("*") if file.is_file()]
-    assert {file.name for file in stored} >= {"model.safetensors", "config.json", "tokenizer.json", "requirements.txt"}
-    assert not [file for file in stored if file.suffix in (".pkl", ".pickle", ".pt", ".pth", ".bin", ".pyc")]
     assert not [file for file in stored if file.read_bytes()[:2] in (b"\x80\x04", b"\x80\x05")]
     requirements = next(file for file in stored if file.name == "requirements.txt").read_text()
     assert all("==" in line and "+" not in line for line in requirements.split())

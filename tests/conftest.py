@@ -12,12 +12,22 @@ _slots = tempfile.TemporaryDirectory(prefix="slots-")
 os.environ["STEPLADDER_SLOTS_FOLDER"] = _slots.name
 os.environ.pop("STEPLADDER_HOLDS", None)
 
+OURS = ("MLFLOW_", "STEPLADDER_")
+GIVEN = {name: value for name, value in os.environ.items() if name.startswith(OURS)}
 
-@pytest.fixture(scope="module", autouse=True)
-def no_store_of_other_tests() -> Iterator[None]:
-    """MLflow writes the store that it was last told into the environment, where the next file's tests would find it."""
-    before = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
-    yield
-    for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+
+def _only_what_was_given() -> None:
+    for name in [name for name in os.environ if name.startswith(OURS)]:
         del os.environ[name]
-    os.environ.update(before)
+    os.environ.update(GIVEN)
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_other_tests() -> Iterator[None]:
+    """No test finds what another left in the environment, nor what a fixture of the whole session did.
+
+    MLflow writes the store that it was last told there; a flow or a command that a test runs would send its runs to it.
+    """
+    _only_what_was_given()
+    yield
+    _only_what_was_given()

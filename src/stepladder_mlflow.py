@@ -46,6 +46,7 @@ def _has_moved(file: Path) -> bool:
         return False
     try:
         with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as store:
-            return store.execute("SELECT uri FROM stepladder_home").fetchone() != (file.parent.as_uri(),)
+            kept: tuple[str] | None = store.execute("SELECT uri FROM stepladder_home").fetchone()
+            return kept != (file.parent.as_uri(),)
     except sqlite3.Error:
         return False

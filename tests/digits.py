@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 
 from stepladder.data.preparing.images import prepare
 from stepladder.params import Params, build
-from stepladder.tasks.experiment import Batch, Experiment, network
+from stepladder.tasks.experiment import Experiment
+from stepladder.tasks.task import Batch, network
 
 
 def params(**sections: Any) -> Params:
@@ -81,5 +82,5 @@ def save(experiment: Experiment, folder: Path) -> Path:
     folder.mkdir(parents=True)
     weights = network(experiment.task).state_dict()
     save_file({name: weight.contiguous() for name, weight in weights.items()}, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(experiment.task.config))
+    (folder / "config.json").write_text(experiment.task.description.to_json())
     return folder

@@ -48,6 +48,8 @@ EVERYWHERE = {
     "disk",
     "absent",
     "dependencies",
+    "description",
+    "loading",
     "history",
     "installed",
     "journal",

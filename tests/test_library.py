@@ -11,6 +11,7 @@ import torch
 import stepladder as sl
 from stepladder import library
 from stepladder.diffusion.networks.backbones import build as network
+from stepladder.diffusion.networks.description import described
 from stepladder.diffusion.sampling import drawing
 from stepladder.errors import UserError
 from stepladder.params import Sampling
@@ -40,7 +41,7 @@ def test_the_examples_of_the_page_run() -> None:
 
 
 @pytest.mark.slow
-def test_the_example_of_what_was_trained_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examples_beside_data_and_models_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = digits.prepared()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STEPLADDER_TRACKING", "journal")
@@ -55,7 +56,9 @@ def test_the_example_of_what_was_trained_runs(tmp_path: Path, monkeypatch: pytes
     assert sl.train("models/diffusion/T10", small, timesteps=10) == Path("models/diffusion/T10")
     sl.train("models/feature-net", small, family="feature-net")
     known: dict[str, object] = {"sl": sl, "torch": torch}
-    exec(compile(BLOCKS[2], "docs/library.md", "exec"), known)
+    for block in BLOCKS[2:]:
+        exec(compile(block, "docs/library.md", "exec"), known)
+    assert known["trainer"].global_step == 20
     figures, drawn = known["figures"], known["drawn"]
     assert drawn.shape == (5, 1, 8, 8)
     assert figures["frechet_low"] <= figures["frechet"] <= figures["frechet_high"]
@@ -82,7 +85,7 @@ def conditional() -> sl.Model:
         "heads": 2,
     }
     made = sl.wrap(
-        network(shape | {"mlp_ratio": 2.0, "dropout": 0.0}), (1, 8, 8), timesteps=20, classes=["a", "b", "c"]
+        network(described(shape | {"mlp_ratio": 2.0, "dropout": 0.0})), (1, 8, 8), timesteps=20, classes=["a", "b", "c"]
     )
     made.network.eval()
     return made
@@ -106,7 +109,7 @@ def test_labels_are_names_or_numbers_or_how_many() -> None:
 def test_it_draws_what_the_package_draws() -> None:
     model = conditional()
     condition = {"labels": torch.tensor([0, 2])}
-    expected = drawing.draw(model.network, model.config, condition, 4, Sampling(sampler="heun"), seed=9)
+    expected = drawing.draw(model.network, model.description, condition, 4, Sampling(sampler="heun"), seed=9)
     assert torch.equal(sl.draw(model, [0, 2], steps=4, seed=9, sampler="heun"), expected)
 
 

@@ -63,9 +63,10 @@ class Recipe:
     then: str
 
 
-CONFIG = '{"process": "discrete", "schedule": "cosine", "timesteps": 50, "prediction": "v", "classes": [], "label_dropout": 0.1, "model": {"shape": (1, 8, 8)}}'
+CONFIG = '{"process": "discrete", "schedule": "cosine", "timesteps": 50, "prediction": "v", "classes": [], "label_dropout": 0.1, "model": {"backbone": "own", "shape": (1, 8, 8)}}'
 DRAWN = f"""
 import torch
+from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.diffusion.sampling.drawing import draw
 from stepladder.params import Sampling
 class Still(torch.nn.Module):
@@ -74,7 +75,7 @@ class Still(torch.nn.Module):
         self.scale = torch.nn.Parameter(torch.tensor(0.1))
     def forward(self, x, time, condition):
         return self.scale * x
-pictures = draw(Still(), {CONFIG} | changed, {{"labels": torch.zeros(3, dtype=torch.int64)}}, 5, Sampling(**sampling))
+pictures = draw(Still(), DiffusionDescription.model_validate({CONFIG} | changed), {{"labels": torch.zeros(3, dtype=torch.int64)}}, 5, Sampling(**sampling))
 assert pictures.shape == (3, 1, 8, 8) and pictures.isfinite().all()
 """
 RECIPES = [

@@ -13,6 +13,7 @@ from stepladder.commands.places import DATA, FEATURE_NET, MODELS, NOISY_CLASSIFI
 from stepladder.params import Params, build, flatten
 from stepladder.stages import GRAPHS, STAGES, TRAINED
 from stepladder.training.families import FAMILIES
+from tests import parameters_read
 
 ENTRIES = [
     (graph, name, entry)
@@ -105,7 +106,7 @@ def test_each_model_of_the_graphs_is_judged_by_a_stage():
 def test_a_stage_reads_what_is_declared(words):
     """Where a section goes on as a whole, single keys of it may be declared: then no code that runs names another."""
     stage = STAGES[words]
-    found = dependencies.reads(*stage.functions)
+    found = parameters_read.reads(*stage.functions)
     for key in found:
         if key in stage.reads:
             continue
@@ -115,7 +116,7 @@ def test_a_stage_reads_what_is_declared(words):
         left = keys - {read.partition(".")[2].partition(".")[0] for read in own}
         if words != "adapt":  # whose method is on its command line
             left -= set(dir(Path))  # the `name` of a file is no parameter
-            assert not left & dependencies.attributes(*stage.functions), f"{words} reads more of {key}"
+            assert not left & parameters_read.attributes(*stage.functions), f"{words} reads more of {key}"
     for read in stage.reads:
         assert any(read == key or read.startswith(f"{key}.") for key in found), f"{words} does not read {read}"
 
@@ -227,9 +228,9 @@ def test_parameters_are_found_behind_what_is_called(tmp_path, monkeypatch):
         "def inner(given: Params):\n    return given.evaluation.samples, given.sampling.eta\n"
     )
     monkeypatch.setattr(dependencies, "HOME", tmp_path)
-    assert dependencies.reads("a:outer") == {"sweep.timesteps", "sampling", "evaluation.samples"}
+    assert parameters_read.reads("a:outer") == {"sweep.timesteps", "sampling", "evaluation.samples"}
     (tmp_path / "c.py").write_text("def whole(params):\n    return flatten(params)\n")
-    assert dependencies.reads("c:whole") == set(Params.model_fields)
+    assert parameters_read.reads("c:whole") == set(Params.model_fields)
 
 
 def test_stages_are_found_by_their_commands():

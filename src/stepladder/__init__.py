@@ -9,8 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 NAMES = (
-    "Model", "Params", "Sampling", "build", "denoiser", "draw", "judge", "load", "pictures", "process", "samplers", "schedule",
-    "schedules", "train", "trajectory", "wrap",
+    "Model", "Params", "Sampling", "build", "denoiser", "draw", "experiment", "judge", "load", "pictures", "process", "samplers",
+    "schedule", "schedules", "train", "trajectory", "wrap",
 )  # fmt: skip
 """What ``library`` has."""
 

@@ -11,16 +11,18 @@ from stepladder.commands import (
     Function,
     adaptation,
     drawing,
+    evaluation,
     judging,
     language,
     new,
     planning,
     project,
     registry,
+    results,
     serving,
-    stages,
     studies,
     sweeps,
+    training,
 )
 from stepladder.errors import UserError
 
@@ -39,6 +41,7 @@ EXTRAS = {
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line; ``args.function`` is what the verb that was given calls."""
     top = argparse.ArgumentParser(
         prog="stepladder", description="Reproducible training of Transformers and diffusion models."
     )
@@ -51,7 +54,9 @@ def parser() -> argparse.ArgumentParser:
         return added
 
     for subject in (
-        stages,
+        training,
+        evaluation,
+        results,
         adaptation,
         drawing,
         language,
@@ -76,7 +81,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if "DVC_ROOT" in os.environ:  # DVC runs this, and has compared the code that the project names
             new.check(sys.argv[1:] if argv is None else argv)
-        return args.function(args)
+        code: int = args.function(args)
+        return code
     except UserError as error:
         print(f"stepladder: {error}", file=sys.stderr)
         return 2

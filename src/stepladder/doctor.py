@@ -88,6 +88,7 @@ def _safely(check: Check) -> Finding:
 
 
 def python() -> Finding:
+    """Whether Python is as new as ``NEEDED``."""
     version = platform.python_version()
     if sys.version_info < NEEDED:
         return Finding("wrong", f"{version} of {sys.executable}; 3.11 or later is needed: make PYTHON=python3.11 repro")
@@ -123,6 +124,7 @@ def torch() -> Finding:
 
 
 def disk(root: Path) -> Finding:
+    """Gigabytes free on the disk of ``root``: wrong or a warning below ``FREE_GIGABYTES``."""
     free = shutil.disk_usage(root).free / 1e9
     text = f"{free:.1f} GB free at {root}"
     for verdict in ("wrong", "warn"):
@@ -133,6 +135,7 @@ def disk(root: Path) -> Finding:
 
 
 def git(root: Path) -> Finding:
+    """Whether git is there and ``root`` has a commit."""
     if shutil.which("git") is None:
         return Finding("wrong", "git is not installed; DVC experiments and the record of the code need it")
     done = subprocess.run(
@@ -144,6 +147,7 @@ def git(root: Path) -> Finding:
 
 
 def dvc(root: Path) -> Finding:
+    """Whether DVC is installed, ``root`` is a project of it, and its cache can be written to."""
     from stepladder import stages
 
     version = _version("dvc")
@@ -164,6 +168,7 @@ def dvc(root: Path) -> Finding:
 
 
 def tracking() -> Finding:
+    """Whether there is a tracking store; raises ``UserError`` where it does not answer."""
     from stepladder.tracking import health, store
 
     if not store.uri():
@@ -173,6 +178,7 @@ def tracking() -> Finding:
 
 
 def prefect() -> Finding:
+    """Whether Prefect is installed with a FastAPI that it works with, and the server that the environment names answers."""
     version, fastapi = _version("prefect"), _version("fastapi")
     if version is None:
         return Finding("warn", f"not installed: no flows, `dvc repro` does without; {installed.pip(project.root())}")
@@ -197,6 +203,7 @@ def prefect() -> Finding:
 
 
 def parameters(root: Path) -> Finding:
+    """Sources and T of the parameters of ``root``; raises ``UserError`` where they are not valid."""
     from stepladder import params
 
     loaded = params.load(root / params.PARAMS_FILE)

@@ -66,7 +66,7 @@ def run(model: Path, home: Path | None = None) -> dict[str, Any]:
     known = training(model)
     if not known:
         return {}
-    happened = _json((home or project.root() / FOLDER) / known["key"] / RUN)
+    happened: dict[str, Any] = _json((home or project.root() / FOLDER) / known["key"] / RUN)
     return known | happened | {"figures": known["figures"] | happened.get("figures", {})}
 
 

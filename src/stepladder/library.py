@@ -7,23 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from stepladder.data.grid import scaled
 from stepladder.data.image_arrays import ImageArrays
+from stepladder.diffusion.networks.description import DiffusionDescription, Network
 from stepladder.diffusion.processes.process import Process
 from stepladder.diffusion.processes.processes import PROCESSES, of
 from stepladder.diffusion.processes.schedules import CURVES, Schedule
 from stepladder.diffusion.processes.schedules import schedule as schedule_of
+from stepladder.diffusion.processes.settings import ProcessDescription
 from stepladder.diffusion.samplers.sampler import Denoise
 from stepladder.diffusion.samplers.samplers import SAMPLERS
 from stepladder.diffusion.sampling import drawing, loading
 from stepladder.errors import UserError
 from stepladder.params import Params, Sampling, build
+from stepladder.training.families import FAMILIES
+
+if TYPE_CHECKING:
+    from stepladder.tasks.experiment import Experiment
 
 Callback = Callable[[int, Tensor, Tensor], None]
 
@@ -36,32 +43,31 @@ class Model:
         network: ``network(x, time, condition)``: ``x`` ``(N, C, H, W)``, ``time`` ``(N,)`` in [0, 1] (0 data, 1 noise), and
             ``condition``, a dictionary of tensors of N rows, of which ``labels`` ``(N,)`` int64 is always there. It predicts
             what its process says, ``(N, C, H, W)``.
-        config: what its folder's ``config.json`` says of it.
+        description: what its folder's ``config.json`` says of it.
     """
 
     network: nn.Module
-    config: dict[str, Any]
+    description: DiffusionDescription
 
     @property
     def process(self) -> Process:
         """What it learned to undo."""
-        return of(self.config)
+        return of(self.description)
 
     @property
     def timesteps(self) -> int:
         """T; in continuous time the largest S."""
-        return int(self.config["timesteps"])
+        return self.description.timesteps
 
     @property
     def classes(self) -> list[str]:
         """Names of the classes that it knows; their numbers are their places."""
-        return [str(name) for name in self.config["classes"]]
+        return [*self.description.classes]
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of a picture."""
-        channels, height, width = self.config["model"]["shape"]
-        return channels, height, width
+        return self.description.model.shape
 
 
 def load(model: Path | str) -> Model:
@@ -98,8 +104,15 @@ def wrap(
     """
     section = {"process": process, "schedule": schedule, "prediction": prediction, **config}
     build({"diffusion": section, "sweep": {"timesteps": [timesteps], "sampling_steps": [1]}, "sampling": {}})
-    known = {"timesteps": timesteps, "classes": list(classes), "label_dropout": 0.0, "sigma_data": sigma_data}
-    return Model(network, section | known | {"model": {"shape": list(shape)}})
+    description = DiffusionDescription(
+        model=Network(shape=shape, classes=len(classes)),
+        timesteps=timesteps,
+        classes=classes,
+        label_dropout=0.0,
+        sigma_data=sigma_data,
+        **section,
+    )
+    return Model(network, description)
 
 
 def draw(
@@ -128,7 +141,7 @@ def draw(
     usual = {"sampler": model.process.usual_sampler} if "sampler" not in sampling else {}
     how = build({"sampling": usual | sampling}).sampling
     told = dict(condition or {}) | {"labels": _numbers(model, labels)}
-    return drawing.draw(model.network, model.config, told, steps, how, seed=seed, callback=callback)
+    return drawing.draw(model.network, model.description, told, steps, how, seed=seed, callback=callback)
 
 
 def trajectory(
@@ -154,7 +167,8 @@ def process(name: str, *, timesteps: int = 1000, **config: Any) -> Process:
     ``prediction``, ``betas``, ``log_snr``, ``zero_terminal_snr``, and ``sigma_data``."""  # fmt: skip
     if name not in PROCESSES:
         raise UserError(f"There is no process {name!r}; there are: {', '.join(PROCESSES)}.")
-    return of({"schedule": "cosine", "prediction": "v"} | config | {"process": name, "timesteps": timesteps})
+    known = {"schedule": "cosine", "prediction": "v"} | config | {"process": name, "timesteps": timesteps}
+    return of(ProcessDescription.model_validate(known))
 
 
 def schedule(name: str, timesteps: int) -> Schedule:
@@ -223,6 +237,27 @@ def train(
     return Path(out)
 
 
+def experiment(
+    params: Params | Mapping[str, Any] | None = None,
+    *,
+    family: str = "diffusion",
+    data: Path | str = "data/images",
+    timesteps: int | None = 50,
+) -> Experiment:
+    """What ``train`` trains, for a loop of one's own, in this process: ``task``, a plain LightningModule; ``draw(k)``, the k-th
+    micro-batch; ``validation``, the fixed batches of validation.
+
+    Args: as those of ``train``.
+
+    Raises:
+        UserError: the parameters are refused, alone or with this data.
+    """  # fmt: skip
+    tree = params if isinstance(params, Params) else build(dict(params or {}))
+    start = import_module(FAMILIES[family].module).experiment
+    made: Experiment = start(tree, Path(data), timesteps=timesteps if family == "diffusion" else None)
+    return made
+
+
 def samplers() -> dict[str, Callable[..., Tensor]]:
     """The samplers as functions ``(denoise, x, levels, noise, *, callback, ...)``, by name; see ``Denoise``."""
     return {name: sampler.sample for name, sampler in SAMPLERS.items()}
@@ -233,7 +268,7 @@ def denoiser(model: Model, labels: Sequence[int | str] | Tensor | int, steps: in
     ``sampling`` says. Levels are ``model.process.levels(steps)``."""  # fmt: skip
     how = build({"sampling": sampling}).sampling
     told = {"labels": _numbers(model, labels)}
-    return drawing.denoiser(model.network, model.config, told, model.process.levels(steps, how.spacing), how)
+    return drawing.denoiser(model.network, model.description, told, model.process.levels(steps, how.spacing), how)
 
 
 def schedules() -> tuple[str, ...]:
@@ -243,11 +278,11 @@ def schedules() -> tuple[str, ...]:
 
 def _numbers(model: Model, labels: Sequence[int | str] | Tensor | int) -> Tensor:
     if isinstance(labels, int):
-        return drawing.class_numbers(model.config, None, labels)
+        return drawing.class_numbers(model.classes, None, labels)
     if isinstance(labels, Tensor):
         labels = labels.tolist()
     names = [str(label) for label in labels if isinstance(label, str)]
-    known = dict(zip(names, drawing.class_numbers(model.config, names, 1).tolist(), strict=True)) if names else {}
+    known = dict(zip(names, drawing.class_numbers(model.classes, names, 1).tolist(), strict=True)) if names else {}
     numbers = [known[label] if isinstance(label, str) else int(label) for label in labels]
     most = max(len(model.classes), 1)
     if strange := [number for number in numbers if not 0 <= number < most]:
@@ -258,6 +293,6 @@ def _numbers(model: Model, labels: Sequence[int | str] | Tensor | int) -> Tensor
 
 
 __all__ = [
-    "Model", "Params", "Sampling", "build", "denoiser", "draw", "judge", "load", "pictures", "process", "samplers", "schedule",
+    "Model", "Params", "Sampling", "build", "denoiser", "draw", "experiment", "judge", "load", "pictures", "process", "samplers", "schedule",
     "schedules", "train", "trajectory", "wrap",
 ]  # fmt: skip

@@ -214,12 +214,12 @@ def one(params: Params, chance: random.Random, root: Path) -> None:
         check("diffusion", params, data, classifier=guide)
     folder = train(state, "diffusion", params, data, timesteps)
     model, config = load(folder)
-    classifier, classes = None, config["classes"]
+    classifier, classes = None, config.classes
     if params.sampling.classifier_scale:
         classifier, own = load_classifier(guide, config)
-        classes = own["classes"]
+        classes = own.classes
     test = ImageArrays.open(data, "test")
-    asked = held_out.condition(test, held_out.rows(test, 3), config | {"classes": classes})
+    asked = held_out.condition(test, held_out.rows(test, 3), config.model_copy(update={"classes": tuple(classes)}))
     draw = drawers.here(model, config, params.seed, classifier)
     for steps in [s for s in params.sweep.sampling_steps if s <= timesteps][:2]:
         pictures, _ = draw(asked, steps, params.sampling)

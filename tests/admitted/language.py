@@ -18,6 +18,7 @@ from stepladder.transformer.inference.classification import classify
 from stepladder.transformer.inference.generation import generate
 from stepladder.transformer.inference.translation import translate
 from stepladder.transformer.networks import trained
+from stepladder.transformer.networks.description import MaskedLMDescription, TextDescription
 from stepladder.transformer.training import task
 from tests.admitted.outcome import Refused, checking, finite, train
 from tests.admitted.walk import Space, of_training
@@ -122,7 +123,7 @@ def one(params: Params, chance: random.Random, root: Path) -> None:
             check("masked-lm", params, data)
         shutil.rmtree(base, ignore_errors=True)
         shutil.move(train(state, "masked-lm", params, data), base)
-        trained.load(base, "masked_lm", "encoder")
+        trained.load(base, MaskedLMDescription)
         if params.text.task == "labels":
             params = build(merge(params.model_dump(mode="json"), {"transformer": {"base": str(base)}}))
     with checking():
@@ -149,7 +150,7 @@ def _held_out(data: Path, column: str) -> list[str]:
     return [json.loads(line)[column] for line in lines]
 
 
-def _held_out_loss(params: Params, data: Path, model: Any, config: dict[str, Any]) -> None:
+def _held_out_loss(params: Params, data: Path, model: Any, description: TextDescription) -> None:
     """Of the model as it was loaded, on the held-out split that it is judged by."""
     experiment = task.experiment(params, data)
     experiment.task.model = model

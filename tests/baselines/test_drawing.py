@@ -17,12 +17,12 @@ def saved(family, folder):
 def test_a_saved_model_draws_as_it_did(family, tmp_path):
     experiment, folder = saved(family, tmp_path)
     model, config = drawing.load(folder)
-    assert config["family"] == family
+    assert config.family == family
     condition = {"labels": torch.arange(7)}
     pictures = drawing.draw(model, config, condition, seed=3)
     assert pictures.shape == (7, 1, 8, 8)
     assert pictures.abs().max() <= 1
-    assert torch.equal(pictures, drawing.draw(experiment.task.model, experiment.task.config, condition, seed=3))
+    assert torch.equal(pictures, drawing.draw(experiment.task.model, experiment.task.description, condition, seed=3))
     assert not torch.equal(pictures, drawing.draw(model, config, condition, seed=4))
 
 
@@ -44,8 +44,8 @@ def test_no_labels_give_no_pictures(tmp_path):
 
 
 def test_a_folder_without_such_a_model_is_refused(tmp_path):
-    with pytest.raises(UserError, match="holds no model of the families vae, gan"):
+    with pytest.raises(UserError, match="holds no generator of a GAN or variational autoencoder that can be loaded"):
         drawing.load(tmp_path)
     (tmp_path / "config.json").write_text('{"family": "diffusion", "model": {}}')
-    with pytest.raises(UserError, match="holds no model of the families vae, gan"):
+    with pytest.raises(UserError, match="holds no generator of a GAN or variational autoencoder that can be loaded"):
         drawing.load(tmp_path)

@@ -162,7 +162,7 @@ def test_the_exported_network_is_the_generator_alone():
 @pytest.mark.parametrize("family", ["vae", "gan"])
 def test_data_without_classes_makes_an_unconditional_model(family, tmp_path):
     experiment = made(family, data=without_classes(tmp_path / "images"))
-    assert experiment.task.config["classes"] == []
+    assert experiment.task.description.classes == ()
     stepped(experiment, 2)
     assert experiment.task.preview().size[0] > 100
 

@@ -16,6 +16,7 @@ from stepladder.data.image_arrays import ImageArrays
 from stepladder.data.preparing.images import prepare_own
 from stepladder.diffusion import adaptation, lora, requests
 from stepladder.diffusion.networks.backbones import build
+from stepladder.diffusion.networks.description import Adapted
 from stepladder.diffusion.sampling.drawing import load
 from stepladder.diffusion.training import task
 from stepladder.errors import UserError
@@ -24,6 +25,7 @@ from stepladder.evaluation.adaptation import evaluate
 from stepladder.launching.launch import identity
 from stepladder.params import Diffusion, Training, render
 from stepladder.training import checkpoint, worker
+from tests.describing import changed, described_model
 from tests.digits import log_nothing, loss, params, prepared, save, trained
 
 CLASSES = [str(digit) for digit in range(10)]
@@ -98,23 +100,23 @@ def test_own_pictures_that_do_not_serve_are_refused(tmp_path, section, sentence)
 
 
 def test_new_classes_come_after_the_old_ones_and_known_ones_go_on():
-    before = {"model": {"classes": 2, "shape": [1, 8, 8]}, "classes": ["a", "b"], "data": {}, "label_dropout": 0.1}
+    before = described_model({"model": {"classes": 2}, "classes": ["a", "b"], "label_dropout": 0.1})
     card = {"name": "own", "classes": ["b", "c", "d"], "source": "", "content_hash": ""}
     config = adaptation.configuration(before, settings(None).adaptation, card)
-    assert config["classes"] == ["a", "b", "c", "d"]
-    assert config["model"]["classes"] == 4
-    assert config["adapted"]["new_classes"] == ["c", "d"]
+    assert config.classes == ("a", "b", "c", "d")
+    assert config.model.classes == 4
+    assert config.new_classes == ("c", "d")
     assert adaptation.class_numbers(config, card) == [1, 2, 3]
     table = torch.arange(6.0).view(3, 2)
     rows = adaptation.grown({"label.weight": table}, before, config)["label.weight"]
     assert rows.tolist() == [[0, 1], [2, 3], [4, 5], [4, 5], [4, 5]], "new ones start as no class, which stays the last"
-    told = adaptation.grown({"label.weight": table}, before | {"label_dropout": 0}, config)["label.weight"]
+    told = adaptation.grown({"label.weight": table}, changed(before, label_dropout=0), config)["label.weight"]
     assert told[2:4].tolist() == [[1, 2], [1, 2]]
     flat = adaptation.configuration(before, settings(None).adaptation, card | {"classes": []})
-    assert flat["classes"] == ["a", "b", "own"]
-    bare = before | {"classes": [], "model": {"classes": 0}}
+    assert flat.classes == ("a", "b", "own")
+    bare = described_model({"label_dropout": 0.1})
     config = adaptation.configuration(bare, settings(None).adaptation, card)
-    assert (config["classes"], config["model"]["classes"], adaptation.class_numbers(config, card)) == ([], 0, [0, 0, 0])
+    assert (config.classes, config.model.classes, adaptation.class_numbers(config, card)) == ((), 0, [0, 0, 0])
 
 
 @pytest.mark.parametrize(
@@ -147,11 +149,11 @@ def test_a_model_of_any_kind_goes_on_from_its_own_loss(tmp_path, own, options):
         started.task.eval()
         losses.append(float(loss(started, started.draw(3)).detach()))
         batch = started.draw(3)
-        assert batch["labels"].unique().tolist() == ([10] if made.task.config["classes"] else [0])
+        assert batch["labels"].unique().tolist() == ([10] if made.task.description.classes else [0])
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     assert np.isfinite(losses[0])
     same = ("process", "schedule", "prediction", "variance", "timesteps")
-    assert all(started.task.config[key] == made.task.config[key] for key in same)
+    assert all(started.task.description[key] == made.task.description[key] for key in same)
 
 
 @pytest.mark.parametrize("layers", ["attention", "all"])
@@ -163,16 +165,16 @@ def test_the_exported_model_is_the_base_with_the_adapter_worked_in(tmp_path, bas
     assert {file.name for file in made.iterdir()} == {
         "model.safetensors", "adapter.safetensors", "config.json", "figures.json",
     }  # fmt: skip
-    assert config["classes"] == [*CLASSES, "stripes"]
-    before = json.loads((base / "config.json").read_text())
-    grown = build(config["model"])
+    assert config.classes == (*CLASSES, "stripes")
+    before = load(base)[1]
+    grown = build(config.model)
     grown.load_state_dict(adaptation.grown(load_file(base / "model.safetensors"), before, config))
     start = {key: value.clone() for key, value in grown.state_dict().items()}
     again = adaptation.base_and_adapter(grown, config, load_file(made / "adapter.safetensors")).state_dict()
     for key, value in model.state_dict().items():
         torch.testing.assert_close(again[key], value, atol=1e-6, rtol=1e-5)
     changed = {key for key, value in model.state_dict().items() if not torch.equal(value, start[key])}
-    expected = {f"{name}.weight" for name, _ in lora.targets(build(config["model"]), layers)}
+    expected = {f"{name}.weight" for name, _ in lora.targets(build(config.model), layers)}
     assert changed == expected | {"label.weight"}
     moved = (model.state_dict()["label.weight"] - start["label.weight"]).abs().sum(1) > 0
     assert moved.tolist() == [False] * 10 + [True, False], "old classes and no class keep their rows"
@@ -250,14 +252,13 @@ def test_full_has_its_own_learning_rate():
 
 
 def test_edm_goes_on_at_its_published_levels():
-    given: Diffusion = adaptation.objective(
-        {"process": "edm", "schedule": "cosine", "prediction": "v", "label_dropout": 0.1, "model": {}}, Training()
-    )
+    given: Diffusion = adaptation.objective(described_model({"process": "edm", "label_dropout": 0.1}), Training())
     assert (given.time_sampling, given.time_mean, given.time_std) == ("log_normal", -1.2, 1.2)
 
 
 def test_a_class_learned_without_texts_is_asked_for_without_one():
-    config = {"classes": ["noto", "mine"], "label_dropout": 0.1, "model": {"vocabulary": 9, "text_length": 4}}
+    model = {"vocabulary": 9, "text_length": 4}
+    config = described_model({"classes": ["noto", "mine"], "label_dropout": 0.1, "model": model})
 
     class Tokenizer:
         def encode_batch(self, texts, **_):
@@ -265,7 +266,7 @@ def test_a_class_learned_without_texts_is_asked_for_without_one():
 
     with pytest.raises(UserError, match="a class and a text together"):
         requests.condition(config, Tokenizer(), ["mine"], [""])
-    adapted = config | {"adapted": {"new_classes": ["mine"]}}
+    adapted = changed(config, adapted=Adapted(method="full", new_classes=("mine",)))
     with pytest.raises(UserError, match="a class and a text together"):
         requests.condition(adapted, Tokenizer(), ["noto"], [""])
     with pytest.raises(AssertionError, match="not reached"):
@@ -300,7 +301,7 @@ def test_the_commands(tmp_path, base, monkeypatch, capsys):
     assert main(["adapt", "--method", "full", "--out", "mine"]) == 0
     for folder in ("models/adapted/lora", "mine"):
         _, config = load(tmp_path / folder)
-        assert config["classes"] == [*CLASSES, "crosses"]
+        assert config.classes == (*CLASSES, "crosses")
         assert history.key(tmp_path / folder)
     assert not (tmp_path / "mine" / "adapter.safetensors").exists()
     sample = ["sample", "--model", "mine", "--label", "crosses", "--label", "3", "--count", "2", "--steps", "2"]

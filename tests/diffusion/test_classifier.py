@@ -18,6 +18,7 @@ from stepladder.errors import UserError
 from stepladder.evaluation import feature_task
 from stepladder.evaluation.pictures.images import evaluate
 from stepladder.params import Sampling, render
+from tests.describing import described, described_model
 from tests.digits import log_nothing, loss, params, prepared, save, trained, without_classes
 
 NETWORK = {
@@ -45,7 +46,7 @@ def learned():
 
 
 def noise_levels(config, u):
-    found = of(config).levels_of_every_t(u)
+    found = of(described(config)).levels_of_every_t(u)
     return found.alphas, found.sigmas, found.times
 
 
@@ -70,7 +71,7 @@ def test_it_is_sure_where_there_is_little_noise_and_guesses_where_there_is_nothi
 @given(timesteps=st.integers(1, 1000), name=st.sampled_from(["linear", "cosine", "laplace"]), part=st.floats(0, 0.999))
 def test_its_levels_are_those_of_a_chain_of_any_T(timesteps, name, part):
     """At time (t + 1) / T it is trained at the very level that step t has."""
-    chain = of({"process": "discrete", "schedule": name, "timesteps": timesteps}).levels(timesteps)
+    chain = of(described({"process": "discrete", "schedule": name, "timesteps": timesteps})).levels(timesteps)
     row = int(part * timesteps)
     alpha, sigma, time = noise_levels({"schedule": name}, chain.times[row : row + 1])
     assert time[0] == chain.times[row]
@@ -85,7 +86,7 @@ def test_a_table_of_betas_and_a_terminal_without_signal_are_followed():
     np.testing.assert_allclose(alpha**2, np.cumprod([0.9, 0.8, 0.5, 0.1]))
     np.testing.assert_allclose(alpha**2 + sigma**2, 1)
     config = {"schedule": "scaled_linear", "zero_terminal_snr": True}
-    chain = of(config | {"process": "discrete", "timesteps": 4000}).levels(4000)
+    chain = of(described(config | {"process": "discrete", "timesteps": 4000})).levels(4000)
     alpha, sigma, _ = noise_levels(config, chain.times)
     np.testing.assert_allclose(alpha, chain.alphas, atol=1e-3)
     np.testing.assert_allclose(alpha**2 + sigma**2, 1)
@@ -134,11 +135,11 @@ def test_a_bad_training_is_refused_in_a_sentence(tmp_path):
 
 def test_another_kind_of_noise_or_classes_is_refused(learned, tmp_path):
     folder = save(learned, tmp_path / "classifier")
-    same = {"classes": [str(d) for d in range(10)], "model": {"shape": [1, 8, 8]}, "schedule": "cosine"}
-    model, config = classifier.load(folder, same)
+    same = {"classes": [str(d) for d in range(10)], "schedule": "cosine"}
+    model, config = classifier.load(folder, described_model(same))
     assert not model.training
-    assert config["family"] == "noisy-classifier"
-    classifier.load(folder, same | {"classes": []})
+    assert config.family == "noisy-classifier"
+    classifier.load(folder, described_model(same | {"classes": []}))
     for change, said in (
         ({"schedule": "linear"}, "schedule cosine and the model has linear"),
         ({"process": "flow"}, "process discrete and the model has flow"),
@@ -146,7 +147,7 @@ def test_another_kind_of_noise_or_classes_is_refused(learned, tmp_path):
         ({"model": {"shape": [3, 8, 8]}}, "shape [1, 8, 8] and the model has [3, 8, 8]"),
     ):
         with pytest.raises(UserError) as refused:
-            classifier.load(folder, same | change)
+            classifier.load(folder, described_model(same | change))
         assert said in str(refused.value)
     with pytest.raises(UserError, match="holds no noisy classifier that can be loaded"):
         classifier.load(tmp_path)
@@ -164,7 +165,7 @@ def test_guided_by_it_a_model_without_classes_draws_the_class_that_is_asked_for(
     torch.manual_seed(0)
     judge = trained(feature_task.experiment(params(), prepared()), 200).task.model.eval()
     guided = label_free(250).task
-    model, config = guided.model.eval(), guided.config
+    model, config = guided.model.eval(), guided.description
     guide = learned.task.model.eval()
     labels = torch.arange(10).repeat_interleave(10)
     right = []

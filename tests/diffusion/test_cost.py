@@ -1,6 +1,7 @@
 import torch
 
 from stepladder.diffusion.cost import cost, costs, flops
+from stepladder.diffusion.networks.description import described
 from stepladder.params import Diffusion
 from tests.digits import params
 
@@ -14,7 +15,7 @@ def test_flops_of_a_dit_by_hand():
     d, tokens, depth = 32, 16, 3
     block = tokens * (3 * d * d + d * d + 8 * d * d) + 6 * d * d + 2 * tokens * tokens * d
     outside = 256 * d + d * d + tokens * 4 * d + 2 * d * d + tokens * 4 * d
-    assert flops(build(DIT), DIT) == 2 * (depth * block + outside)
+    assert flops(build(described(DIT)), described(DIT)) == 2 * (depth * block + outside)
 
 
 def test_every_variant_has_its_cost():
@@ -50,6 +51,6 @@ def test_a_linear_layer_keeps_its_input():
         def forward(self, x, time, condition):
             return x * self.weight
 
-    kept = _activation_bytes(Product(), DIT)
+    kept = _activation_bytes(Product(), described(DIT))
     assert kept == 2 * 64 * 4  # x, and its product, of which the square is taken
-    assert cost("dit", DIT, 2).parameters > 0
+    assert cost("dit", described(DIT), 2).parameters > 0

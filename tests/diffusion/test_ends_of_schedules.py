@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from stepladder.diffusion.likelihood import bits_per_dim
 from stepladder.diffusion.losses import HALF_BIN, discretised_gaussian, log_normal_cdf, vlb_term
 from stepladder.diffusion.processes.posterior import posteriors
-from stepladder.diffusion.processes.schedules import CURVES, SMALLEST_BETA, Schedule, of_config
+from stepladder.diffusion.processes.schedules import CURVES, SMALLEST_BETA, Schedule, of_description
 from stepladder.diffusion.training import time_sampling
 from stepladder.diffusion.training.task import DiffusionTask, configuration
 from stepladder.params import Diffusion, load, merge, presets
 from stepladder.params.reading import PRESETS_FOLDER
-from stepladder.tasks.experiment import Batch, Experiment
+from stepladder.tasks.experiment import Experiment
+from stepladder.tasks.task import Batch
+from tests.describing import described, described_model
 from tests.digits import log_nothing
 
 SIDE, BATCH, STEPS = 16, 4, 60
@@ -127,7 +129,7 @@ def admitted(given: dict[str, object]) -> Diffusion | None:
 @pytest.mark.parametrize("timesteps", [1, 2, 10, 4000])
 def test_every_objective_that_is_admitted_has_a_finite_gradient(monkeypatch, schedule, timesteps):
     """Of a network that is off by ten standard deviations of its target."""
-    monkeypatch.setattr("stepladder.diffusion.training.task.build", lambda model: Constant(model["outputs"], 10.0))
+    monkeypatch.setattr("stepladder.diffusion.training.task.build", lambda model: Constant(model.outputs, 10.0))
     sections = [section for given in OBJECTIVES if (section := admitted(given | schedule))]
     assert len(sections) > 30
     for section in sections:
@@ -187,16 +189,16 @@ def test_own_betas_below_what_can_be_told_from_0_are_refused():
     with pytest.raises(ValidationError, match=r"greater than or equal to 0\.000000000001"):
         Diffusion(schedule="betas", betas=(1e-20, 0.5))
     own = Diffusion(schedule="betas", betas=(SMALLEST_BETA, 0.999999))
-    tables = posteriors(of_config({"schedule": "betas", "betas": own.betas, "timesteps": 2}))
+    tables = posteriors(of_description(described({"schedule": "betas", "betas": own.betas, "timesteps": 2})))
     assert abs(tables.of_x_0[0] - 1) < 1e-3
 
 
 def test_the_bound_of_a_curve_with_level_ends_is_a_number():
     """In continuous time the levels of the flat ends of a curve coincide."""
-    config = {
-        "model": {"shape": [1, 4, 4]}, "classes": [], "process": "continuous", "schedule": "cosine", "prediction": "v",
+    config = described_model({
+        "model": {"shape": (1, 4, 4)}, "classes": [], "process": "continuous", "schedule": "cosine", "prediction": "v",
         "timesteps": 100_000, "log_snr": [], "variance": "fixed",
-    }  # fmt: skip
+    })  # fmt: skip
     labels = torch.zeros(1, dtype=torch.int64)
     found = bits_per_dim(Constant(1, 0.0), config, torch.zeros(1, 1, 4, 4), {"labels": labels}, batch_size=20_000)
     assert math.isfinite(found["bits_per_dim"])

@@ -9,12 +9,14 @@ from torch import nn
 from stepladder.diffusion.likelihood import bits_per_dim, loss_by_time
 from stepladder.diffusion.processes.processes import of
 from stepladder.errors import UserError
+from tests.describing import described_model
 
 STD = 0.3
 BASE = {"schedule": "cosine", "prediction": "v", "timesteps": 200, "classes": [], "process": "discrete"}
 SIGMA_DATA = 0.5  # of a configuration that says nothing of it
-KINDS = [BASE | {"prediction": p} for p in ("eps", "x0", "v")] + [
-    BASE | {"process": p} for p in ("continuous", "edm", "flow")
+PLAIN = described_model(BASE)
+KINDS = [described_model(BASE | {"prediction": p}) for p in ("eps", "x0", "v")] + [
+    described_model(BASE | {"process": p}) for p in ("continuous", "edm", "flow")
 ]
 
 
@@ -24,7 +26,7 @@ class Perfect(nn.Module):
     def __init__(self, config, fraction=None):
         super().__init__()
         self.config, self.fraction = config, fraction
-        self.levels = of(config).levels_of_bound(None if config["process"] == "discrete" else 4000)
+        self.levels = of(config).levels_of_bound(None if config.process == "discrete" else 4000)
         self.nothing = nn.Parameter(torch.zeros(()))
         self.evaluations = 0
 
@@ -33,7 +35,7 @@ class Perfect(nn.Module):
         self.evaluations += len(x)
         at = np.abs(self.levels.times[:, None] - time.double().numpy()).argmin(0)
         alpha, sigma = (torch.tensor(v[at])[:, None, None, None] for v in (self.levels.alphas, self.levels.sigmas))
-        x = x.double() * ((sigma**2 + SIGMA_DATA**2).sqrt() if self.config["process"] == "edm" else 1)
+        x = x.double() * ((sigma**2 + SIGMA_DATA**2).sqrt() if self.config.process == "edm" else 1)
         x_0 = alpha * STD**2 / (alpha**2 * STD**2 + sigma**2) * x
         said = of(self.config).target(x_0, (x - alpha * x_0) / sigma, alpha, sigma)
         return (said if self.fraction is None else torch.cat([said, torch.full_like(said, self.fraction)], 1)).float()
@@ -65,7 +67,7 @@ def by_hand(config, steps=None) -> tuple[np.ndarray, float]:
     return 0.5 * (snr[:-1] - snr[1:]) * left / math.log(2), prior
 
 
-@pytest.mark.parametrize("config", KINDS, ids=lambda c: f"{c['process']}-{c['prediction']}")
+@pytest.mark.parametrize("config", KINDS, ids=lambda c: f"{c.process}-{c.prediction}")
 def test_a_perfect_model_of_normal_data_has_the_known_terms(config):
     found = bits_per_dim(Perfect(config), config, pictures(), labels(), variance="fixed_small", clip=False)
     terms, prior = by_hand(config)
@@ -83,18 +85,18 @@ def test_the_bound_comes_down_to_the_information_with_more_steps_and_never_passe
     assert least == pytest.approx(math.log2(127.5 * STD * math.sqrt(2 * math.pi * math.e)), abs=0.06)
     bounds = []
     for steps in (10, 50, 250, 1000):
-        config = BASE | {"process": "continuous", "schedule": "log_snr", "log_snr": [10.0, -10.0]}
+        config = described_model(BASE | {"process": "continuous", "schedule": "log_snr", "log_snr": (10.0, -10.0)})
         bounds.append(bits_per_dim(Perfect(config), config, x_0, labels(32), steps, clip=False)["bits_per_dim"])
     assert bounds == sorted(bounds, reverse=True)
     assert least < bounds[-1] < least + 0.06
     assert bounds[0] > least + 1
     for timesteps in (1, 5, 20, 200):
-        config = BASE | {"timesteps": timesteps}
+        config = described_model(BASE | {"timesteps": timesteps})
         assert bits_per_dim(Perfect(config), config, x_0, labels(32), clip=False)["bits_per_dim"] > least
 
 
 def test_the_large_variance_is_worse_near_the_data_and_the_learned_one_can_be_either():
-    config = BASE | {"variance": "learned_range"}
+    config = described_model(BASE | {"variance": "learned_range"})
     x_0 = pictures()
     small, large = (
         bits_per_dim(Perfect(config), config, x_0, labels(), variance=v, clip=False, steps=20) for v in
@@ -109,27 +111,27 @@ def test_the_large_variance_is_worse_near_the_data_and_the_learned_one_can_be_ei
 
 
 def test_all_steps_are_the_full_chain_and_fewer_have_betas_of_their_own():
-    x_0, model = pictures(16), Perfect(BASE)
-    full = bits_per_dim(model, BASE, x_0, labels(16))
-    assert bits_per_dim(model, BASE, x_0, labels(16), steps=200) == full
-    few = bits_per_dim(model, BASE, x_0, labels(16), steps=12, clip=False)
+    x_0, model = pictures(16), Perfect(PLAIN)
+    full = bits_per_dim(model, PLAIN, x_0, labels(16))
+    assert bits_per_dim(model, PLAIN, x_0, labels(16), steps=200) == full
+    few = bits_per_dim(model, PLAIN, x_0, labels(16), steps=12, clip=False)
     assert len(few["terms"]) == few["steps"] == 12
     assert few["times"][0] == 1 / 200
     assert few["times"][-1] == 1
-    assert sum(few["terms"][1:]) == pytest.approx(by_hand(BASE, 12)[0].sum(), rel=0.1)
+    assert sum(few["terms"][1:]) == pytest.approx(by_hand(PLAIN, 12)[0].sum(), rel=0.1)
     assert few["bits_per_dim"] > full["bits_per_dim"], "leaving steps out costs bits"
 
 
 def test_the_batch_size_changes_the_speed_only():
-    x_0, model = pictures(10), Perfect(BASE)
-    found = [bits_per_dim(model, BASE, x_0, labels(10), steps=7, batch_size=size) for size in (1, 3, 25, 512)]
+    x_0, model = pictures(10), Perfect(PLAIN)
+    found = [bits_per_dim(model, PLAIN, x_0, labels(10), steps=7, batch_size=size) for size in (1, 3, 25, 512)]
     for other in found[1:]:
         np.testing.assert_allclose(other["by_picture"], found[0]["by_picture"], rtol=1e-5)
     assert model.evaluations == 4 * 7 * 10
-    assert bits_per_dim(model, BASE, x_0, labels(10), steps=7, seed=1)["by_picture"] != found[0]["by_picture"]
+    assert bits_per_dim(model, PLAIN, x_0, labels(10), steps=7, seed=1)["by_picture"] != found[0]["by_picture"]
 
 
-@pytest.mark.parametrize("config", KINDS, ids=lambda c: f"{c['process']}-{c['prediction']}")
+@pytest.mark.parametrize("config", KINDS, ids=lambda c: f"{c.process}-{c.prediction}")
 def test_errors_by_time_are_those_of_a_perfect_model(config):
     found = loss_by_time(Perfect(config), config, pictures(), labels(), points=15)
     levels = of(config).levels_of_bound(15)
@@ -139,20 +141,20 @@ def test_errors_by_time_are_those_of_a_perfect_model(config):
     assert found["fraction"] is None
     with np.errstate(divide="ignore"):
         of_eps = (levels.sigmas / levels.alphas) ** 2
-    of_x_0 = {"x0": 1, "eps": of_eps, "v": levels.sigmas**2}[config["prediction"]]
-    if config["process"] == "edm":
+    of_x_0 = {"x0": 1, "eps": of_eps, "v": levels.sigmas**2}[config.prediction]
+    if config.process == "edm":
         of_x_0 = (levels.sigmas * SIGMA_DATA) ** 2 / (levels.sigmas**2 + SIGMA_DATA**2)
     np.testing.assert_allclose(found["error"], left / of_x_0, rtol=0.1)
 
 
 def test_the_learned_variance_by_time_is_the_network_s_fraction():
-    config = BASE | {"variance": "learned_range"}
+    config = described_model(BASE | {"variance": "learned_range"})
     found = loss_by_time(Perfect(config, 0.5), config, pictures(5), labels(5), points=4)
     assert found["fraction"] == pytest.approx([0.75] * 4)
 
 
 def test_bad_input_is_refused_in_a_sentence():
     with pytest.raises(UserError, match="variance=learned of a model that knows fixed_small, fixed_large"):
-        bits_per_dim(Perfect(BASE), BASE, pictures(2), labels(2), variance="learned")
+        bits_per_dim(Perfect(PLAIN), PLAIN, pictures(2), labels(2), variance="learned")
     with pytest.raises(UserError, match="S=201"):
-        bits_per_dim(Perfect(BASE), BASE, pictures(2), labels(2), steps=201)
+        bits_per_dim(Perfect(PLAIN), PLAIN, pictures(2), labels(2), steps=201)

@@ -7,6 +7,7 @@ from torch.nn.utils import parametrize
 
 from stepladder.diffusion import lora
 from stepladder.diffusion.networks.backbones import build
+from stepladder.diffusion.networks.description import described
 from stepladder.errors import UserError
 
 UNET = {
@@ -23,7 +24,7 @@ NETWORKS = {"unet": UNET, "dit": DIT, "unet with texts": UNET | TEXT, "dit with 
 
 def network(name):
     """Weights all different from zero, so that every change shows."""
-    model = build(NETWORKS[name]).eval()
+    model = build(described(NETWORKS[name])).eval()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.1)
     return model
@@ -67,7 +68,7 @@ def test_first_nothing_changes_and_merged_everything_stays(name, layers):
 
 def network_like(name, keys, injected):
     """The network that ``injected`` was before: its original weights."""
-    plain = build(NETWORKS[name]).eval()
+    plain = build(described(NETWORKS[name])).eval()
     state = injected.state_dict()
     plain.load_state_dict({k: state.get(k, state.get(_original(k))) for k in keys})
     return plain
@@ -136,6 +137,6 @@ def test_only_the_new_rows_of_an_embedding_are_trained():
 def test_what_cannot_be_is_refused():
     with pytest.raises(UserError, match="rank=33 is more than the layer"):
         lora.inject(network("unet"), 33)
-    bare = build(UNET | {"attention_resolutions": [], "middle_attention": False})
+    bare = build(described(UNET | {"attention_resolutions": [], "middle_attention": False}))
     with pytest.raises(UserError, match="no attention"):
         lora.inject(bare, 2)

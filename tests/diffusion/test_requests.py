@@ -6,9 +6,10 @@ from stepladder.data.tokenizer import train
 from stepladder.diffusion import requests
 from stepladder.errors import UserError
 from stepladder.params import Sampling
+from tests.describing import described_model
 
 TOKENIZER = train(["a cat", "a dog", "two cats", "two dogs"], "bpe", 64)
-CLASSES = {"model": {}, "classes": ["noto", "twemoji"], "label_dropout": 0.1, "timesteps": 50}
+CLASSES = {"classes": ["noto", "twemoji"], "label_dropout": 0.1, "timesteps": 50}
 TEXTS = CLASSES | {"model": {"vocabulary": TOKENIZER.get_vocab_size(), "text_length": 6}}
 ONLY_TEXTS = TEXTS | {"classes": []}
 NOTHING = CLASSES | {"classes": []}
@@ -27,22 +28,22 @@ NOTHING = CLASSES | {"classes": []}
     ],
 )
 def test_rows_are_classes_times_texts(config, labels, texts, expected):
-    assert list(zip(*requests.rows(config, labels, texts, 3), strict=True)) == expected
+    assert list(zip(*requests.rows(described_model(config), labels, texts, 3), strict=True)) == expected
 
 
 def test_a_condition_is_class_numbers_and_tokens():
-    asked = requests.condition(TEXTS, TOKENIZER, ["twemoji", "noto"], [" a\tcat ", "two dogs"])
+    asked = requests.condition(described_model(TEXTS), TOKENIZER, ["twemoji", "noto"], [" a\tcat ", "two dogs"])
     assert asked["labels"].tolist() == [1, 0]
     assert torch.equal(asked["text"], torch.from_numpy(encode(TOKENIZER, ["a cat", "two dogs"], 6)))
 
 
 def test_nothing_asked_is_the_hidden_class_and_no_text():
-    asked = requests.condition(TEXTS, TOKENIZER, ["", "noto"], ["", "a dog"])
+    asked = requests.condition(described_model(TEXTS), TOKENIZER, ["", "noto"], ["", "a dog"])
     assert asked["labels"].tolist() == [2, 0]
     assert not asked["text"][0].any()
     assert asked["text"][1].any()
-    assert requests.condition(NOTHING, None, ["", ""], ["", ""])["labels"].tolist() == [0, 0]
-    assert set(requests.condition(CLASSES, None, ["noto"], [""])) == {"labels"}
+    assert requests.condition(described_model(NOTHING), None, ["", ""], ["", ""])["labels"].tolist() == [0, 0]
+    assert set(requests.condition(described_model(CLASSES), None, ["noto"], [""])) == {"labels"}
 
 
 @pytest.mark.parametrize(
@@ -59,41 +60,44 @@ def test_nothing_asked_is_the_hidden_class_and_no_text():
     ],
 )
 def test_what_the_model_cannot_do_is_one_sentence(config, label, text, sentence):
-    tokenizer = TOKENIZER if config["model"] else None
+    tokenizer = TOKENIZER if "model" in config else None
     with pytest.raises(UserError, match=sentence):
-        requests.condition(config, tokenizer, [label], [text])
+        requests.condition(described_model(config), tokenizer, [label], [text])
 
 
 def test_a_model_without_its_tokenizer_is_refused(tmp_path):
-    assert requests.tokenizer(tmp_path, CLASSES) is None
+    assert requests.tokenizer(tmp_path, described_model(CLASSES)) is None
     with pytest.raises(UserError, match=r"tokenizer\.json cannot be read"):
-        requests.tokenizer(tmp_path, TEXTS)
+        requests.tokenizer(tmp_path, described_model(TEXTS))
 
 
 def test_a_model_that_enlarges_draws_nothing_from_noise_alone():
-    requests.from_nothing(TEXTS)
+    requests.from_nothing(described_model(TEXTS))
     with pytest.raises(UserError, match=r"16 pixels a side .* `stepladder upscale`"):
-        requests.from_nothing(CLASSES | {"model": {"low_resolution": 16}})
+        requests.from_nothing(described_model(CLASSES | {"model": {"low_resolution": 16}}))
 
 
 def test_options_go_before_overrides_and_those_before_the_model_s_way():
-    assert requests.sampling(CLASSES, {}, {"sampler": None}) == Sampling()
+    assert requests.sampling(described_model(CLASSES), {}, {"sampler": None}) == Sampling()
     usual = {"eta": 0.1, "guidance_scale": 2.0, "sampler": "ddim"}
     made = requests.sampling(
-        CLASSES, usual, {"guidance_scale": 4.0, "spacing": None}, ["sampling.eta=0.5", "sampling.guidance_scale=3"]
+        described_model(CLASSES),
+        usual,
+        {"guidance_scale": 4.0, "spacing": None},
+        ["sampling.eta=0.5", "sampling.guidance_scale=3"],
     )
     assert made == Sampling(sampler="ddim", eta=0.5, guidance_scale=4.0)
-    assert requests.sampling(CLASSES | {"process": "flow"}, {}, {}).sampler == "euler"
-    assert requests.sampling(CLASSES | {"process": "flow"}, usual, {}).sampler == "ddim"
+    assert requests.sampling(described_model(CLASSES | {"process": "flow"}), {}, {}).sampler == "euler"
+    assert requests.sampling(described_model(CLASSES | {"process": "flow"}), usual, {}).sampler == "ddim"
 
 
 @pytest.mark.parametrize("asked", ["dpmpp_2m", "heun", "ancestral"])
 def test_another_sampler_leaves_behind_what_only_the_usual_one_uses(asked):
     usual = {"sampler": "ancestral", "variance": "learned", "guidance_scale": 2.0}
-    made = requests.sampling(CLASSES, usual, {"sampler": asked})
+    made = requests.sampling(described_model(CLASSES), usual, {"sampler": asked})
     expected = {"variance": "learned"} if asked == "ancestral" else {}
     assert made == Sampling(sampler=asked, guidance_scale=2.0, **expected)
-    assert requests.sampling(CLASSES, usual, {}, [f"sampling.sampler={asked}"]) == made
+    assert requests.sampling(described_model(CLASSES), usual, {}, [f"sampling.sampler={asked}"]) == made
 
 
 @pytest.mark.parametrize(
@@ -109,11 +113,11 @@ def test_another_sampler_leaves_behind_what_only_the_usual_one_uses(asked):
 )
 def test_overrides_of_anything_else_are_refused(override, sentence):
     with pytest.raises(UserError, match=sentence):
-        requests.sampling(CLASSES, {}, {}, [override])
+        requests.sampling(described_model(CLASSES), {}, {}, [override])
 
 
 def test_steps():
-    assert requests.steps(CLASSES, None, None) == 20
-    assert requests.steps(CLASSES | {"timesteps": 5}, None, None) == 5
-    assert requests.steps(CLASSES, 7, None) == 7
-    assert requests.steps(CLASSES, 7, 3) == 3
+    assert requests.steps(described_model(CLASSES), None, None) == 20
+    assert requests.steps(described_model(CLASSES | {"timesteps": 5}), None, None) == 5
+    assert requests.steps(described_model(CLASSES), 7, None) == 7
+    assert requests.steps(described_model(CLASSES), 7, 3) == 3

@@ -8,16 +8,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.diffusion.processes.levels import MOST_NOISE
 from stepladder.diffusion.processes.processes import EDM, of
-from stepladder.diffusion.processes.schedules import of_config
-from stepladder.diffusion.processes.settings import settings
+from stepladder.diffusion.processes.schedules import of_description
 from stepladder.diffusion.processes.spacing import LOG_SIGMAS, SPACINGS
 from stepladder.diffusion.samplers.heun import heun
 from stepladder.diffusion.samplers.sampler import Denoised
 from stepladder.diffusion.samplers.samplers import SAMPLERS
 from stepladder.diffusion.sampling.drawing import draw
 from stepladder.params import Sampling
+from tests.describing import described, described_model
 
 SIDE, DRAWN = 4, 16
 STD, ERROR = 0.05, 0.05
@@ -29,23 +30,23 @@ WAVES = torch.randn(SIDE**2, SIDE**2, generator=ROUND)
 class Good(nn.Module):
     """The best network for eight normal modes, but for a smooth error of ``ERROR`` (rms) in what it predicts."""
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: DiffusionDescription) -> None:
         super().__init__()
         self.config, self.device = config, nn.Parameter(torch.zeros(()))
-        signal = of_config(config).alphas_cumprod if config["process"] == "discrete" else np.ones(1)
+        signal = of_description(config).alphas_cumprod if config.process == "discrete" else np.ones(1)
         self.table = np.sqrt(signal), np.sqrt(1 - signal)
 
     def level(self, u: float) -> tuple[float, float]:
-        if self.config["process"] == "discrete":
-            t = round(u * self.config["timesteps"]) - 1
+        if self.config.process == "discrete":
+            t = round(u * self.config.timesteps) - 1
             return float(self.table[0][t]), float(self.table[1][t])
         alpha, sigma = of(self.config).level_at(np.array([u]))
         return float(alpha[0]), float(sigma[0])
 
     def forward(self, seen: Tensor, time: Tensor, condition: object) -> Tensor:
-        u, process = float(time[0]), self.config["process"]
+        u, process = float(time[0]), self.config.process
         alpha, sigma = self.level(u)
-        scale = (sigma**2 + settings(self.config)["sigma_data"] ** 2) ** 0.5 if process == "edm" else 1.0
+        scale = (sigma**2 + self.config.sigma_data**2) ** 0.5 if process == "edm" else 1.0
         x = seen.double() * scale
         variance = (alpha * STD) ** 2 + sigma**2
         apart = x[:, None] - alpha * MODES
@@ -60,10 +61,10 @@ class Good(nn.Module):
 def config(
     process: str, prediction: str = "v", schedule: str = "cosine", timesteps: int = 1000, zero: bool = False
 ) -> Any:
-    return {
-        "model": {"shape": [1, SIDE, SIDE]}, "classes": [], "label_dropout": 0.0, "process": process,
+    return described_model({
+        "model": {"shape": (1, SIDE, SIDE)}, "classes": [], "label_dropout": 0.0, "process": process,
         "prediction": prediction, "schedule": schedule, "timesteps": timesteps, "zero_terminal_snr": zero,
-    }  # fmt: skip
+    })  # fmt: skip
 
 
 CONFIGS = [
@@ -108,7 +109,7 @@ def test_heun_draws_from_the_main_job_s_kind_of_model(timesteps):
 def test_heun_corrects_from_edm_s_largest_sigma_on_and_no_earlier():
     """At sigma / alpha of 80 itself it does; one number says where noise ends, for ladders, EDM and Heun."""
     assert EDM.sigmas[1] == MOST_NOISE == pytest.approx(np.exp(LOG_SIGMAS[1]))
-    edm = of({"process": "edm", "schedule": "cosine", "timesteps": 100}).levels(5, "karras")
+    edm = of(described({"process": "edm", "schedule": "cosine", "timesteps": 100})).levels(5, "karras")
     asked: list[int] = []
 
     def denoise(x: Tensor, i: int) -> Denoised:
@@ -118,7 +119,7 @@ def test_heun_corrects_from_edm_s_largest_sigma_on_and_no_earlier():
     heun(denoise, torch.ones(1, 1, 1, 1), edm, torch.Tensor)
     assert asked == [0, 1, 1, 2, 2, 3, 3, 4, 4]
     asked.clear()
-    noisier = of({"process": "discrete", "schedule": "cosine", "timesteps": 1000}).levels(5)
+    noisier = of(described({"process": "discrete", "schedule": "cosine", "timesteps": 1000})).levels(5)
     assert noisier.sigmas[0] / noisier.alphas[0] > 20_000
     heun(denoise, torch.ones(1, 1, 1, 1), noisier, torch.Tensor)
     assert asked == [0, 1, 2, 2, 3, 3, 4, 4]

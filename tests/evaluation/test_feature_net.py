@@ -51,7 +51,7 @@ def test_the_judge_gives_features_and_verdicts(folder):
 def test_without_classes_it_learns_which_way_up(tmp_path):
     torch.manual_seed(0)
     made = trained(experiment(params(), without_classes(tmp_path / "images")), 40)
-    assert made.task.config["classes"] == []
+    assert made.task.description.classes == ()
     logged = log_nothing(made)
     for i, batch in enumerate(made.validation):
         made.task.validation_step(batch, i)

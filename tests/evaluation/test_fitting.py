@@ -47,5 +47,9 @@ def test_what_is_no_model_that_is_judged(tmp_path):
     with pytest.raises(UserError, match="holds no trained model"):
         family(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"width": 8}))
-    with pytest.raises(UserError, match="not judged by itself"):
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(UserError, match="does not say of which family"):
+        family(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"family": "noisy-classifier"}))
+    with pytest.raises(UserError, match="a noisy classifier that is not judged by itself"):
         family(tmp_path)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
@@ -13,8 +14,7 @@ from stepladder.data.card import read_card
 from stepladder.diffusion.training.task import network
 from stepladder.errors import UserError
 from stepladder.launching.check import check
-from stepladder.params import Params, build, merge, render
-from stepladder.params.diffusion import PARTS
+from stepladder.params import Diffusion, Params, build, merge, render
 from tests.admitted.diffusion import prepared
 from tests.admitted.values import nested
 
@@ -113,7 +113,7 @@ def test_devices_count(tmp_path):
         check("diffusion", params({}), card(tmp_path / "data", GREY), devices=3)
 
 
-@pytest.mark.parametrize("backbone", list(PARTS))
+@pytest.mark.parametrize("backbone", get_args(Diffusion.model_fields["backbone"].annotation))
 def test_parts_are_those_of_the_networks(backbone, tmp_path):
     """Of all that a network may serve at once: nothing is refused that there is, and nothing admitted that there never is."""
     found: set[str] = set()
@@ -125,7 +125,7 @@ def test_parts_are_those_of_the_networks(backbone, tmp_path):
         data = prepared((1, 8, 8), 3, True, 8, tmp_path / str(len(found)))
         names = network(params(changes), read_card(data)).named_parameters()
         found |= {name.split(".")[0] for name, _ in names}
-    assert found == set(PARTS[backbone])
+    assert found == set(getattr(Diffusion(), backbone).PARTS)
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ def _map(rows: list[str], columns: list[str]) -> dict[str, Any]:
 
 
 def _model(folder: Path, run_id: str, level: float, timesteps: int | None) -> None:
-    rng = np.random.default_rng(timesteps)
+    rng = np.random.default_rng(timesteps or 0)
     run = {
         "run_id": run_id,
         "parent_run_id": "a" * 32,

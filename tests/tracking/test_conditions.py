@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from stepladder.data.tokenizer import train
 from stepladder.diffusion.networks.backbones import build as network
+from stepladder.diffusion.networks.description import described
 from stepladder.errors import UserError
 from stepladder.params import build
 from stepladder.tracking import loadable, registry, store
@@ -37,7 +38,7 @@ def reads_texts(folder: Path) -> None:
     encoder = {"d_model": 16, "depth": 1, "heads": 2, "dropout": 0.0}
     change(folder, vocabulary=tokenizer.get_vocab_size(), text_length=8, text_encoder=encoder)
     torch.manual_seed(0)
-    model = network(json.loads((folder / "config.json").read_text())["model"])
+    model = network(described(json.loads((folder / "config.json").read_text())["model"]))
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     save_file({name: weight.contiguous() for name, weight in model.state_dict().items()}, folder / "model.safetensors")

@@ -14,7 +14,7 @@ from stepladder.data.preparing.images import prepare_own
 from stepladder.diffusion.training import task as diffusion_task
 from stepladder.params import Params, merge
 from stepladder.params import build as build_params
-from stepladder.tasks.experiment import network
+from stepladder.tasks.task import network
 from stepladder.training import checkpoint, families, worker
 from tests import digits
 from tests.training import project, toy

@@ -60,10 +60,10 @@ def test_the_card_has_what_trainings_read_of_the_texts_parameters(tmp_path, task
     assert made["content_hash"] == other["content_hash"], "the arrays do not show it"
     keys = {identity("transformer", now, tmp_path / folder) for folder in ("text", "other")}
     assert len(keys) == 2
-    config = import_module(FAMILIES["transformer"].module).experiment(now, tmp_path / "text").task.config
-    assert (config["task"], config.get("max_length")) == (task, None if task == "lines" else 90)
+    config = import_module(FAMILIES["transformer"].module).experiment(now, tmp_path / "text").task.description
+    assert (config.task, getattr(config, "max_length", None)) == (task, None if task == "lines" else 90)
     if task == "labels":
-        masked = import_module(FAMILIES["masked-lm"].module).experiment(now, tmp_path / "text").task.config
+        masked = import_module(FAMILIES["masked-lm"].module).experiment(now, tmp_path / "text").task.description
         assert masked["context"] == 90
 
 

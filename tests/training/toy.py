@@ -1,19 +1,26 @@
 """A regression with dropout: the smallest family that exercises the whole training loop."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import pytorch_lightning as pl
 import torch
 from torch import nn
 
+from stepladder.description import Description
 from stepladder.params import Params
 from stepladder.tasks.experiment import Experiment
 from stepladder.tasks.optim import configure
 from stepladder.tasks.randomness import generator
+from stepladder.tasks.task import Task
 
 
-class ToyTask(pl.LightningModule):
+class Toy(Description):
+    kind: ClassVar[str] = "toy"
+    family: str = "toy"
+    width: int
+
+
+class ToyTask(Task):
     def __init__(self, params: Params, die_at: int = -1) -> None:
         super().__init__()
         self.params, self.die_at = params, die_at
@@ -25,7 +32,7 @@ class ToyTask(pl.LightningModule):
             ("head", nn.Linear(16, 1)),
         ):
             self.model.add_module(name, layer)
-        self.config = {"width": 16}
+        self.description = Toy(width=16)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> torch.Tensor:
         if batch["position"] == self.die_at:

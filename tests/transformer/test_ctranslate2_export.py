@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 from stepladder.errors import UserError
 from stepladder.transformer.ctranslate2_export import export
 from stepladder.transformer.inference.decoding import beam_search, greedy
+from stepladder.transformer.networks.description import TranslationDescription
 from stepladder.transformer.networks.seq2seq import Seq2Seq
 from stepladder.transformer.networks.trained import SpecialTokens, read_tokenizer
 from tests.transformer.prepared import prepare
@@ -20,6 +21,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "learned, gelu": {"positions": "learned", "activation": "gelu", "max_length": 64},
     "swiglu, unscaled": {"activation": "swiglu", "embedding_scale": False},
 }
+NETWORK = {"vocab_size": 64, "d_model": 16, "d_ff": 32, "num_heads": 2, "dropout": 0.0, "pad": 0, "encoder_layers": 1,
+           "decoder_layers": 1, "norm": "pre", "tie_embeddings": True}  # fmt: skip
+DESCRIBED = TranslationDescription.model_validate({"model": NETWORK, "target_languages": ["uk"], "max_length": 32})
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +49,7 @@ def model(tokenizer: Tokenizer, **options: Any) -> Seq2Seq:
 @pytest.mark.parametrize("name", list(OPTIONS))
 def test_the_exported_model_gives_the_same_tokens_and_scores(name: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
     ours, special = model(tokenizer, **OPTIONS[name]), SpecialTokens.of(tokenizer)
-    export(ours, tokenizer, {"max_length": 32}, tmp_path / "made" / "model")
+    export(ours, tokenizer, DESCRIBED, tmp_path / "made" / "model")
     theirs = ctranslate2.Translator(str(tmp_path / "made" / "model"), device="cpu", intra_threads=1)
     ends = {"bos": special.bos, "eos": special.eos, "max_length": 12}
     sentences = [[*tokenizer.encode(text).ids, special.eos] for text in ("abc", "h", "gfedcba", "ba", "aabbccdd")]
@@ -60,7 +64,7 @@ def test_the_exported_model_gives_the_same_tokens_and_scores(name: str, tokenize
         (best,) = beam_search(ours, torch.tensor([ids]), beam_size=4, alpha=0.0, **ends)
         assert [tokenizer.token_to_id(t) for t in found.hypotheses[0]] == best[0].tokens
         assert found.scores[0] == pytest.approx(best[0].score, rel=1e-3)
-    assert json.loads((tmp_path / "made" / "model" / "stepladder.json").read_text()) == {"max_length": 32}
+    assert json.loads((tmp_path / "made" / "model" / "stepladder.json").read_text()) == json.loads(DESCRIBED.to_json())
     assert (tmp_path / "made" / "model" / "tokenizer.json").exists()
 
 
@@ -79,11 +83,11 @@ def test_what_it_has_not_is_refused_and_nothing_is_written(
 ) -> None:
     (name, value), *_ = options.items()
     with pytest.raises(UserError, match=rf"transformer\.{name}={value}"):
-        export(model(tokenizer, **options), tokenizer, {}, tmp_path / "model")
+        export(model(tokenizer, **options), tokenizer, DESCRIBED, tmp_path / "model")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_is_there_is_left_as_it_is(tokenizer: Tokenizer, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is there already"):
-        export(model(tokenizer), tokenizer, {}, tmp_path)
+        export(model(tokenizer), tokenizer, DESCRIBED, tmp_path)
     assert not list(tmp_path.iterdir())

@@ -1,6 +1,5 @@
 """What holds of the training of every architecture; the translation's own tests are in test_task.py."""
 
-import json
 import math
 from pathlib import Path
 
@@ -85,14 +84,13 @@ def test_what_is_trained_can_be_loaded(folders, task, architecture, tmp_path):
     made = experiment(texts.params(task, architecture), folders[task])
     weights = {k: v for k, v in made.task.model.state_dict().items() if k not in ("source_embedding", "output")}
     save_file(weights, tmp_path / "model.safetensors")
-    (tmp_path / "config.json").write_text(json.dumps(made.task.config))
+    (tmp_path / "config.json").write_text(made.task.description.to_json())
     for name, file in made.files.items():
         (tmp_path / name).write_bytes(file.read_bytes())
-    model, _, config = load(
-        tmp_path, "masked_lm" if (task, architecture) == ("lines", "encoder") else task, architecture
-    )
+    model, _, config = load(tmp_path)
     assert type(model) is type(made.task.model)
-    assert config["architecture"] == architecture
+    known = "masked_lm" if (task, architecture) == ("lines", "encoder") else task
+    assert (config.task, config.architecture) == (known, architecture)
 
 
 def test_a_causal_batch_wants_the_next_token_and_bits_are_of_characters(folders):
@@ -102,7 +100,7 @@ def test_a_causal_batch_wants_the_next_token_and_bits_are_of_characters(folders)
     assert torch.equal(batch["text"][:, 1:], batch["wanted"][:, :-1])
     assert batch["tokens"] == 256
     found = made.task._figures(torch.tensor(math.log(2)), torch.tensor(0.0))
-    assert float(found["bits_per_character"]) == pytest.approx(made.task.config["tokens_per_character"])
+    assert float(found["bits_per_character"]) == pytest.approx(made.task.description.tokens_per_character)
 
 
 def test_masks_are_as_published():
@@ -126,7 +124,7 @@ def test_a_classifier_starts_from_the_encoder_of_a_masked_model(folders, tmp_pat
     masked = pretraining_task.experiment(texts.params("labels", "encoder"), folders["labels"])
     weights = {k: v for k, v in masked.task.model.state_dict().items() if k != "output"}
     save_file(weights, tmp_path / "model.safetensors")
-    (tmp_path / "config.json").write_text(json.dumps(masked.task.config))
+    (tmp_path / "config.json").write_text(masked.task.description.to_json())
     (tmp_path / "tokenizer.json").write_bytes((folders["labels"] / "tokenizer.json").read_bytes())
     torch.manual_seed(2)
     made = experiment(texts.params("labels", "encoder", base=str(tmp_path)), folders["labels"])
@@ -135,7 +133,10 @@ def test_a_classifier_starts_from_the_encoder_of_a_masked_model(folders, tmp_pat
 
     for options, sentence in (
         ({"d_model": 32}, "has d_model=16 and this classifier 32"),
-        ({"base": str(tmp_path / "absent")}, "cannot be read; train a masked model"),
+        (
+            {"base": str(tmp_path / "absent")},
+            "there is no such folder; transformer.base names it; train a masked model",
+        ),
     ):
         with pytest.raises(UserError, match=sentence):
             experiment(texts.params("labels", "encoder", **({"base": str(tmp_path)} | options)), folders["labels"])

@@ -28,7 +28,8 @@ class Generator(nn.Module):
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         """z: ``(N, latent)``; labels: ``(N,)``; gives ``(N, C, H, W)``."""
-        return self.upward(z, labels).tanh()
+        pictures: Tensor = self.upward(z, labels).tanh()
+        return pictures
 
 
 class Discriminator(nn.Module):
@@ -52,7 +53,7 @@ class Discriminator(nn.Module):
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         """x: ``(N, C, H, W)``; labels: ``(N,)``; gives logits ``(N,)``, high for real."""
         features = self.downward(x)
-        logits = self.linear(features).squeeze(1)
+        logits: Tensor = self.linear(features).squeeze(1)
         if self.label is not None:
             logits = logits + (self.label(labels) * features).sum(1)
         return logits
@@ -82,7 +83,8 @@ def gradient_penalty(critic: Critic, real: Tensor, drawn: Tensor, share: Tensor)
     Gulrajani et al. (2017), equation 3; ``share`` ``(N,)`` in [0, 1] says how far from real to drawn.
     """
     between = torch.lerp(real, drawn, share[:, None, None, None])
-    return (_gradient(critic, between).flatten(1).norm(dim=1) - 1).square().mean()
+    norms: Tensor = _gradient(critic, between).flatten(1).norm(dim=1)
+    return (norms - 1).square().mean()
 
 
 def _gradient(critic: Critic, x: Tensor) -> Tensor:

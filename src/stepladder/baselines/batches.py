@@ -12,7 +12,7 @@ from stepladder.data.image_arrays import ImageArrays
 from stepladder.data.shuffle import Shuffle
 from stepladder.params import Params, Training
 from stepladder.params.fitting import trainable
-from stepladder.tasks.experiment import Batch
+from stepladder.tasks.task import Batch
 
 MOST_VALIDATED = 2048
 
@@ -41,17 +41,6 @@ def batches(
     chunks = [order[start : start + size] for start in range(0, len(order), size)]
     validation = [_batch(test, chunk[rank::world_size], len(chunk)) for chunk in chunks]
     return train.card, micro_batch, [batch for batch in validation if len(batch["labels"])]
-
-
-def described(family: str, card: dict[str, Any], conditional: bool, network: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of a model: its family, its ``network``'s arguments, its classes and its data."""
-    classes = card["classes"] if conditional else []
-    return {
-        "family": family,
-        "model": {"shape": card["shape"], "classes": len(classes)} | network,
-        "classes": classes,
-        "data": {key: card[key] for key in ("name", "source", "content_hash")},
-    }
 
 
 def _batch(arrays: ImageArrays, rows: Any, size: int) -> Batch:

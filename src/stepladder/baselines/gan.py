@@ -11,7 +11,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -25,17 +24,20 @@ from stepladder.baselines.adversarial import (
     gradient_penalty,
     r1,
 )
-from stepladder.baselines.batches import batches, described
+from stepladder.baselines.batches import batches
+from stepladder.baselines.description import GANDescription, GANNetwork
 from stepladder.baselines.drawing import preview
+from stepladder.description import Data
 from stepladder.params import GAN, Params
-from stepladder.tasks.experiment import Batch, Experiment
+from stepladder.tasks.experiment import Experiment
 from stepladder.tasks.optim import allow_clipping, factor
 from stepladder.tasks.randomness import generator
+from stepladder.tasks.task import Batch, Task
 
 VALIDATION_STREAM = 2**40  # numbers of micro-batches stay below
 
 
-class GANTask(pl.LightningModule):
+class GANTask(Task):
     """Two networks in turn, see above. ``model``, which is averaged and exported, is the generator.
 
     Codes, and where the gradient penalty is taken, are drawn for the whole micro-batch from (seed, position), and a rank
@@ -43,13 +45,16 @@ class GANTask(pl.LightningModule):
     """
 
     losses: Tensor
+    description: GANDescription
     find_unused_parameters = True  # of a step, for ranks: those of the network whose turn it is not
 
-    def __init__(self, config: dict[str, Any], section: GAN, seed: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self, description: GANDescription, section: GAN, seed: int, rank: int = 0, world_size: int = 1
+    ) -> None:
         super().__init__()
-        self.config, self.section, self.seed = config, section, seed
+        self.description, self.section, self.seed = description, section, seed
         self.rank, self.world_size = rank, world_size
-        network = config["model"]
+        network = description.model.model_dump()
         self.model = Generator(**network)
         self.discriminator = Discriminator(**{key: network[key] for key in network if key != "latent"})
         self.register_buffer("losses", torch.zeros(2))  # the latest of generator and discriminator
@@ -109,7 +114,7 @@ class GANTask(pl.LightningModule):
 
     def preview(self) -> Image.Image:
         """Forty pictures, ten a row, one class a column."""
-        return preview(self.model, self.config, self.seed)
+        return preview(self.model, self.description, self.seed)
 
     def _discriminator_loss(self, real: Tensor, pictures: Tensor, labels: Tensor) -> Tensor:
         logits = self.discriminator(torch.cat([real, pictures]), torch.cat([labels, labels]))
@@ -117,7 +122,8 @@ class GANTask(pl.LightningModule):
 
     def _penalty(self, real: Tensor, pictures: Tensor, labels: Tensor, share: Tensor) -> Tensor:
         def critic(x: Tensor) -> Tensor:
-            return self.discriminator(x, labels)
+            logits: Tensor = self.discriminator(x, labels)
+            return logits
 
         if self.section.loss == "wgan_gp":
             return self.section.gradient_penalty * gradient_penalty(critic, real, pictures, share)
@@ -146,5 +152,7 @@ def experiment(
     section = params.gan
     card, micro_batch, validation = batches("gan", params, data, rank, world_size)
     network = section.model_dump(include={"channels", "channel_mult", "latent"})
-    config = described("gan", card, section.conditional, network)
-    return Experiment(GANTask(config, section, params.seed, rank, world_size), micro_batch, validation)
+    classes = card["classes"] if section.conditional else []
+    described = GANNetwork(shape=card["shape"], classes=len(classes), **network)
+    description = GANDescription(model=described, classes=classes, data=Data.of(card))
+    return Experiment(GANTask(description, section, params.seed, rank, world_size), micro_batch, validation)

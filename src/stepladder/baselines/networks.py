@@ -34,7 +34,8 @@ class Down(nn.Module):
         """``(N, channels, H, W)`` to ``(N, out, H / 2, W / 2)``."""
         h = self.conv_in(F.silu(self.norm_in(x)))
         h = F.avg_pool2d(self.conv_out(F.silu(self.norm_out(h))), 2)
-        return (self.skip(F.avg_pool2d(x, 2)) + h) * math.sqrt(0.5)
+        result: Tensor = (self.skip(F.avg_pool2d(x, 2)) + h) * math.sqrt(0.5)
+        return result
 
 
 class Up(nn.Module):
@@ -54,7 +55,8 @@ class Up(nn.Module):
         h = F.silu(torch.addcmul(shift_in, self.norm_in(x), 1 + scale_in))
         h = self.conv_in(F.interpolate(h, scale_factor=2, mode="nearest"))
         h = self.conv_out(F.silu(torch.addcmul(shift_out, self.norm_out(h), 1 + scale_out)))
-        return (self.skip(F.interpolate(x, scale_factor=2, mode="nearest")) + h) * math.sqrt(0.5)
+        result: Tensor = (self.skip(F.interpolate(x, scale_factor=2, mode="nearest")) + h) * math.sqrt(0.5)
+        return result
 
 
 class Downward(nn.Module):
@@ -120,7 +122,8 @@ class Upward(nn.Module):
         h = self.stem(code).view(-1, *self.smallest).contiguous(memory_format=torch.channels_last)
         for level in self.levels:
             h = level(h, code)
-        return self.head(F.silu(self.norm(h)))
+        result: Tensor = self.head(F.silu(self.norm(h)))
+        return result
 
 
 def _smallest(shape: Sequence[int], channel_mult: Sequence[int]) -> tuple[int, int]:

@@ -5,37 +5,44 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from PIL import Image
 from torch import Tensor
 
 from stepladder.baselines import autoencoder
-from stepladder.baselines.batches import batches, described
+from stepladder.baselines.batches import batches
+from stepladder.baselines.description import VAEDescription, VAENetwork
 from stepladder.baselines.drawing import preview
+from stepladder.description import Data
 from stepladder.params import VAE, Params
-from stepladder.tasks.experiment import Batch, Experiment
+from stepladder.tasks.experiment import Experiment
 from stepladder.tasks.optim import configure
 from stepladder.tasks.randomness import generator
+from stepladder.tasks.task import Batch, Task
 
 VALIDATION_STREAM = 2**40  # numbers of micro-batches stay below
 
 
-class VAETask(pl.LightningModule):
+class VAETask(Task):
     """Maximises the evidence lower bound of uint8 pictures, in nats a value; ``beta`` weighs the divergence in training.
 
     The noise is drawn for the whole micro-batch from (seed, position), and a rank takes its own.
     """
 
-    def __init__(self, config: dict[str, Any], section: VAE, seed: int, rank: int = 0, world_size: int = 1) -> None:
+    model: autoencoder.VAE
+    description: VAEDescription
+
+    def __init__(
+        self, description: VAEDescription, section: VAE, seed: int, rank: int = 0, world_size: int = 1
+    ) -> None:
         super().__init__()
-        self.config, self.section, self.seed = config, section, seed
+        self.description, self.section, self.seed = description, section, seed
         self.rank, self.world_size = rank, world_size
-        self.model = autoencoder.VAE(**config["model"])
+        self.model = autoencoder.VAE(**description.model.model_dump())
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         reconstruction, divergence = self._bound(batch, batch["position"])
-        loss = (self.section.beta * divergence - reconstruction).mean() / batch["images"][0].numel()
+        loss: Tensor = (self.section.beta * divergence - reconstruction).mean() / batch["images"][0].numel()
         self.log("train/loss", loss.detach())
         self.log("train/reconstruction", reconstruction.detach().mean())
         self.log("train/divergence", divergence.detach().mean())
@@ -58,7 +65,7 @@ class VAETask(pl.LightningModule):
 
     def preview(self) -> Image.Image:
         """Forty pictures, ten a row, one class a column."""
-        return preview(self.model, self.config, self.seed)
+        return preview(self.model, self.description, self.seed)
 
     def _bound(self, batch: Batch, position: int) -> autoencoder.Bound:
         x, labels = batch["images"].float() / 127.5 - 1, batch["labels"]
@@ -80,5 +87,7 @@ def experiment(
     section = params.vae
     card, micro_batch, validation = batches("vae", params, data, rank, world_size)
     network = section.model_dump(include={"channels", "channel_mult", "latent", "variance"})
-    config = described("vae", card, section.conditional, network)
-    return Experiment(VAETask(config, section, params.seed, rank, world_size), micro_batch, validation)
+    classes = card["classes"] if section.conditional else []
+    described = VAENetwork(shape=card["shape"], classes=len(classes), **network)
+    description = VAEDescription(model=described, classes=classes, data=Data.of(card))
+    return Experiment(VAETask(description, section, params.seed, rank, world_size), micro_batch, validation)

@@ -13,6 +13,7 @@ METHODS = ("lora", "full")
 
 
 def add(verb: Verb) -> None:
+    """Add the verb ``adapt`` to the command line."""
     added = verb("adapt", adapt, "adapt a trained diffusion model to a folder of your own pictures")
     added.add_argument("--model", help="folder of a model, or models:/NAME@ALIAS; default: adaptation.model")
     added.add_argument(
@@ -23,6 +24,11 @@ def add(verb: Verb) -> None:
 
 
 def adapt(args: argparse.Namespace) -> int:
+    """Adapt a trained diffusion model to the pictures in ``data/own``; returns the exit code of the training.
+
+    They are prepared first where a folder is named or nothing is there yet. Raises ``UserError`` where the model cannot be loaded,
+    or as ``prepare_own`` and ``launching.launch.train``.
+    """
     from stepladder.data.preparing.images import prepare_own
     from stepladder.launching.launch import train
 
@@ -44,8 +50,8 @@ def adaptation(args: argparse.Namespace) -> tuple[Any, Path]:
     return build(merge(merge(spec, changed), {"adaptation": {"model": str(base)}})), base
 
 
-def shape(folder: Path) -> list[int]:
+def shape(folder: Path) -> tuple[int, int, int]:
     """Of the pictures that the model in ``folder`` draws."""
     from stepladder.diffusion.sampling.drawing import load
 
-    return load(folder)[1]["model"]["shape"]
+    return load(folder)[1].model.shape

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stepladder.commands import Verb
 from stepladder.commands.places import BASELINES, NOISY_CLASSIFIER
+from stepladder.description import kind
 from stepladder.errors import UserError
+
+if TYPE_CHECKING:
+    from stepladder.diffusion.networks.description import DiffusionDescription
 
 SAMPLER = "default: the model's; `stepladder params` lists them"
 
 
 def add(verb: Verb) -> None:
+    """Add the verbs that draw pictures to the command line: ``sample``, ``inpaint`` and ``upscale``."""
     added = verb("sample", sample, "draw pictures")
     _drawing_options(added, Path("samples.png"))
     added.add_argument("--sampler", help=SAMPLER)
@@ -50,25 +55,33 @@ def add(verb: Verb) -> None:
 
 
 def sample(args: argparse.Namespace) -> int:
+    """Draw pictures with a diffusion model, a VAE or a GAN, and save them as one sheet. Returns 0.
+
+    Raises ``UserError`` where the model cannot draw what is asked for, or the file cannot be written.
+    """
     from stepladder.tracking.fetch import fetch
 
     folder, usual = fetch(args.model)
-    if _family(folder) in BASELINES:
+    if kind(folder) in BASELINES:
         return _sample_baseline(args, folder)
     from stepladder.diffusion import requests
     from stepladder.diffusion.sampling.drawing import draw, load
 
-    model, config = load(folder)
-    requests.from_nothing(config)
-    sampling, steps = _sampling(args, config, usual)
-    classifier, known = _classifier(args, folder, config, sampling)
+    model, description = load(folder)
+    requests.from_nothing(description)
+    sampling, steps = _sampling(args, description, usual)
+    classifier, known = _classifier(args, folder, description, sampling)
     asked = requests.rows(known, args.label, args.text, args.count)
-    condition = requests.condition(known, requests.tokenizer(folder, config), *asked)
-    pictures = draw(_placed(model), config, condition, steps, sampling, seed=args.seed, classifier=classifier)
-    return _drawn(args, pictures, config, steps, sampling)
+    condition = requests.condition(known, requests.tokenizer(folder, description), *asked)
+    pictures = draw(_placed(model), description, condition, steps, sampling, seed=args.seed, classifier=classifier)
+    return _drawn(args, pictures, description, steps, sampling)
 
 
 def inpaint(args: argparse.Namespace) -> int:
+    """Draw anew what is white in the mask, in a picture of the size that the model draws, and save it. Returns 0.
+
+    Raises ``UserError`` where a picture cannot be read, the model cannot draw what is asked for, or the file cannot be written.
+    """
     import torch
 
     from stepladder.data import picture_files
@@ -78,22 +91,26 @@ def inpaint(args: argparse.Namespace) -> int:
     from stepladder.tracking.fetch import fetch
 
     folder, usual = fetch(args.model)
-    model, config = load(folder)
-    requests.from_nothing(config)
-    sampling, steps = _sampling(args, config, usual)
-    shape = config["model"]["shape"]
+    model, description = load(folder)
+    requests.from_nothing(description)
+    sampling, steps = _sampling(args, description, usual)
+    shape = description.model.shape
     known = scaled(picture_files.picture(args.picture, *shape)[None])[0]
     mask = torch.from_numpy(picture_files.mask(args.mask, *shape[1:]))
-    classifier, classes = _classifier(args, folder, config, sampling)
-    condition = requests.alike(classes, requests.tokenizer(folder, config), args.label, args.text, args.count)
+    classifier, classes = _classifier(args, folder, description, sampling)
+    condition = requests.alike(classes, requests.tokenizer(folder, description), args.label, args.text, args.count)
     pictures = inpainting.inpaint(
-        _placed(model), config, condition, known, mask, steps, sampling,
+        _placed(model), description, condition, known, mask, steps, sampling,
         seed=args.seed, jump=args.jump, resamples=args.resamples, classifier=classifier,
     )  # fmt: skip
-    return _drawn(args, pictures, config, steps, sampling)
+    return _drawn(args, pictures, description, steps, sampling)
 
 
 def upscale(args: argparse.Namespace) -> int:
+    """Enlarge pictures, each first brought to the low resolution that the model knows, and save them. Returns 0.
+
+    Raises ``UserError`` where the model is not one of super-resolution, a picture cannot be read, or the file cannot be written.
+    """
     import numpy as np
 
     from stepladder.data import picture_files
@@ -103,16 +120,16 @@ def upscale(args: argparse.Namespace) -> int:
     from stepladder.tracking.fetch import fetch
 
     folder, usual = fetch(args.model)
-    model, config = load(folder)
-    small = (config["model"]["shape"][0], *super_resolution.sides(config))
-    sampling, steps = _sampling(args, config, usual)
+    model, description = load(folder)
+    small = (description.model.shape[0], *super_resolution.sides(description))
+    sampling, steps = _sampling(args, description, usual)
     files = picture_files.files(args.pictures)
     low = scaled(np.stack([picture_files.picture(file, *small) for file in files]))
-    classifier, classes = _classifier(args, folder, config, sampling)
-    condition = requests.alike(classes, requests.tokenizer(folder, config), args.label, args.text, len(files))
+    classifier, classes = _classifier(args, folder, description, sampling)
+    condition = requests.alike(classes, requests.tokenizer(folder, description), args.label, args.text, len(files))
     condition |= super_resolution.condition(low, args.noise, seed=args.seed)
-    pictures = draw(_placed(model), config, condition, steps, sampling, seed=args.seed, classifier=classifier)
-    return _drawn(args, pictures, config, steps, sampling)
+    pictures = draw(_placed(model), description, condition, steps, sampling, seed=args.seed, classifier=classifier)
+    return _drawn(args, pictures, description, steps, sampling)
 
 
 def _sample_baseline(args: argparse.Namespace, folder: Path) -> int:
@@ -120,33 +137,33 @@ def _sample_baseline(args: argparse.Namespace, folder: Path) -> int:
     from stepladder.data.grid import grid
     from stepladder.diffusion.sampling.drawing import class_numbers
 
-    model, config = load(folder)
+    model, description = load(folder)
     options = ("text", "steps", "sampler", "spacing", "scale", "set", "classifier")
     if given := [name for name in options if getattr(args, name)]:
         raise UserError(
-            f"--{given[0]} is of diffusion models; {folder} holds a {config['family']}, which draws in one pass."
+            f"--{given[0]} is of diffusion models; {folder} holds a {description.family}, which draws in one pass."
         )
-    labels = class_numbers(config, args.label, args.count)
-    grid(draw(model, config, {"labels": labels}, seed=args.seed), columns=10).save(args.out)
-    print(f"{args.out}: {len(labels)} pictures of a {config['family']} in one pass of its network")
+    labels = class_numbers(description.classes, args.label, args.count)
+    grid(draw(model, description, {"labels": labels}, seed=args.seed), columns=10).save(args.out)
+    print(f"{args.out}: {len(labels)} pictures of a {description.family} in one pass of its network")
     return 0
 
 
-def _sampling(args: argparse.Namespace, config: dict[str, Any], usual: dict[str, Any]) -> tuple[Any, int]:
+def _sampling(args: argparse.Namespace, description: DiffusionDescription, usual: dict[str, Any]) -> tuple[Any, int]:
     """How a diffusion model is to draw, and in how many steps S."""
     from stepladder.diffusion import requests
 
     options = {"sampler": getattr(args, "sampler", None), "spacing": args.spacing, "guidance_scale": args.scale}
     return (
-        requests.sampling(config, usual.get("sampling", {}), options, args.set),
-        requests.steps(config, usual.get("steps"), args.steps),
+        requests.sampling(description, usual.get("sampling", {}), options, args.set),
+        requests.steps(description, usual.get("steps"), args.steps),
     )
 
 
 def _classifier(
-    args: argparse.Namespace, folder: Path, config: dict[str, Any], sampling: Any
-) -> tuple[Any, dict[str, Any]]:
-    """The noisy classifier, where one is to guide, and ``config`` with the classes that can be asked for, then its own.
+    args: argparse.Namespace, folder: Path, description: DiffusionDescription, sampling: Any
+) -> tuple[Any, DiffusionDescription]:
+    """The noisy classifier, where one is to guide, and ``description`` with the classes that can be asked for, then its own.
 
     It is the one that is named, else the one that a registered model brings along, else the workspace's.
 
@@ -159,13 +176,13 @@ def _classifier(
     named = getattr(args, "classifier", None)
     if sampling.classifier_scale:
         own = folder / BESIDE
-        classifier, described = load(named or (own if own.is_dir() else NOISY_CLASSIFIER), config)
-        return _placed(classifier), config | {"classes": described["classes"]}
+        classifier, described = load(named or (own if own.is_dir() else NOISY_CLASSIFIER), description)
+        return _placed(classifier), description.model_copy(update={"classes": described.classes})
     if named:
         raise UserError(
             "--classifier guides by sampling.classifier_scale, which is 0; add -S sampling.classifier_scale=1."
         )
-    return None, config
+    return None, description
 
 
 def _placed(model: Any) -> Any:
@@ -174,7 +191,9 @@ def _placed(model: Any) -> Any:
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _drawn(args: argparse.Namespace, pictures: Any, config: dict[str, Any], steps: int, sampling: Any) -> int:
+def _drawn(
+    args: argparse.Namespace, pictures: Any, description: DiffusionDescription, steps: int, sampling: Any
+) -> int:
     """Save ``pictures``, a single one as it is and several as a sheet, and say how they came to be."""
     import json
 
@@ -185,19 +204,9 @@ def _drawn(args: argparse.Namespace, pictures: Any, config: dict[str, Any], step
         image.save(args.out)
     except (OSError, ValueError) as error:
         raise UserError(f"{args.out} cannot be written ({error}); name a file such as samples.png.") from None
-    how = f"in S={steps} of T={config['timesteps']} steps, {json.dumps(sampling.model_dump())}"
+    how = f"in S={steps} of T={description.timesteps} steps, {json.dumps(sampling.model_dump())}"
     print(f"{args.out}: {len(pictures)} pictures {how}")
     return 0
-
-
-def _family(folder: Path) -> str:
-    """The family that the model's configuration names; empty where it names none, as a diffusion model's."""
-    import json
-
-    try:
-        return str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("family", ""))
-    except (OSError, ValueError, AttributeError):
-        return ""
 
 
 def _drawing_options(added: argparse.ArgumentParser, out: Path) -> None:

@@ -11,6 +11,7 @@ from stepladder.errors import UserError
 
 
 def add(verb: Verb) -> None:
+    """Add the verbs that look into language models to the command line: ``better``, ``attention`` and ``export``."""
     added = verb("better", better, "is B better than A? two evaluations of the same held-out text, compared")
     added.add_argument("a", type=Path, metavar="A", help="folder of an evaluation, such as reports/transformer")
     added.add_argument("b", type=Path, metavar="B")
@@ -33,6 +34,10 @@ def add(verb: Verb) -> None:
 
 
 def better(args: argparse.Namespace) -> int:
+    """Print the figures of two evaluations, their difference B - A with its interval, and the p-value of each. Returns 0.
+
+    Raises ``UserError`` where the two are not of the same held-out text, or the options are out of range.
+    """
     from stepladder.evaluation.better import better
 
     if args.resamples < 10 or not 0 < args.confidence < 1:
@@ -52,32 +57,43 @@ def better(args: argparse.Namespace) -> int:
 
 
 def export(args: argparse.Namespace) -> int:
+    """Write a translation model in the format of CTranslate2 into a new folder. Returns 0.
+
+    Raises ``UserError`` where the model translates nothing, or as ``ctranslate2_export.export``.
+    """
     from stepladder.tracking.fetch import fetch
     from stepladder.transformer.ctranslate2_export import export
+    from stepladder.transformer.networks.description import TranslationDescription
     from stepladder.transformer.networks.trained import load
 
-    export(*load(fetch(args.model)[0], task="pairs"), args.out)
+    export(*load(fetch(args.model)[0], TranslationDescription), args.out)
     print(f"{args.out}: a CTranslate2 model, its tokenizer.json, and stepladder.json with what it was trained on")
     return 0
 
 
 def attention(args: argparse.Namespace) -> int:
+    """Draw what a language model attends to in one text, a map for each layer and head asked for, and save it. Returns 0.
+
+    Raises ``UserError`` where the text is empty, the model has no such kind, layer or head, or the file cannot be written.
+    """
     from functools import partial
 
     from stepladder.evaluation.text import pictures
     from stepladder.params import Decoding, section
-    from stepladder.reporting import attention_figures, figures
+    from stepladder.reporting import attention_figures
+    from stepladder.reporting.figure_files import save_one
     from stepladder.tracking.fetch import fetch
     from stepladder.transformer.inference.translation import translate
-    from stepladder.transformer.networks.trained import kind, load
+    from stepladder.transformer.networks.description import TASKS, TranslationDescription
+    from stepladder.transformer.networks.trained import load
 
     folder, settings = fetch(args.model)
-    loaded = model, tokenizer, config = load(folder)
+    model, tokenizer, description = load(folder, *TASKS)
     target = args.target
-    if kind(config)[0] == "pairs" and target is None:
+    if isinstance(description, TranslationDescription) and target is None:
         decoding = section(Decoding, settings.get("decoding", {}), "decoding")
-        (target,) = translate(*loaded, [args.text], decoding, args.language)
-    reading = pictures.reading(tokenizer, config, args.text, target or "", args.language)
+        (target,) = translate(model, tokenizer, description, [args.text], decoding, args.language)
+    reading = pictures.reading(tokenizer, description, args.text, target or "", args.language)
     if not reading[0]:
         raise UserError("--text is empty; give something to read.")
     found = pictures.described(model, tokenizer, reading)["maps"]
@@ -91,7 +107,7 @@ def attention(args: argparse.Namespace) -> int:
             raise UserError(f"--{name} {given} given; the model has {name}s 1 to {most}.")
     draw = partial(attention_figures.maps, found[chosen] | {"kind": chosen}, args.layer, args.head)
     try:
-        figures.save_one(draw, args.out)
+        save_one(draw, args.out)
     except (OSError, ValueError) as error:
         raise UserError(f"{args.out} cannot be written ({error}); name a file such as attention.png.") from None
     print(f"{args.out}: {attention_figures.NAMES[chosen]}" + (f" while it writes {target!r}" if target else ""))

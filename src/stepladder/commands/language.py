@@ -16,6 +16,7 @@ SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 
 
 def add(verb: Verb) -> None:
+    """Add the verbs that use a language model to the command line: ``translate``, ``generate`` and ``classify``."""
     added = verb("translate", translate, "translate lines of standard input or of a file")
     _model(added)
     added.add_argument("--file", type=Path, help="one sentence a line; default: standard input")
@@ -42,34 +43,40 @@ def add(verb: Verb) -> None:
 
 
 def translate(args: argparse.Namespace) -> int:
+    """Print the translation of each line that arrives, in the same order. Returns 0.
+
+    An overlong line is named on standard error and translated as an empty one.
+    Raises ``UserError`` where the model translates nothing, does not know the language, or the lines cannot be read.
+    """
     from stepladder.tracking.fetch import fetch
     from stepladder.transformer.inference import translation
+    from stepladder.transformer.networks.description import TranslationDescription
     from stepladder.transformer.networks.trained import load
 
     folder, settings = fetch(args.model)
-    model, tokenizer, config = load(folder, task="pairs")
+    model, tokenizer, description = load(folder, TranslationDescription)
     decoding = _resolved(args, settings, beam_size=args.beam_size)
-    translation.tokens(tokenizer, config, [""], args.language)  # refuses a language before a line is read
+    translation.tokens(tokenizer, description, [""], args.language)  # refuses a language before a line is read
     if args.n_best is not None:
-        translation.n_best(model, tokenizer, config, [], decoding, args.language, count=args.n_best)
+        translation.n_best(model, tokenizer, description, [], decoding, args.language, count=args.n_best)
     if args.int8:
         from stepladder.transformer.quantisation import int8
 
         model = int8(model)
     number = 0
-    for lines in arriving(args.file, f"{config['source_language']}> "):
-        for i, ids in enumerate(translation.tokens(tokenizer, config, lines, args.language)):
-            if len(ids) > config["max_length"]:
-                _skipped(number + i, translation.too_long(len(ids), config))
+    for lines in arriving(args.file, f"{description.source_language}> "):
+        for i, ids in enumerate(translation.tokens(tokenizer, description, lines, args.language)):
+            if len(ids) > description.max_length:
+                _skipped(number + i, translation.too_long(len(ids), description))
                 lines[i] = ""
         if args.n_best is None:
             for text in translation.translate(
-                model, tokenizer, config, lines, decoding, args.language, seed=args.seed, first=number
+                model, tokenizer, description, lines, decoding, args.language, seed=args.seed, first=number
             ):
                 print(text)
         else:
             for i, found in enumerate(
-                translation.n_best(model, tokenizer, config, lines, decoding, args.language, count=args.n_best)
+                translation.n_best(model, tokenizer, description, lines, decoding, args.language, count=args.n_best)
             ):
                 for text, score in found:
                     print(number + i + 1, f"{score:.4f}", text, sep="\t")
@@ -79,23 +86,30 @@ def translate(args: argparse.Namespace) -> int:
 
 
 def generate(args: argparse.Namespace) -> int:
+    """Print texts that a language model continues from a prompt: the first as it is drawn, the others after it. Returns 0.
+
+    Raises ``UserError`` where the model is not one of running text, or an option is out of range.
+    """
     from stepladder.tracking.fetch import fetch
     from stepladder.transformer.inference.generation import generate, generate_stream
+    from stepladder.transformer.networks.description import CausalLMDescription
     from stepladder.transformer.networks.trained import load
 
     if args.count < 1:
         raise UserError(f"--count {args.count} given; it is 1 or more.")
     folder, settings = fetch(args.model)
-    model, tokenizer, config = load(folder, task="lines")
+    model, tokenizer, description = load(folder, CausalLMDescription)
     given = {name: getattr(args, name) for name in SAMPLING} | {"max_length": args.length}
     drawn = any(given[name] is not None for name in SAMPLING) or "decoding" not in settings
     decoding = _resolved(args, settings, **given, method="sample" if drawn else None)
     if decoding.method == "beam":
-        print(args.prompt + generate(model, tokenizer, config, [args.prompt], decoding)[0])
+        print(args.prompt + generate(model, tokenizer, description, [args.prompt], decoding)[0])
         return 0
     waiting: dict[int, list[str]] = {row: [] for row in range(1, args.count)}
     _begin(args, 0)
-    for row, text in generate_stream(model, tokenizer, config, args.prompt, decoding, count=args.count, seed=args.seed):
+    for row, text in generate_stream(
+        model, tokenizer, description, args.prompt, decoding, count=args.count, seed=args.seed
+    ):
         if row:
             waiting[row].append(text)
         else:
@@ -108,26 +122,32 @@ def generate(args: argparse.Namespace) -> int:
 
 
 def classify(args: argparse.Namespace) -> int:
+    """Print the likeliest classes of each line that arrives, with their probabilities. Returns 0.
+
+    An overlong line is named on standard error and answered with an empty one.
+    Raises ``UserError`` where the model is no classifier, has fewer classes than asked for, or the lines cannot be read.
+    """
     from stepladder.tracking.fetch import fetch
     from stepladder.transformer.inference.classification import classify, encode, too_long
+    from stepladder.transformer.networks.description import TextClassifierDescription
     from stepladder.transformer.networks.trained import load
 
-    model, tokenizer, config = load(fetch(args.model)[0], task="labels")
-    if not 1 <= args.top <= len(config["classes"]):
-        raise UserError(f"--top {args.top} given; the model knows 1 to {len(config['classes'])} classes.")
+    model, tokenizer, description = load(fetch(args.model)[0], TextClassifierDescription)
+    if not 1 <= args.top <= len(description.classes):
+        raise UserError(f"--top {args.top} given; the model knows 1 to {len(description.classes)} classes.")
     number = 0
     for lines in arriving(args.file):
         skipped = set()
         for i, ids in enumerate(encode(tokenizer, lines)):
-            if len(ids) > config["max_length"]:
-                _skipped(number + i, too_long(len(ids), config))
+            if len(ids) > description.max_length:
+                _skipped(number + i, too_long(len(ids), description))
                 skipped.add(i)
         kept = [line for i, line in enumerate(lines) if i not in skipped]
-        likeliest = classify(model, tokenizer, config, kept).topk(args.top)
+        likeliest = classify(model, tokenizer, description, kept).topk(args.top)
         found = iter(zip(likeliest.values.tolist(), likeliest.indices.tolist(), strict=True))
         for i in range(len(lines)):
             row = [] if i in skipped else zip(*next(found), strict=True)
-            print(*(f"{config['classes'][c]}\t{p:.3f}" for p, c in row), sep="\t")
+            print(*(f"{description.classes[c]}\t{p:.3f}" for p, c in row), sep="\t")
         sys.stdout.flush()
         number += len(lines)
     return 0

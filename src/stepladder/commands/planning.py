@@ -9,6 +9,7 @@ from stepladder.commands.places import FEATURE_NET, IMAGES, TEXT
 
 
 def add(verb: Verb) -> None:
+    """Add the verb ``plan`` to the command line."""
     added = verb("plan", plan, "say what would run, what is there, what resumes, and what it takes")
     added.add_argument("stages", nargs="*", metavar="STAGE", help="of dvc.yaml, with what they need; default: all")
     which = added.add_mutually_exclusive_group()
@@ -19,6 +20,11 @@ def add(verb: Verb) -> None:
 
 
 def plan(args: argparse.Namespace) -> int:
+    """Print which stages, or parts of a sweep or study, are done, resume or would run, and an estimate of time, memory and disk.
+
+    For the estimate each distinct training is tried for a few steps. Returns 0. Raises ``UserError`` where the options exclude each
+    other, or there is no such stage, sweep or study.
+    """
     from stepladder import project, stages
     from stepladder.data import source
     from stepladder.errors import UserError

@@ -12,6 +12,7 @@ from stepladder.errors import UserError
 
 
 def add(verb: Verb) -> None:
+    """Add the verbs about the project and this machine to the command line, from ``params`` to ``where``."""
     added = verb("params", params, "print the resolved parameters, or lay a preset over them")
     added.add_argument(
         "--preset", default="", help="lay presets/PRESET.yaml over params.yaml: sections that it is not about stay"
@@ -46,6 +47,10 @@ def add(verb: Verb) -> None:
 
 
 def params(args: argparse.Namespace) -> int:
+    """Print the resolved parameters, check them against the prepared data, or write them to ``params.yaml``. Returns 0.
+
+    Raises ``UserError`` where the parameters or the preset are not valid, or the prepared data refuses them.
+    """
     from stepladder.params import PARAMS_FILE, given, render, resolve
 
     resolved = resolve(args.preset, given(args.set), may_be_absent=args.write)
@@ -69,6 +74,10 @@ def params(args: argparse.Namespace) -> int:
 
 
 def sync(args: argparse.Namespace) -> int:
+    """Send to the tracking store what it lacks, and print a summary. Returns 0.
+
+    Raises ``UserError`` where there is no store, it does not answer, or a path does not exist.
+    """
     from stepladder.commands.present import Present
     from stepladder.tracking import health, sync
 
@@ -78,6 +87,10 @@ def sync(args: argparse.Namespace) -> int:
 
 
 def cost(args: argparse.Namespace) -> int:
+    """Print what the denoising network and its variants cost: parameters, MFLOP, milliseconds a step, kilobytes kept. Returns 0.
+
+    Raises ``UserError`` where the parameters or the shape are not valid, or no pictures are prepared and no shape is given.
+    """
     from stepladder.data.card import read_card
     from stepladder.diffusion.cost import costs
     from stepladder.params import given, resolve
@@ -111,6 +124,10 @@ def _shape(text: str) -> list[int]:
 
 
 def prune(args: argparse.Namespace) -> int:
+    """Remove the oldest checkpoints and models of sweeps until the disk budget is kept, a printed line each. Returns 0.
+
+    Raises ``UserError`` where there is no budget, or it is no number.
+    """
     from stepladder import disk
     from stepladder.tracking.registry import registered_runs
 
@@ -124,6 +141,7 @@ def prune(args: argparse.Namespace) -> int:
 
 
 def slots(args: argparse.Namespace) -> int:
+    """Print a line for each device slot of this machine, with who holds it. Returns 0."""
     from stepladder.slots import uses
 
     print(*uses(), sep="\n")
@@ -131,6 +149,10 @@ def slots(args: argparse.Namespace) -> int:
 
 
 def doctor(args: argparse.Namespace) -> int:
+    """Check this machine or DVC's cache, and print what was found; or make a moved store's artifacts its own.
+
+    Returns 1 where something is wrong, else 0.
+    """
     from stepladder.doctor import cache, run
 
     if args.store:
@@ -142,6 +164,7 @@ def doctor(args: argparse.Namespace) -> int:
 
 
 def where(args: argparse.Namespace) -> int:
+    """Print where the report, the figures, the registered models and the servers' pages are. Returns 0."""
     from stepladder import history, installed
     from stepladder.reporting.report import PAGE, REGISTERED, is_current
 

@@ -11,6 +11,7 @@ VERSION = "models:/NAME/VERSION, models:/NAME@ALIAS or NAME (its @champion); the
 
 
 def add(verb: Verb) -> None:
+    """Add the verbs about registered models to the command line, from ``show`` to ``reproduce``."""
     added = verb("show", show, "say how good a registered model is and where it comes from")
     added.add_argument("model", help=VERSION)
     added = verb("history", history, "say which versions a registered model's aliases have named, since when and why")
@@ -30,6 +31,10 @@ def add(verb: Verb) -> None:
 
 
 def show(args: argparse.Namespace) -> int:
+    """Print the figures of a registered model and where it comes from. Returns 0.
+
+    Raises ``UserError`` where there is no such model, or the store does not answer.
+    """
     from stepladder.tracking.show import show
 
     print(show(args.model))
@@ -37,6 +42,10 @@ def show(args: argparse.Namespace) -> int:
 
 
 def history(args: argparse.Namespace) -> int:
+    """Print every change of a registered model's aliases, the oldest first. Returns 0.
+
+    Raises ``UserError`` where there is no such model, or the store does not answer.
+    """
     from stepladder.tracking import aliases
 
     for change in aliases.history(args.name):
@@ -45,6 +54,10 @@ def history(args: argparse.Namespace) -> int:
 
 
 def promote(args: argparse.Namespace) -> int:
+    """Make a version ``@champion`` if it passes the gate or is forced, and print the verdict.
+
+    Returns 1 where the gate refused it, else 0. Raises ``UserError`` where there is no such version, or it is forced without a reason.
+    """
     from stepladder.commands.present import Present
     from stepladder.params import load
     from stepladder.tracking import promotion
@@ -58,6 +71,10 @@ def promote(args: argparse.Namespace) -> int:
 
 
 def rollback(args: argparse.Namespace) -> int:
+    """Make an earlier version ``@champion`` again, and print the change. Returns 0.
+
+    Raises ``UserError`` where there is no such version, none to go back to, or no reason.
+    """
     from stepladder.tracking import aliases
 
     print(aliases.rollback(args.name, args.to, reason=args.reason))
@@ -65,6 +82,11 @@ def rollback(args: argparse.Namespace) -> int:
 
 
 def reproduce(args: argparse.Namespace) -> int:
+    """Train a registered model again from its lineage, and print how the two compare.
+
+    Returns 0 where the weights are identical or no figure differs by more than its interval, else 1. Raises ``UserError``
+    where there is no such model, or its lineage does not suffice.
+    """
     from stepladder.tracking import reproduction
 
     result = reproduction.reproduce(

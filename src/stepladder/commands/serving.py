@@ -12,6 +12,7 @@ MODEL = "folder of a model, or models:/NAME@ALIAS"
 
 
 def add(verb: Verb) -> None:
+    """Add the verbs that put a model to use to the command line: ``predict`` and ``serve``."""
     added = verb("predict", predict, "translate a file of sentences, or draw a table of labels, resumably")
     added.add_argument(
         "source", type=Path, help=".txt, a sentence a line; .csv with label or text; or a folder of such"
@@ -32,6 +33,10 @@ def add(verb: Verb) -> None:
 
 
 def predict(args: argparse.Namespace) -> int:
+    """Answer every row of a file, or of the files of a folder, in parts: run again, it goes on after the last part. Returns 0.
+
+    Raises ``UserError`` where the model or the source cannot be read, or an option is not of this kind of model.
+    """
     from stepladder.serving import batch
 
     options = batch.Options(args.steps, args.sampler, args.scale, args.seed, args.beam_size, args.language)
@@ -44,6 +49,7 @@ def predict(args: argparse.Namespace) -> int:
 
 
 def serve(args: argparse.Namespace) -> int:
+    """Serve the page with the models until it is ended, then return 0. Raises ``UserError`` as ``serving.run.serve``."""
     from stepladder.serving.run import serve
 
     serve(args.model, MODELS, args.host, args.port, lambda line: print(line, flush=True))

@@ -9,6 +9,7 @@ from stepladder.commands.places import FEATURE_NET, IMAGES, REPORTS, TEXT
 
 
 def add(verb: Verb) -> None:
+    """Add the verb ``study`` and its actions to the command line."""
     actions = verb("study", study, "run a study, or a part of it").add_subparsers(dest="action", required=True)
     actions.add_parser("list", help="the studies and their questions")
     added = actions.add_parser("run", help="bring a study up to date: its cells, several at once, and its page")
@@ -26,6 +27,11 @@ def add(verb: Verb) -> None:
 
 
 def study(args: argparse.Namespace) -> int:
+    """List the studies, or run one or a part of it.
+
+    Returns 0, or 1 where a cell failed; for a single cell, its exit code.
+    Raises ``UserError`` where there is no such study or arm, or it cannot be run on the prepared data.
+    """
     from stepladder.studies import spec
 
     if args.action == "list":

@@ -10,6 +10,7 @@ from stepladder.commands.places import FEATURE_NET, IMAGES, TEXT
 
 
 def add(verb: Verb) -> None:
+    """Add the verb ``sweep`` and its actions to the command line."""
     actions = verb("sweep", sweep, "run a sweep, or show one").add_subparsers(dest="action", required=True)
     actions.add_parser("list", help="the sweeps and what they are for")
     added = actions.add_parser("run", help="bring a sweep up to date: its children, several at once")
@@ -24,6 +25,11 @@ def add(verb: Verb) -> None:
 
 
 def sweep(args: argparse.Namespace) -> int:
+    """List the sweeps, show or run one, or run a single child of it.
+
+    Returns 0, or 1 where a child failed; for a single child, its exit code.
+    Raises ``UserError`` where there is no such sweep or point, or it already runs.
+    """
     from stepladder.sweeps import spec
 
     if args.action == "list":

@@ -41,7 +41,8 @@ class Blocks:
         """The ``k``-th batch, k = 0, 1, 2, ... without end: ``(size, length)``."""
         epochs = np.arange(k * self.size, (k + 1) * self.size) // self.blocks
         starts = self._shuffle.rows(k) * self.length + np.array([self._start(int(e)) for e in epochs])
-        return self.tokens[starts[:, None] + np.arange(self.length)].astype(np.int64)
+        rows: Rows = self.tokens[starts[:, None] + np.arange(self.length)].astype(np.int64)
+        return rows
 
     def _begin(self, epoch: int) -> int:
         return int(np.random.default_rng((self.seed, 2, epoch)).integers(self.length))
@@ -51,9 +52,11 @@ def in_order(tokens: Tokens, length: int, step: int, pad: int) -> Rows:
     """Blocks of ``length`` that begin every ``step`` tokens, the last filled up with ``pad``: ``(blocks, length)``."""
     starts = np.arange(0, max(len(tokens) - (length - step), 1), step)
     filled = np.concatenate([np.asarray(tokens, dtype=np.int64), np.full(length, pad)])
-    return filled[starts[:, None] + np.arange(length)]
+    rows: Rows = filled[starts[:, None] + np.arange(length)]
+    return rows
 
 
 def read(data: Path, split: str) -> Tokens:
     """The running text of a prepared split, memory-mapped: ``(N,)``."""
-    return np.load(data / f"{split}.npy", mmap_mode="r")
+    tokens: Tokens = np.load(data / f"{split}.npy", mmap_mode="r")
+    return tokens

@@ -23,7 +23,8 @@ UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES
 def read_card(folder: Path) -> dict[str, Any]:
     """The card in ``folder``; ``UserError`` where nothing is prepared."""
     try:
-        return json.loads((folder / CARD).read_text(encoding="utf-8"))
+        card: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        return card
     except FileNotFoundError:
         if left_out := absent.why(folder):
             raise UserError(f"{folder} holds nothing, since {left_out}; name a source, and run `dvc repro`.") from None

@@ -16,17 +16,19 @@ from torch import Tensor, nn
 
 from stepladder.data.image_arrays import ImageArrays
 from stepladder.data.shuffle import Shuffle
+from stepladder.description import Data
 from stepladder.diffusion import lora
 from stepladder.diffusion.networks.conditions import Condition
+from stepladder.diffusion.networks.description import Adapted, DiffusionDescription
 from stepladder.diffusion.processes.processes import of
-from stepladder.diffusion.processes.settings import settings
 from stepladder.diffusion.sampling.loading import load
 from stepladder.diffusion.super_resolution import low_resolution
 from stepladder.diffusion.training.task import PREVIEWED, DiffusionTask
 from stepladder.errors import UserError
 from stepladder.params import Adaptation, Diffusion, Params, Training
 from stepladder.params.fitting import trainable
-from stepladder.tasks.experiment import Batch, Experiment
+from stepladder.tasks.experiment import Experiment
+from stepladder.tasks.task import Batch
 
 ADAPTER = "adapter.safetensors"
 MOST_VALIDATED = 2048
@@ -35,14 +37,14 @@ MOST_VALIDATED = 2048
 class AdaptedTask(DiffusionTask):
     """Goes on training a network, all of it or its low-rank changes and new classes; these are merged at the end.
 
-    ``weights``: of the network that ``config`` describes.
+    ``weights``: of the network that is described.
     """
 
     shardable = False  # it finishes with whole weights
 
     def __init__(
         self,
-        config: dict[str, Any],
+        description: DiffusionDescription,
         diffusion: Diffusion,
         adaptation: Adaptation,
         weights: dict[str, Tensor],
@@ -51,14 +53,14 @@ class AdaptedTask(DiffusionTask):
         world_size: int,
         previewed: Condition,
     ) -> None:
-        super().__init__(config, diffusion, seed, rank, world_size, previewed)
+        super().__init__(description, diffusion, seed, rank, world_size, previewed)
         self.model.load_state_dict(weights)
         self.method = adaptation.method
         if self.method == "lora":
             lora.inject(self.model, adaptation.rank, adaptation.layers)
-            count = len(config["adapted"]["new_classes"])
+            count = len(description.new_classes)
             if count:
-                lora.add_rows(self.model.label, len(config["classes"]) - count, count)  # type: ignore[arg-type]
+                lora.add_rows(self.model.label, len(description.classes) - count, count)  # type: ignore[arg-type]
 
     def finish(self, folder: Path) -> None:
         """Save the adapter by itself, and merge it into the network."""
@@ -80,7 +82,7 @@ def experiment(
     base, before = load(Path(section.model))
     training = section.method_training
     train, test = ImageArrays.open(data, "train"), ImageArrays.open(data, "test")
-    shape, wanted = train.card["shape"], before["model"]["shape"]
+    shape, wanted = train.card["shape"], before.model.shape
     if list(shape) != list(wanted):
         raise UserError(
             f"The pictures in {data} are prepared as {' x '.join(map(str, shape))} and the model {section.model} draws "
@@ -88,10 +90,10 @@ def experiment(
         )
     trainable("adapted", params, train.card, world_size)
     size = training.batch_size // training.accumulate
-    config = configuration(before, section, train.card)
-    weights = grown(base.state_dict(), before, config)
-    numbers = torch.tensor(class_numbers(config, train.card))
-    length = config["model"].get("text_length", 0) if config["model"].get("vocabulary") else 0
+    description = configuration(before, section, train.card)
+    weights = grown(base.state_dict(), before, description)
+    numbers = torch.tensor(class_numbers(description, train.card))
+    length = description.model.text_length if description.model.vocabulary else 0
     shuffle = Shuffle(len(train.labels), size, params.seed)
 
     def batch(arrays: ImageArrays, rows: Any, size: int) -> Batch:
@@ -110,10 +112,12 @@ def experiment(
     ]
     shown = batch(test, [i % len(test.labels) for i in range(PREVIEWED)], PREVIEWED)
     previewed: Condition = {key: shown[key] for key in ("labels", "text") if key in shown}
-    if side := config["model"].get("low_resolution", 0):
+    if side := description.model.low_resolution:
         low = low_resolution(shown["images"].float() / 127.5 - 1, side)
         previewed |= {"low_resolution": low, "low_resolution_noise": torch.zeros(len(low))}
-    task = AdaptedTask(config, objective(config, training), section, weights, params.seed, rank, world_size, previewed)
+    task = AdaptedTask(
+        description, objective(description, training), section, weights, params.seed, rank, world_size, previewed
+    )
     files = {"tokenizer.json": Path(section.model) / "tokenizer.json"} if length else {}
     return Experiment(task, micro_batch, [b for b in validation if len(b["labels"])], files)
 
@@ -123,18 +127,19 @@ def network(params: Params, card: dict[str, Any]) -> nn.Module:
     return load(Path(params.adaptation.model))[0]
 
 
-def configuration(before: dict[str, Any], section: Adaptation, card: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of the adapted model: that of the model ``before``, with the classes that are new."""
-    known = [str(name) for name in before["classes"]]
-    added = [name for name in own_classes(card) if name not in known] if known else []
+def configuration(before: DiffusionDescription, section: Adaptation, card: dict[str, Any]) -> DiffusionDescription:
+    """The description of the adapted model: that of the model ``before``, with the classes that are new."""
+    added = [name for name in own_classes(card) if name not in before.classes] if before.classes else []
     changed = {"rank": section.rank, "layers": section.layers} if section.method == "lora" else {}
-    origin = {"method": section.method, **changed, "new_classes": added, "data": before["data"]}
-    return before | {
-        "model": before["model"] | {"classes": len(known) + len(added)},
-        "classes": known + added,
-        "data": {key: card[key] for key in ("name", "source", "content_hash")},
-        "adapted": origin,
-    }
+    known = (*before.classes, *added)
+    return before.model_copy(
+        update={
+            "model": before.model.model_copy(update={"classes": len(known)}),
+            "classes": known,
+            "data": Data.of(card),
+            "adapted": Adapted(method=section.method, **changed, new_classes=tuple(added), data=before.data),
+        }
+    )
 
 
 def own_classes(card: dict[str, Any]) -> list[str]:
@@ -142,39 +147,40 @@ def own_classes(card: dict[str, Any]) -> list[str]:
     return [str(name) for name in card["classes"]] or [str(card["name"])]
 
 
-def class_numbers(config: dict[str, Any], card: dict[str, Any]) -> list[int]:
+def class_numbers(description: DiffusionDescription, card: dict[str, Any]) -> list[int]:
     """The adapted model's number of each of ``own_classes``; zeros where it knows no classes."""
-    return [config["classes"].index(name) if config["classes"] else 0 for name in own_classes(card)]
+    known = description.classes
+    return [known.index(name) if known else 0 for name in own_classes(card)]
 
 
-def grown(weights: dict[str, Tensor], before: dict[str, Any], config: dict[str, Any]) -> dict[str, Tensor]:
+def grown(
+    weights: dict[str, Tensor], before: DiffusionDescription, description: DiffusionDescription
+) -> dict[str, Tensor]:
     """``weights`` with a row for each new class, which starts as that of no class, the last, or as the classes' mean
     where the model was always told one."""  # fmt: skip
-    added = len(config["classes"]) - len(before["classes"])
+    added = len(description.classes) - len(before.classes)
     if not added:
         return weights
     table = weights["label.weight"]
-    start = table[-1:] if before["label_dropout"] > 0 else table[:-1].mean(0, keepdim=True)
+    start = table[-1:] if before.label_dropout > 0 else table[:-1].mean(0, keepdim=True)
     return weights | {"label.weight": torch.cat([table[:-1], start.expand(added, -1), table[-1:]])}
 
 
-def objective(config: dict[str, Any], training: Training) -> Diffusion:
-    """What a model of ``config`` goes on learning: its own target, by the usual loss at the usual noise levels of its process."""
-    known, model = settings(config), config["model"]
-    learned = known["variance"] == "learned_range"
+def objective(description: DiffusionDescription, training: Training) -> Diffusion:
+    """What a model that is described so goes on learning: its own target, by the usual loss at the usual levels of its process."""
     same = ("process", "schedule", "log_snr", "betas", "zero_terminal_snr", "prediction", "variance", "label_dropout")
     return Diffusion.model_validate(
-        {key: known[key] for key in same}
-        | of(config).usual_time_sampling
+        {key: getattr(description, key) for key in same}
+        | of(description).usual_time_sampling
         | {
-            "loss": "hybrid" if learned else "simple",
-            "text": bool(model.get("vocabulary", 0)),
-            "low_resolution": model.get("low_resolution", 0),
+            "loss": "hybrid" if description.variance == "learned_range" else "simple",
+            "text": bool(description.model.vocabulary),
+            "low_resolution": description.model.low_resolution,
             "training": training,
         }
     )
 
 
-def base_and_adapter(model: nn.Module, config: dict[str, Any], adapter: dict[str, Tensor]) -> nn.Module:
-    """The network ``model`` of ``config``, grown by its classes, with an adapter's file worked in."""
-    return lora.apply(model, adapter, first=len(config["classes"]) - len(config["adapted"]["new_classes"]))
+def base_and_adapter(model: nn.Module, description: DiffusionDescription, adapter: dict[str, Tensor]) -> nn.Module:
+    """The network ``model``, grown by the classes of its ``description``, with an adapter's file worked in."""
+    return lora.apply(model, adapter, first=len(description.classes) - len(description.new_classes))

@@ -6,23 +6,20 @@ as the diffusion model is, so that one classifier serves every number of timeste
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from stepladder import loading
 from stepladder.diffusion.networks.blocks import ResidualBlock, SpatialAttention, embedding, norm, sinusoidal
+from stepladder.diffusion.networks.description import DiffusionDescription, guided
 from stepladder.diffusion.processes.processes import of
-from stepladder.diffusion.processes.settings import BESIDE, settings
+from stepladder.diffusion.processes.settings import BESIDE, NoisyClassifierDescription, ProcessDescription
 from stepladder.errors import UserError
 from stepladder.params import fitting
-from stepladder.params.classifier import PROCESS
 
 
 class NoisyClassifier(nn.Module):
@@ -59,7 +56,10 @@ class NoisyClassifier(nn.Module):
                 f"Pictures of {height}x{width} cannot be halved {halvings} times; shorten noisy_classifier.channel_mult="
                 f"{list(channel_mult)}."
             )
-        self.width, self.process = channels, of({"process": process, "sigma_data": sigma_data})
+        scaling = ProcessDescription(
+            process=process, schedule="cosine", sigma_data=sigma_data
+        )  # which no schedule changes
+        self.width, self.process = channels, of(scaling)
         self.time = embedding(channels, 4 * channels)
         self.stem = nn.Conv2d(picture_channels, channels, 3, padding=1)
         self.down, now = nn.ModuleList(), channels
@@ -84,38 +84,37 @@ class NoisyClassifier(nn.Module):
         x = self.stem(x.contiguous(memory_format=torch.channels_last))
         for layer in self.down:
             x = layer(x, next(modulation)) if isinstance(layer, ResidualBlock) else layer(x)
-        return self.head(F.silu(self.head_norm(x)).mean((2, 3)))
+        logits: Tensor = self.head(F.silu(self.head_norm(x)).mean((2, 3)))
+        return logits
 
 
-def load(folder: Path, config: dict[str, Any] | None = None) -> tuple[NoisyClassifier, dict[str, Any]]:
-    """The network, in evaluation mode, and the configuration in ``folder``.
+def load(
+    folder: Path, description: DiffusionDescription | None = None
+) -> tuple[NoisyClassifier, NoisyClassifierDescription]:
+    """The network, in evaluation mode, and its description, from ``folder``.
 
     Args:
-        config: of the diffusion model that it is to guide.
+        description: of the diffusion model that it is to guide.
 
     Raises:
         UserError: the folder holds no noisy classifier, or one for pictures, classes or noise of another kind.
     """
-    try:
-        own = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        model = NoisyClassifier(**own["model"])
-        model.load_state_dict(load_file(folder / "model.safetensors"))
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(
-            f"{folder} holds no noisy classifier that can be loaded ({' '.join(str(error).split())[:120]}); make one with "
-            "`stepladder train noisy-classifier`."
-        ) from None
-    if config is not None:
-        process = {key: settings(config)[key] for key in PROCESS}
-        fitting.guiding(folder, {"classes": config["classes"], "shape": config["model"]["shape"]} | process)
-    return model.eval(), own
+    model, own = loading.load(folder, _network, NoisyClassifierDescription)
+    if description is not None:
+        fitting.guiding(folder, guided(description))
+    return model, own
 
 
-def beside(folder: Path, config: dict[str, Any]) -> tuple[NoisyClassifier | None, dict[str, Any]]:
-    """The classifier that the model in ``folder`` brings along, where it does, and ``config`` with the classes that can be
+def beside(folder: Path, description: DiffusionDescription) -> tuple[NoisyClassifier | None, DiffusionDescription]:
+    """The classifier that the model in ``folder`` brings along, where it does, and ``description`` with the classes that can be
     asked for, which then are the classifier's; ``UserError`` as ``load``.
     """
     if not (folder / BESIDE).is_dir():
-        return None, config
-    guide, own = load(folder / BESIDE, config)
-    return guide, config | {"classes": own["classes"]}
+        return None, description
+    guide, own = load(folder / BESIDE, description)
+    return guide, description.model_copy(update={"classes": own.classes})
+
+
+def _network(description: NoisyClassifierDescription) -> NoisyClassifier:
+    of(description)  # there must be such a process
+    return NoisyClassifier(**description.model.model_dump())

@@ -5,39 +5,42 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from stepladder.data.image_arrays import ImageArrays
 from stepladder.data.shuffle import Shuffle
+from stepladder.description import Data
 from stepladder.diffusion.classifier import NoisyClassifier
 from stepladder.diffusion.processes.process import q_sample
 from stepladder.diffusion.processes.processes import of
-from stepladder.diffusion.processes.settings import sigma_data
+from stepladder.diffusion.processes.settings import NoisyClassifierDescription, NoisyClassifierNetwork, sigma_data
 from stepladder.params import NoisyClassifier as Section
 from stepladder.params import Params
 from stepladder.params.fitting import trainable
-from stepladder.tasks.experiment import Batch, Experiment
+from stepladder.tasks.experiment import Experiment
 from stepladder.tasks.optim import configure
 from stepladder.tasks.randomness import generator
+from stepladder.tasks.task import Batch, Task
 
 VALIDATION_STREAM = 2**40  # numbers of micro-batches stay below
 MOST_VALIDATED = 2048
 
 
-class ClassifierTask(pl.LightningModule):
+class ClassifierTask(Task):
     """Cross entropy over classes at evenly drawn noise levels.
 
     Levels and noise are drawn for the whole micro-batch from (seed, position), and a rank takes its own.
     """
 
-    def __init__(self, config: dict[str, Any], section: Section, seed: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self, description: NoisyClassifierDescription, section: Section, seed: int, rank: int = 0, world_size: int = 1
+    ) -> None:
         super().__init__()
-        self.config, self.section, self.seed, self.process = config, section, seed, of(config)
+        self.description, self.section, self.seed, self.process = description, section, seed, of(description)
         self.mine = slice(rank, None, world_size)
-        self.model = NoisyClassifier(**config["model"])
+        self.model = NoisyClassifier(**description.model.model_dump())
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         logits, labels, _ = self._seen(batch, batch["position"])
@@ -84,26 +87,7 @@ def experiment(
     section, training, card = params.noisy_classifier, params.noisy_classifier.training, train.card
     trainable("noisy-classifier", params, card, world_size)
     size = training.batch_size // training.accumulate
-    noise = {
-        "process": params.diffusion.process,
-        "schedule": params.diffusion.schedule,
-        "log_snr": params.diffusion.log_snr,
-        "betas": params.diffusion.betas,
-        "zero_terminal_snr": params.diffusion.zero_terminal_snr,
-    }
-    network = section.model_dump(mode="json", exclude={"training", "train"})
-    config = {key: list(value) if isinstance(value, tuple) else value for key, value in noise.items()} | {
-        "family": "noisy-classifier",
-        "model": {
-            "shape": card["shape"],
-            "classes": len(card["classes"]),
-            "process": params.diffusion.process,
-            "sigma_data": sigma_data(card),
-        }
-        | network,
-        "classes": card["classes"],
-        "data": {key: card[key] for key in ("name", "source", "content_hash")},
-    }
+    description = configuration(params, card)
     shuffle = Shuffle(len(train.labels), size, params.seed)
 
     def micro_batch(k: int) -> Batch:
@@ -112,8 +96,29 @@ def experiment(
     order = shuffle.all(len(test.labels))[:MOST_VALIDATED]
     chunks = [order[start : start + size] for start in range(0, len(order), size)]
     validation = [_batch(test, chunk[rank::world_size], len(chunk)) for chunk in chunks]
-    task = ClassifierTask(config, section, params.seed, rank, world_size)
+    task = ClassifierTask(description, section, params.seed, rank, world_size)
     return Experiment(task, micro_batch, [batch for batch in validation if len(batch["labels"])])
+
+
+def configuration(params: Params, card: dict[str, Any]) -> NoisyClassifierDescription:
+    """The description of a classifier of the noise of ``params.diffusion``, for the pictures of ``card``."""
+    network = params.noisy_classifier.model_dump(mode="json", exclude={"training", "train"})
+    return NoisyClassifierDescription(
+        process=params.diffusion.process,
+        schedule=params.diffusion.schedule,
+        log_snr=params.diffusion.log_snr,
+        betas=params.diffusion.betas,
+        zero_terminal_snr=params.diffusion.zero_terminal_snr,
+        model=NoisyClassifierNetwork(
+            shape=card["shape"],
+            classes=len(card["classes"]),
+            process=params.diffusion.process,
+            sigma_data=sigma_data(card),
+            **network,
+        ),
+        classes=card["classes"],
+        data=Data.of(card),
+    )
 
 
 def _batch(arrays: ImageArrays, rows: Any, size: int) -> Batch:

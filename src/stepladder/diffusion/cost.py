@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from stepladder.diffusion.networks.backbones import build
 from stepladder.diffusion.networks.conditions import Condition
 from stepladder.diffusion.networks.convolutions import Spectral
+from stepladder.diffusion.networks.description import Network, UNetNetwork, described
 from stepladder.params import Diffusion
 
 REPEATS = 5
@@ -52,15 +53,17 @@ def costs(section: Diffusion, shape: Sequence[int], classes: int, batch: int) ->
     found = [cost(_named(chosen) + " (chosen)", chosen, batch)]
     others = [section.model_copy(update={"backbone": other}) for other in ("unet", "dit") if other != section.backbone]
     unet = _model(section.model_copy(update={"backbone": "unet"}), shape, classes)
-    variants = [unet | {"conv": kind} for kind in CONVOLUTIONS] + [_model(other, shape, classes) for other in others]
+    variants = [unet.model_copy(update={"conv": kind}) for kind in CONVOLUTIONS] + [
+        _model(other, shape, classes) for other in others
+    ]
     for variant in variants:
         if variant != chosen and _named(variant) not in {c.name for c in found}:
             found.append(cost(_named(variant), variant, batch))
     return found
 
 
-def cost(name: str, model: dict[str, Any], batch: int) -> Cost:
-    """What the network of ``config["model"]`` costs on the device at hand: CUDA where there is one."""
+def cost(name: str, model: Network, batch: int) -> Cost:
+    """What the network ``model`` of a description costs on the device at hand: CUDA where there is one."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = build(model).to(device)
     return Cost(
@@ -72,7 +75,7 @@ def cost(name: str, model: dict[str, Any], batch: int) -> Cost:
     )
 
 
-def flops(network: nn.Module, model: dict[str, Any]) -> int:
+def flops(network: nn.Module, model: Network) -> int:
     """Of a forward for one picture: matrix products, convolutions and attention as torch counts them, and FFTs.
 
     A real FFT of n points is counted as 2.5 n log2 n (half of Frigo and Johnson's 5 n log2 n for a complex one), and its
@@ -92,10 +95,11 @@ def flops(network: nn.Module, model: dict[str, Any]) -> int:
         network(*_inputs(network, model, 1))
     for hook in hooks:
         hook.remove()
-    return counter.get_total_flops() + extra
+    total: int = counter.get_total_flops() + extra
+    return total
 
 
-def _step_seconds(network: nn.Module, model: dict[str, Any], batch: int) -> float:
+def _step_seconds(network: nn.Module, model: Network, batch: int) -> float:
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-6)
     given = _inputs(network, model, batch)
     seconds = []
@@ -110,7 +114,7 @@ def _step_seconds(network: nn.Module, model: dict[str, Any], batch: int) -> floa
     return statistics.median(seconds[1:])  # the first warms up
 
 
-def _activation_bytes(network: nn.Module, model: dict[str, Any]) -> int:
+def _activation_bytes(network: nn.Module, model: Network) -> int:
     kept: dict[int, int] = {}
     weights = {p.untyped_storage().data_ptr() for p in network.parameters()}
 
@@ -126,20 +130,20 @@ def _activation_bytes(network: nn.Module, model: dict[str, Any]) -> int:
     return sum(kept.values())
 
 
-def _inputs(network: nn.Module, model: dict[str, Any], batch: int) -> tuple[Tensor, Tensor, Condition]:
+def _inputs(network: nn.Module, model: Network, batch: int) -> tuple[Tensor, Tensor, Condition]:
     device = next(network.parameters()).device
     condition: Condition = {"labels": torch.zeros(batch, dtype=torch.long, device=device)}
-    if model["vocabulary"]:
-        condition["text"] = torch.ones(batch, model["text_length"], dtype=torch.long, device=device)
-    if side := model["low_resolution"]:
-        condition["low_resolution"] = torch.zeros(batch, model["shape"][0], side, side, device=device)
+    if model.vocabulary:
+        condition["text"] = torch.ones(batch, model.text_length, dtype=torch.long, device=device)
+    if side := model.low_resolution:
+        condition["low_resolution"] = torch.zeros(batch, model.shape[0], side, side, device=device)
         condition["low_resolution_noise"] = torch.zeros(batch, device=device)
-    return torch.randn(batch, *model["shape"], device=device), torch.rand(batch, device=device), condition
+    return torch.randn(batch, *model.shape, device=device), torch.rand(batch, device=device), condition
 
 
-def _model(section: Diffusion, shape: Sequence[int], classes: int) -> dict[str, Any]:
+def _model(section: Diffusion, shape: Sequence[int], classes: int) -> Network:
     backbone = getattr(section, section.backbone).model_dump()
-    return {
+    network = {
         "backbone": section.backbone,
         "shape": list(shape),
         "classes": classes if section.conditional else 0,
@@ -148,12 +152,13 @@ def _model(section: Diffusion, shape: Sequence[int], classes: int) -> dict[str, 
         "text_length": 32,
         "text_encoder": section.text_encoder.model_dump(),
         "low_resolution": section.low_resolution,
-    } | backbone
+    }
+    return described(network | backbone)
 
 
-def _outputs(model: dict[str, Any]) -> tuple[int, ...]:
-    return (model["outputs"], *model["shape"][1:])
+def _outputs(model: Network) -> tuple[int, ...]:
+    return (model.outputs or model.shape[0], *model.shape[1:])
 
 
-def _named(model: dict[str, Any]) -> str:
-    return f"unet, {model['conv'].replace('_', ' ')} convolutions" if model["backbone"] == "unet" else "dit"
+def _named(model: Network) -> str:
+    return f"unet, {model.conv.replace('_', ' ')} convolutions" if isinstance(model, UNetNetwork) else model.backbone

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from stepladder.diffusion.networks.conditions import Condition
+from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.diffusion.processes.processes import of
 from stepladder.diffusion.repaint import repaint
 from stepladder.diffusion.sampling.drawing import check, denoiser, noise_of
@@ -21,7 +20,7 @@ JUMP, RESAMPLES = 10, 10  # as published
 @torch.inference_mode()
 def inpaint(
     model: nn.Module,
-    config: dict[str, Any],
+    description: DiffusionDescription,
     condition: Condition,
     known: Tensor,
     mask: Tensor,
@@ -46,12 +45,12 @@ def inpaint(
     """
     if jump < 1 or resamples < 1:
         raise UserError(f"A jump of {jump} levels and {resamples} resamples given; both must be at least 1.")
-    check(config, sampling, classifier)
-    visited, device = of(config).levels(steps, sampling.spacing), next(model.parameters()).device
+    check(description, sampling, classifier)
+    visited, device = of(description).levels(steps, sampling.spacing), next(model.parameters()).device
     count = len(condition["labels"])
-    noise = noise_of(seed, 0, count, config["model"]["shape"], device)
+    noise = noise_of(seed, 0, count, description.model.shape, device)
     start = float(visited.sigmas[0]) * noise()
     there = known.to(device).expand(count, *known.shape)
-    denoise = denoiser(model, config, condition, visited, sampling, classifier)
+    denoise = denoiser(model, description, condition, visited, sampling, classifier)
     x = repaint(denoise, start, there, mask.to(device), visited, noise, jump=jump, resamples=resamples)
     return x.clamp(-1, 1).float().cpu()

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from stepladder.diffusion.losses import learned_range, normal_kl, squared_error, vlb_term
 from stepladder.diffusion.networks.conditions import Condition
+from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.diffusion.processes.levels import Levels
 from stepladder.diffusion.processes.process import Process, q_sample, split
 from stepladder.diffusion.processes.processes import of
-from stepladder.diffusion.processes.settings import settings
 from stepladder.errors import UserError
 from stepladder.tasks.randomness import generator
 
@@ -34,7 +34,7 @@ STREAM = 2**41  # apart from the streams of training
 @torch.inference_mode()
 def bits_per_dim(
     model: nn.Module,
-    config: dict[str, Any],
+    description: DiffusionDescription,
     pictures: Tensor,
     condition: Condition,
     steps: int | None = None,
@@ -63,12 +63,8 @@ def bits_per_dim(
     Raises:
         UserError: the model did not learn the variance asked for, or S is not in 1, ..., T.
     """
-    learned = settings(config)["variance"] == "learned_range"
-    variance = variance or ("learned" if learned else "fixed_small")
-    if variance not in VARIANCES or (variance == "learned" and not learned):
-        known = VARIANCES if learned else VARIANCES[:2]
-        raise UserError(f"variance={variance} of a model that knows {', '.join(known)}; choose one of these.")
-    process = of(config)
+    variance = _known(variance, learned=description.variance == "learned_range")
+    process = of(description)
     levels = process.levels_of_bound(steps, spacing)
     tables = process.posteriors_of_bound(levels)
     terms = torch.zeros(len(levels.times), len(pictures), dtype=torch.float64)
@@ -77,11 +73,7 @@ def bits_per_dim(
             _column(table[seen.which], seen.x) for table in (tables.of_x_0, tables.log_smallest, tables.log_largest)
         )
         first = torch.tensor(seen.which == 0, device=seen.x.device)
-        if variance == "learned":
-            assert seen.fraction is not None
-            log_variance = learned_range(seen.fraction, small, large)
-        else:  # beta of the first step would blur the decoder: there fixed_large too is the posterior's of the second
-            log_variance = small if variance == "fixed_small" else torch.where(first[:, None, None, None], small, large)
+        log_variance = _log_variance(variance, seen.fraction, first, small, large)
         x_0_hat = process.to_x0(seen.predicted, seen.x, seen.alpha, seen.sigma)
         x_0_hat = x_0_hat.clamp(-1, 1) if clip else x_0_hat
         terms[seen.which, seen.rows] = vlb_term(seen.x_0, x_0_hat, first, of_x_0, small, log_variance).double().cpu()
@@ -99,10 +91,28 @@ def bits_per_dim(
     }
 
 
+def _known(variance: str | None, *, learned: bool) -> str:
+    """``variance``, or the usual one where it is None; refused where the model does not know it."""
+    variance = variance or ("learned" if learned else "fixed_small")
+    if variance not in VARIANCES or (variance == "learned" and not learned):
+        known = VARIANCES if learned else VARIANCES[:2]
+        raise UserError(f"variance={variance} of a model that knows {', '.join(known)}; choose one of these.")
+    return variance
+
+
+def _log_variance(variance: str, fraction: Tensor | None, first: Tensor, small: Tensor, large: Tensor) -> Tensor:
+    """Of the reverse steps, between its bounds ``small`` and ``large``; ``first`` ``(m,)``: whether it is the last one, to the data."""
+    if variance == "learned":
+        assert fraction is not None
+        return learned_range(fraction, small, large)
+    # beta of the first step would blur the decoder: there fixed_large too is the posterior's of the second
+    return small if variance == "fixed_small" else torch.where(first[:, None, None, None], small, large)
+
+
 @torch.inference_mode()
 def loss_by_time(
     model: nn.Module,
-    config: dict[str, Any],
+    description: DiffusionDescription,
     pictures: Tensor,
     condition: Condition,
     points: int = 50,
@@ -116,7 +126,7 @@ def loss_by_time(
         ``times``, ``error``, ``error_of_x_0``: lists; ``fraction``: the learned variance's mean place between its bounds (0 the
         posterior's variance, 1 beta), None where it is fixed.
     """
-    process = of(config)
+    process = of(description)
     levels = process.levels_of_bound(min(points, process.timesteps) if process.has_steps else points)
     found = torch.zeros(len(levels.times), 3, dtype=torch.float64)
     for seen in _passes(model, process, levels, pictures, condition, seed, batch_size):
@@ -131,7 +141,7 @@ def loss_by_time(
         "times": levels.times.tolist(),
         "error": error,
         "error_of_x_0": error_of_x_0,
-        "fraction": fractions if settings(config)["variance"] == "learned_range" else None,
+        "fraction": fractions if description.variance == "learned_range" else None,
     }
 
 

@@ -85,17 +85,19 @@ class _LogNormalCDF(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
-        return torch.special.log_ndtr(x)
+        found: Tensor = torch.special.log_ndtr(x)
+        return found
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
-        return gradients[0] * math.sqrt(2 / math.pi) / torch.special.erfcx(-x / math.sqrt(2))
+        found: Tensor = gradients[0] * math.sqrt(2 / math.pi) / torch.special.erfcx(-x / math.sqrt(2))
+        return found
 
 
 def log_normal_cdf(x: Tensor) -> Tensor:
     """log Phi(x) with the derivative phi(x) / Phi(x), right in either tail however far out; like ``x``."""
-    found: Tensor = _LogNormalCDF.apply(x)
+    found: Tensor = _LogNormalCDF.apply(x)  # type: ignore[no-untyped-call]  # untyped in torch
     return found
 
 

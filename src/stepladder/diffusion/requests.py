@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 
 from stepladder.data.texts import clean, encode, tokenizer_of
 from stepladder.diffusion.networks.conditions import Condition
+from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.diffusion.processes.processes import of
 from stepladder.diffusion.sampling.drawing import class_numbers
 from stepladder.errors import UserError
@@ -21,22 +22,22 @@ STEPS = 20  # where neither the person nor the model says otherwise
 
 
 def rows(
-    config: dict[str, Any], labels: Sequence[str] | None, texts: Sequence[str] | None, count: int
+    description: DiffusionDescription, labels: Sequence[str] | None, texts: Sequence[str] | None, count: int
 ) -> tuple[list[str], list[str]]:
     """Class and text of each picture, "" for none: ``count`` of each class in ``labels`` with each of ``texts``.
 
     Without ``labels`` there are ``count`` of each text, or in all, and classes take turns; a model of texts that is given
     neither is asked for nothing in particular.
     """
-    classes = [str(name) for name in config["classes"]]
+    classes = description.classes
     if labels:
         return _columns([(label, text) for label in labels for text in texts or [""] for _ in range(count)])
-    turns = [""] if not classes or (_vocabulary(config) and not texts) else classes
+    turns = [""] if not classes or (description.model.vocabulary and not texts) else [*classes]
     return _columns([(turns[i % len(turns)], text) for text in texts or [""] for i in range(count)])
 
 
 def condition(
-    config: dict[str, Any], tokenizer: Tokenizer | None, labels: Sequence[str], texts: Sequence[str]
+    description: DiffusionDescription, tokenizer: Tokenizer | None, labels: Sequence[str], texts: Sequence[str]
 ) -> Condition:
     """The condition of one picture a row: its class in ``labels``, its text in ``texts``, "" for none.
 
@@ -46,51 +47,51 @@ def condition(
     Raises:
         UserError: the model does not know a class, knows no text, or was never trained to do without what is missing.
     """
-    known = len(config["classes"])
+    known = len(description.classes)
     names = list(dict.fromkeys(label for label in labels if label))
-    numbers = dict(zip(names, class_numbers(config, names, 1).tolist(), strict=True)) if names else {}
+    numbers = dict(zip(names, class_numbers(description.classes, names, 1).tolist(), strict=True)) if names else {}
     asked: Condition = {"labels": torch.tensor([numbers.get(label, known) for label in labels])}
     if any(texts) and tokenizer is None:
         raise UserError("The model knows no text: it was trained without diffusion.text; ask for a class only.")
-    textless = config.get("adapted", {}).get("new_classes", [])  # learned from pictures without texts
+    textless = description.new_classes  # learned from pictures without texts
     pairs = [(label, text) for label, text in zip(labels, texts, strict=True) if label not in textless]
     if known and tokenizer is not None and any(bool(label) != bool(text) for label, text in pairs):
         raise UserError(
             "The model was trained on a class and a text together, or on neither; give both. Its classes are: "
-            f"{', '.join(map(str, config['classes']))}."
+            f"{', '.join(map(str, description['classes']))}."
         )
     without = not all(text for _, text in pairs) if tokenizer is not None else bool(known) and not all(labels)
-    if without and not config["label_dropout"] > 0:
-        what = "text" if tokenizer is not None else f"class; it knows: {', '.join(map(str, config['classes']))}"
+    if without and not description.label_dropout > 0:
+        what = "text" if tokenizer is not None else f"class; it knows: {', '.join(map(str, description['classes']))}"
         raise UserError(f"The model was always told what to draw (diffusion.label_dropout=0); name a {what}.")
     if tokenizer is not None:
-        length = config["model"]["text_length"]
+        length = description.model.text_length
         asked["text"] = torch.from_numpy(encode(tokenizer, [_cleaned(text) for text in texts], length))
     return asked
 
 
 def alike(
-    config: dict[str, Any], tokenizer: Tokenizer | None, label: str | None, text: str | None, count: int
+    description: DiffusionDescription, tokenizer: Tokenizer | None, label: str | None, text: str | None, count: int
 ) -> Condition:
     """The condition of ``count`` pictures of one class and text, ``None`` for none; ``UserError`` as ``condition``."""
-    return condition(config, tokenizer, [label or ""] * count, [text or ""] * count)
+    return condition(description, tokenizer, [label or ""] * count, [text or ""] * count)
 
 
-def tokenizer(folder: Path, config: dict[str, Any]) -> Tokenizer | None:
+def tokenizer(folder: Path, description: DiffusionDescription) -> Tokenizer | None:
     """The tokenizer of the model in ``folder``, ``None`` where it knows no text."""
-    return tokenizer_of(folder) if _vocabulary(config) else None
+    return tokenizer_of(folder) if description.model.vocabulary else None
 
 
-def from_nothing(config: dict[str, Any]) -> None:
+def from_nothing(description: DiffusionDescription) -> None:
     """Raise ``UserError`` where the model draws only from a low resolution."""
-    if side := config["model"].get("low_resolution", 0):
+    if side := description.model.low_resolution:
         raise UserError(
             f"The model enlarges pictures of {side} pixels a side and draws none from noise alone; use `stepladder upscale`."
         )
 
 
 def sampling(
-    config: dict[str, Any], usual: dict[str, Any], options: dict[str, Any], overrides: Sequence[str] = ()
+    description: DiffusionDescription, usual: dict[str, Any], options: dict[str, Any], overrides: Sequence[str] = ()
 ) -> Sampling:
     """How to draw: the model's ``usual`` way, changed by ``overrides`` such as "sampling.eta=0.5", then by those ``options``
     that are not None. Another sampler than the usual one leaves behind what only that one uses, such as a learned variance.
@@ -103,7 +104,7 @@ def sampling(
         changed = merge(changed, override(text))
     if foreign := set(changed) - {"sampling"}:
         raise UserError(f"{min(foreign)} says nothing of how pictures are drawn; set sampling.KEY=VALUE only.")
-    first = {"sampler": of(config).usual_sampler}
+    first = {"sampler": of(description).usual_sampler}
     given = {key: value for key, value in options.items() if value is not None}
     asked = changed.get("sampling", {}) | given
     sampler = (first | usual | asked)["sampler"]
@@ -111,9 +112,9 @@ def sampling(
     return section(Sampling, first | kept | asked, "sampling")
 
 
-def steps(config: dict[str, Any], usual: int | None, asked: int | None) -> int:
+def steps(description: DiffusionDescription, usual: int | None, asked: int | None) -> int:
     """Sampling steps S: as ``asked``, else the model's ``usual``, else at most twenty."""
-    return asked if asked is not None else usual or min(int(config["timesteps"]), STEPS)
+    return asked if asked is not None else usual or min(description.timesteps, STEPS)
 
 
 def _cleaned(text: str) -> str:
@@ -121,10 +122,6 @@ def _cleaned(text: str) -> str:
         return clean(text) if text else ""
     except ValueError as error:
         raise UserError(f"The text {text!r} cannot be drawn: {error}.") from None
-
-
-def _vocabulary(config: dict[str, Any]) -> int:
-    return int(config["model"].get("vocabulary", 0))
 
 
 def _columns(pairs: list[tuple[str, str]]) -> tuple[list[str], list[str]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from stepladder.diffusion.networks.conditions import Condition
+from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.errors import UserError
 from stepladder.tasks.randomness import generator
 
@@ -48,12 +47,12 @@ def enlarged(low: Tensor, height: int, width: int, how: str) -> Tensor:
     return F.interpolate(low, size=(height, width), mode=how, **smooth).clamp(-1, 1)
 
 
-def sides(config: dict[str, Any]) -> tuple[int, int]:
+def sides(description: DiffusionDescription) -> tuple[int, int]:
     """Height and width of the small pictures that the model enlarges; ``UserError`` where it enlarges none."""
-    side = int(config["model"].get("low_resolution", 0))
+    side = description.model.low_resolution
     if not side:
         raise UserError(
             "The model enlarges no pictures; train one with diffusion.low_resolution, such as preset super-resolution."
         )
-    _, height, width = config["model"]["shape"]
+    _, height, width = description.model.shape
     return side, side * width // height

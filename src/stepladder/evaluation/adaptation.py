@@ -20,6 +20,7 @@ from stepladder.data.grid import grid, scaled, to_uint8
 from stepladder.data.image_arrays import ImageArrays
 from stepladder.diffusion.adaptation import own_classes
 from stepladder.diffusion.networks.conditions import nothing
+from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.diffusion.sampling.drawing import draw, load
 from stepladder.errors import UserError
 from stepladder.evaluation.pictures.features import judge as features_of
@@ -49,13 +50,13 @@ def evaluate(params: Params, data: Path, own: Path, feature_net: Path, model_fol
     Raises:
         UserError: something is missing, or the model draws pictures that are not numbers.
     """
-    model, config = load(model_folder)
+    model, description = load(model_folder)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     judges = {"new": Judge(params, own, feature_net), "old": Judge(params, data, feature_net)}
-    steps = min(params.adaptation.sampling_steps, config["timesteps"])
+    steps = min(params.adaptation.sampling_steps, description.timesteps)
     see = features_of(feature_net, params.evaluation.inception_weights)
     pools = {name: judge.test for name, judge in judges.items()}
-    drawn = {name: _drawn(params, model, config, judge.test, steps) for name, judge in judges.items()}
+    drawn = {name: _drawn(params, model, description, judge.test, steps) for name, judge in judges.items()}
     found: Figures = {}
     for name, (pictures, labels) in drawn.items():
         if not pictures.isfinite().all():
@@ -71,7 +72,7 @@ def evaluate(params: Params, data: Path, own: Path, feature_net: Path, model_fol
     for name, (pictures, _) in drawn.items():
         (grid(pictures[:40], columns=10) if name == "new" else strip(pictures)).save(out / f"{name}.png")
     metrics = {
-        "adapted": config.get("adapted"),
+        "adapted": description.adapted and description.adapted.model_dump(mode="json", exclude_unset=True),
         "judged": identity.judged(params, model_folder, own, identity.judges(params, feature_net)),
         "sampling_steps": steps,
         "sampling": params.sampling.model_dump(mode="json"),
@@ -87,25 +88,25 @@ def evaluate(params: Params, data: Path, own: Path, feature_net: Path, model_fol
 
 
 def _drawn(
-    params: Params, model: torch.nn.Module, config: dict[str, Any], test: ImageArrays, steps: int
+    params: Params, model: torch.nn.Module, description: DiffusionDescription, test: ImageArrays, steps: int
 ) -> tuple[Tensor, Tensor | None]:
     """Pictures for the conditions of the held-out ones in ``test``, and their classes, where the model knows classes."""
     numbers = rows(test, params.evaluation.samples)
     names = own_classes(test.card)
-    known = [str(name) for name in config["classes"]]
-    if config["model"].get("vocabulary") and test.texts is None:
-        length = config["model"]["text_length"]
+    known = description.classes
+    if description.model.vocabulary and test.texts is None:
+        length = description.model.text_length
         test = ImageArrays(test.images, test.labels, test.card, np.zeros((len(test.labels), length), dtype=np.int64))
-    asked = condition(test, numbers, config)
+    asked = condition(test, numbers, description)
     if known and all(name in known for name in names):
         table = torch.tensor([known.index(name) for name in names])
         asked["labels"] = table[asked["labels"].clamp(min=0)]
     elif known:
-        if not config["label_dropout"] > 0:
+        if not description.label_dropout > 0:
             asked["labels"] = torch.arange(len(numbers)) % len(known)
         else:
             asked = nothing(asked, len(known))
-    pictures = draw(model, config, asked, steps, params.sampling, seed=params.seed)
+    pictures = draw(model, description, asked, steps, params.sampling, seed=params.seed)
     return pictures, asked["labels"] if known else None
 
 

@@ -30,19 +30,19 @@ def evaluate(
     Raises:
         UserError: the folder holds no model of this family, or it draws pictures that are not numbers.
     """
-    model, config = load(model_folder)
-    if config["family"] != family:
-        raise UserError(f"{model_folder} holds a model of the family {config['family']}, not {family}.")
+    model, description = load(model_folder)
+    if description.family != family:
+        raise UserError(f"{model_folder} holds a model of the family {description.family}, not {family}.")
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     judge = Judge(params, data, feature_net)
-    asked = condition(judge.test, rows(judge.test, params.evaluation.samples), config)
-    pictures, cost = timed(model, lambda: draw(model, config, asked, seed=params.seed))
+    asked = condition(judge.test, rows(judge.test, params.evaluation.samples), description)
+    pictures, cost = timed(model, lambda: draw(model, description, asked, seed=params.seed))
     if not pictures.isfinite().all():
         raise UserError(
             f"The {family} in {model_folder} draws pictures that are not numbers: its training diverged; lower "
             f"{family}.training.learning_rate."
         )
-    point = judge.point(pictures, asked["labels"] if config["classes"] else None) | cost
+    point = judge.point(pictures, asked["labels"] if description.classes else None) | cost
     fresh(out)
     strip(pictures).save(out / "samples.png")
     print(said(judge, family, point), flush=True)

@@ -10,28 +10,31 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from stepladder.data.image_arrays import ImageArrays
 from stepladder.data.shuffle import Shuffle
+from stepladder.description import Data
 from stepladder.errors import UserError
-from stepladder.evaluation.pictures.feature_net import Classifier
+from stepladder.evaluation.pictures.feature_net import Classifier, FeatureNetDescription, FeatureNetwork
 from stepladder.params import FeatureNet, Params
-from stepladder.tasks.experiment import Batch, Experiment
+from stepladder.tasks.experiment import Experiment
 from stepladder.tasks.optim import configure
 from stepladder.tasks.randomness import generator
+from stepladder.tasks.task import Batch, Task
 
 
-class FeatureNetTask(pl.LightningModule):
+class FeatureNetTask(Task):
     """Cross entropy over classes, of pictures shifted by up to an eighth of their side."""
 
-    def __init__(self, config: dict[str, Any], section: FeatureNet, seed: int) -> None:
+    description: FeatureNetDescription
+
+    def __init__(self, description: FeatureNetDescription, section: FeatureNet, seed: int) -> None:
         super().__init__()
-        self.config, self.section, self.seed = config, section, seed
-        self.model = Classifier(**config["model"])
+        self.description, self.section, self.seed = description, section, seed
+        self.model = Classifier(**description.model.model_dump())
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         random = generator(self.seed, batch["position"], device=self.device)
@@ -53,7 +56,7 @@ class FeatureNetTask(pl.LightningModule):
         return configure(self.model, self.section.training)
 
     def _turned(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        if self.config["classes"]:
+        if self.description.classes:
             return x, labels
         turned = x.clone()
         for k in range(1, 4):
@@ -70,16 +73,10 @@ def experiment(
     if section.width % 4:
         raise UserError(f"feature_net.width={section.width} is not a multiple of 4.")
     classes = train.card["classes"]
-    config = {
-        "model": {
-            "channels": train.card["shape"][0],
-            "width": section.width,
-            "features": section.features,
-            "classes": len(classes) or 4,
-        },
-        "classes": classes,
-        "data": {key: train.card[key] for key in ("name", "source", "content_hash")},
-    }
+    network = FeatureNetwork(
+        channels=train.card["shape"][0], width=section.width, features=section.features, classes=len(classes) or 4
+    )
+    description = FeatureNetDescription(model=network, classes=classes, data=Data.of(train.card))
     shuffle = Shuffle(len(train.labels), section.batch_size, params.seed)
 
     def micro_batch(k: int) -> Batch:
@@ -87,7 +84,7 @@ def experiment(
 
     order = shuffle.all(len(test.labels))
     validation = [_batch(test, order[s : s + 512][rank::world_size]) for s in range(0, len(order), 512)]
-    task = FeatureNetTask(config, section, params.seed)
+    task = FeatureNetTask(description, section, params.seed)
     return Experiment(task, micro_batch, [batch for batch in validation if len(batch["labels"])])
 
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from stepladder.baselines.description import BaselineDescription, GANDescription, VAEDescription
 from stepladder.data.card import read_card
+from stepladder.description import KINDS, TEXTS, kind, read
+from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.errors import UserError
 from stepladder.params import Decoding, Params, Sampling, section
+from stepladder.transformer.networks.description import (
+    TASKS,
+    MaskedLMDescription,
+    TextClassifierDescription,
+    TranslationDescription,
+)
 
 Settings = Mapping[str, Any]
+DRAWING: tuple[Any, ...] = (DiffusionDescription, GANDescription, VAEDescription)
 
 
 def family(model: Path) -> str:
@@ -20,18 +29,12 @@ def family(model: Path) -> str:
     Raises:
         UserError: it holds no model, or none that is judged by itself.
     """
-    try:
-        config = dict(json.loads((model / "config.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        raise UserError(f"{model} holds no trained model: it has no config.json that can be read.") from None
-    named = str(config.get("family", ""))
-    if named in ("vae", "gan"):
-        return named
-    if named or not isinstance(config.get("model"), dict):
+    found = kind(model)
+    if found not in (*TEXTS, *(record.kind for record in DRAWING)):
         raise UserError(
-            f"{model} holds a {named or 'network'} that is not judged by itself; name a model that draws or writes."
+            f"{model} holds a {KINDS[found].title} that is not judged by itself; name a model that draws or writes."
         )
-    return "diffusion" if "timesteps" in config else "transformer"
+    return "transformer" if found in TEXTS else found
 
 
 def evaluate(
@@ -45,17 +48,19 @@ def evaluate(
     Raises:
         UserError: there is no model, or it does not fit the data: other classes, another shape, other languages or another task.
     """
-    kind = family(model)
-    _fits(model, kind, data)
-    if kind == "transformer":
+    found = family(model)
+    if found != "transformer":
+        _pictures_fit(model, data)
+    else:
+        _text_fits(model, data)
         from stepladder.evaluation.text import evaluate as evaluate_text
 
         decoding = section(Decoding, settings.get("decoding", {}), "decoding") if settings else params.decoding
         return evaluate_text(params.model_copy(update={"decoding": decoding}), data, model, out)
-    if kind != "diffusion":
+    if found != "diffusion":
         from stepladder.evaluation.baselines import evaluate as evaluate_baseline
 
-        return evaluate_baseline(params, kind, data, feature_net, model, out)
+        return evaluate_baseline(params, found, data, feature_net, model, out)
     from stepladder import slots
     from stepladder.evaluation.pictures.images import evaluate as evaluate_images
 
@@ -63,36 +68,39 @@ def evaluate(
     if "steps" in settings:
         swept = params.sweep.model_copy(update={"sampling_steps": (int(settings["steps"]),)})
         params = params.model_copy(update={"sweep": swept})
-    timesteps = _config(model)["timesteps"]
+    timesteps = read(model, DiffusionDescription).timesteps
     return evaluate_images(
         params, timesteps, data, feature_net, model, out, [sampling], classifier=classifier, devices=slots.devices()
     )
 
 
-def _fits(model: Path, kind: str, data: Path) -> None:
-    config, card = _config(model), read_card(data)
-    described = config["model"]
-    if kind != "transformer":
-        _same("pictures of the shape", list(described.get("shape", [])), card["shape"], model, data)
-        if config.get("classes"):
-            _same("the classes", [str(name) for name in config["classes"]], card["classes"], model, data)
-        return
-    task = config.get("task", "pairs")
-    if task == "labels" == card.get("task"):
-        _same("the classes", [str(name) for name in config["classes"]], card["classes"], model, data)
-    if task == "pairs" == card.get("task", "pairs"):
+def _pictures_fit(model: Path, data: Path) -> None:
+    description: DiffusionDescription | BaselineDescription = read(model, *DRAWING)
+    card = read_card(data)
+    _same("pictures of the shape", description.model.shape, card["shape"], model, data)
+    if description.classes:
+        _same("the classes", description.classes, card["classes"], model, data)
+
+
+def _text_fits(model: Path, data: Path) -> None:
+    description, card = read(model, *TASKS), read_card(data)
+    if isinstance(description, TextClassifierDescription) and card.get("task") == "labels":
+        _same("the classes", description.classes, card["classes"], model, data)
+    if isinstance(description, TranslationDescription) and card.get("task", "pairs") == "pairs":
         languages = card["languages"]
-        _same("the source language", config.get("source_language"), languages["source"], model, data)
-        lacking = set(languages["targets"]) - set(config["target_languages"])
+        _same("the source language", description.source_language, languages["source"], model, data)
+        lacking = set(languages["targets"]) - set(description.target_languages)
         if lacking:
             raise UserError(
                 f"{model} does not translate to {', '.join(sorted(lacking))}, which the pairs in {data} have."
             )
-    if task == "masked_lm" and (data / "tokenizer.json").read_bytes() != (model / "tokenizer.json").read_bytes():
+    masked = isinstance(description, MaskedLMDescription)
+    if masked and (data / "tokenizer.json").read_bytes() != (model / "tokenizer.json").read_bytes():
         raise UserError(f"{model} hides tokens of another vocabulary than {data} was prepared with.")
 
 
 def _same(what: str, own: Any, prepared: Any, model: Path, data: Path) -> None:
+    own = [*own] if isinstance(own, tuple) else own
     if own != prepared:
         raise UserError(
             f"{model} has {what} {_shown(own)} and {data} has {_shown(prepared)}: it cannot be judged on that."
@@ -101,7 +109,3 @@ def _same(what: str, own: Any, prepared: Any, model: Path, data: Path) -> None:
 
 def _shown(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _config(model: Path) -> dict[str, Any]:
-    return dict(json.loads((model / "config.json").read_text(encoding="utf-8")))

@@ -14,6 +14,7 @@ import yaml
 from stepladder import project
 from stepladder.data.card import read_card
 from stepladder.params import Params, fitting
+from stepladder.params.classifier import PROCESS
 from stepladder.training.families import FAMILIES
 
 
@@ -45,7 +46,7 @@ def of_project(params: Params, data: dict[str, Path], classifier: Path) -> None:
         if (data[kind] / "card.json").exists() and _prepared_with(params, kind):
             check(family, params, data[kind], classifier=classifier)
     if params.sampling.classifier_scale:
-        fitting.guiding(classifier, {key: getattr(params.diffusion, key) for key in fitting.PROCESS})
+        fitting.guiding(classifier, {key: getattr(params.diffusion, key) for key in PROCESS})
 
 
 def _prepared_with(params: Params, kind: str) -> bool:

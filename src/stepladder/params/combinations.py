@@ -16,11 +16,13 @@ ARCHITECTURES = {"pairs": ("encoder_decoder",), "lines": ("decoder", "encoder"),
 
 
 def something_is_left(p: Params) -> None:
+    """Pictures and text are not both left out."""
     if p.images.source == p.text.source == NONE:
         raise ValueError("images.source=none and text.source=none leave nothing to run; name one of them")
 
 
 def architecture_serves_the_task(p: Params) -> None:
+    """The Transformer has an architecture that can learn the task of the text."""
     if p.transformer.architecture not in ARCHITECTURES[p.text.task]:
         raise ValueError(
             f"transformer.architecture={p.transformer.architecture} with text.task={p.text.task}, which needs "
@@ -29,6 +31,7 @@ def architecture_serves_the_task(p: Params) -> None:
 
 
 def bleu_is_of_pairs(p: Params) -> None:
+    """Only a training on sentence pairs stops on BLEU."""
     if p.transformer.training.stop_on == "bleu" and p.text.task != "pairs":
         raise ValueError(
             f"transformer.training.stop_on=bleu with text.task={p.text.task}; translations have a BLEU: set stop_on to loss"
@@ -44,6 +47,7 @@ def bleu_is_of_pairs(p: Params) -> None:
 
 
 def merges_are_left_out_of_bpe(p: Params) -> None:
+    """BPE dropout goes with a BPE tokenizer."""
     if p.transformer.bpe_dropout and p.text.tokenizer != "bpe":
         raise ValueError(
             f"transformer.bpe_dropout={p.transformer.bpe_dropout:g} with text.tokenizer={p.text.tokenizer}, which has no "
@@ -52,6 +56,7 @@ def merges_are_left_out_of_bpe(p: Params) -> None:
 
 
 def masked_models_are_no_base_of_others(p: Params) -> None:
+    """Only a classifier of texts starts from a masked model."""
     if p.transformer.base and p.text.task != "labels":
         raise ValueError(
             f"transformer.base={p.transformer.base} with text.task={p.text.task}; only a classifier of labels starts from a "
@@ -60,15 +65,18 @@ def masked_models_are_no_base_of_others(p: Params) -> None:
 
 
 def learned_positions_reach(p: Params) -> None:
+    """Learned positions are enough for the longest translation that decoding may write."""
     texts.positions(p.transformer, p.decoding, p.text.task, p.text.max_length)
 
 
 def blocks_fill_a_batch(p: Params) -> None:
+    """A batch of running text has a block for each of its micro-batches."""
     if p.text.task == "lines":
         texts.blocks("transformer.training", p.transformer.training, p.transformer.context)
 
 
 def batches_divide(p: Params) -> None:
+    """The batch of each training on pictures divides into its micro-batches."""
     pictures.batch("diffusion.training", p.diffusion.training)
     pictures.batch("noisy_classifier.training", p.noisy_classifier.training)
     pictures.batch("vae.training", p.vae.training)
@@ -77,12 +85,14 @@ def batches_divide(p: Params) -> None:
 
 
 def sides_can_be_cut(p: Params) -> None:
+    """``images.size``, where it is set, can be halved or cut into patches by the network, and is larger than its curriculum."""
     if p.images.size:
         pictures.network(p.diffusion, *pictures.square(p.images.size))
         pictures.smaller(p.diffusion, *pictures.square(p.images.size))
 
 
 def guiding_classifier_can_be_trained(p: Params) -> None:
+    """``images.size``, where it is set, can be halved as often as a noisy classifier that guides or is trained does."""
     if (p.sampling.classifier_scale or p.noisy_classifier.train) and p.images.size:
         mult = p.noisy_classifier.channel_mult
         sides, named = pictures.square(p.images.size)
@@ -90,6 +100,7 @@ def guiding_classifier_can_be_trained(p: Params) -> None:
 
 
 def continuous_time_has_one_training(p: Params) -> None:
+    """A process without steps is trained for a single T."""
     if not PROCESSES[p.diffusion.process].has_steps and len(p.sweep.timesteps) > 1:
         raise ValueError(
             f"sweep.timesteps={list(p.sweep.timesteps)} with diffusion.process={p.diffusion.process}, whose one training serves "
@@ -98,6 +109,7 @@ def continuous_time_has_one_training(p: Params) -> None:
 
 
 def betas_are_of_one_t(p: Params) -> None:
+    """A table of betas comes with the one T that it is for."""
     if p.diffusion.betas and p.sweep.timesteps != (len(p.diffusion.betas),):
         raise ValueError(
             f"diffusion.betas has {len(p.diffusion.betas)} values and sweep.timesteps is {list(p.sweep.timesteps)}; a table of "
@@ -106,6 +118,7 @@ def betas_are_of_one_t(p: Params) -> None:
 
 
 def learned_variance_was_learned(p: Params) -> None:
+    """Sampling uses a learned variance only where the training learns it."""
     if p.sampling.variance == "learned" and p.diffusion.variance != "learned_range":
         raise ValueError(
             "sampling.variance=learned needs a model that learned it; set diffusion.variance to learned_range and "
@@ -114,11 +127,13 @@ def learned_variance_was_learned(p: Params) -> None:
 
 
 def texts_have_a_column(p: Params) -> None:
+    """A model that reads texts has a column of them in the data."""
     if p.diffusion.text and not p.images.text_column:
         raise ValueError("diffusion.text needs texts; name their column in images.text_column")
 
 
 def guidance_has_two_sides(p: Params) -> None:
+    """Guidance has a condition to guide to, and a model that also learned without it."""
     scale = p.sampling.guidance_scale
     if scale == 1:
         return

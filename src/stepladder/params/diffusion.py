@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from stepladder.diffusion.processes.processes import PROCESSES
 from stepladder.diffusion.processes.schedules import CURVES
+from stepladder.params.diffusion_combinations import COMBINATIONS
 from stepladder.params.section import Section, Training
 
 if TYPE_CHECKING:
@@ -16,30 +17,15 @@ if TYPE_CHECKING:
 else:
     ProcessName, ScheduleName = Literal[tuple(PROCESSES)], Literal[(*CURVES, "log_snr", "betas")]
 
-PARTS = {
-    "unet": (
-        "time",
-        "label",
-        "text",
-        "text_mean",
-        "noise",
-        "stem",
-        "down",
-        "middle",
-        "up",
-        "head_norm",
-        "head",
-        "inputs",
-        "outputs",
-        "modulation",
-    ),
-    "dit": ("time", "label", "text", "text_mean", "noise", "stem", "blocks", "head_modulation", "head"),
-}
-"""Parts of the networks, some of them only with what they serve."""
-
 
 class UNet(Section):
     """The convolutional denoising network."""
+
+    PARTS: ClassVar[tuple[str, ...]] = (
+        "time", "label", "text", "text_mean", "noise", "stem", "down", "middle", "up", "head_norm", "head", "inputs", "outputs",
+        "modulation",
+    )  # fmt: skip
+    """Of the network, some of them only with what they serve."""
 
     channels: int = Field(24, ge=8, le=512, description="channels of the first level")
     channel_mult: tuple[Annotated[int, Field(ge=1, le=16)], ...] = Field(
@@ -78,6 +64,11 @@ class UNet(Section):
 
 class DiT(Section):
     """The Transformer denoising network."""
+
+    PARTS: ClassVar[tuple[str, ...]] = (
+        "time", "label", "text", "text_mean", "noise", "stem", "blocks", "head_modulation", "head",
+    )  # fmt: skip
+    """Of the network, some of them only with what they serve."""
 
     patch: int = Field(2, ge=1, le=64, description="side of a patch in pixels")
     d_model: int = Field(96, ge=16, le=4096, description="width")
@@ -184,115 +175,6 @@ class Diffusion(Section):
 
     @model_validator(mode="after")
     def _combinations(self) -> Diffusion:
-        process = PROCESSES[self.process]
-        if process.has_own_target and self.prediction != "v":
-            raise ValueError(
-                f"diffusion.prediction={self.prediction} with diffusion.process={self.process}, which has a target of its own; "
-                "set prediction to v, which then means it"
-            )
-        if self.prediction == "eps" and self.zero_terminal_snr:
-            raise ValueError(
-                "diffusion.prediction=eps with diffusion.zero_terminal_snr: at the last step x_t is the noise itself, which "
-                "says nothing of x_0; predict v or x0"
-            )
-        if not process.has_steps and self.variance != "fixed":
-            raise ValueError(
-                f"diffusion.variance={self.variance} with diffusion.process={self.process}: its range is that between two "
-                "of T steps; set process to discrete, or variance to fixed"
-            )
-        if not process.has_steps and self.loss != "simple":
-            raise ValueError(
-                f"diffusion.loss={self.loss} with diffusion.process={self.process}: the bound's terms belong to T steps; "
-                "set process to discrete, or loss to simple"
-            )
-        if self.loss == "hybrid" and self.variance != "learned_range":
-            raise ValueError(
-                "diffusion.loss=hybrid with diffusion.variance=fixed: its bound trains the variance only, and there is none "
-                "to train; set variance to learned_range, or loss to simple"
-            )
-        if self.variance == "learned_range" and self.loss == "simple":
-            raise ValueError(
-                "diffusion.variance=learned_range with diffusion.loss=simple, which does not train the variance; "
-                "set loss to hybrid or vlb"
-            )
-        if self.loss == "vlb" and self.weighting != "none":
-            raise ValueError(
-                f"diffusion.weighting={self.weighting} with diffusion.loss=vlb, whose weights are the bound's own; "
-                "set weighting to none"
-            )
-        if self.time_sampling == "loss_second_moment" and not process.has_steps:
-            raise ValueError(
-                f"diffusion.time_sampling=loss_second_moment with diffusion.process={self.process}: it keeps a history for "
-                "each of T steps; set process to discrete, or choose another time_sampling"
-            )
-        if self.weighting != "none" and self.time_sampling in ("logit_normal", "log_normal"):
-            raise ValueError(
-                f"diffusion.weighting={self.weighting} with diffusion.time_sampling={self.time_sampling}: both choose how much "
-                "each noise level counts, and their product is neither; keep one"
-            )
-        if self.zero_terminal_snr and not process.has_steps:
-            raise ValueError(
-                f"diffusion.zero_terminal_snr with diffusion.process={self.process}: it rescales the table of T steps; "
-                "set process to discrete"
-            )
-        if self.zero_terminal_snr and self.weighting in ("min_snr", "p2"):
-            raise ValueError(
-                f"diffusion.weighting={self.weighting} with diffusion.zero_terminal_snr: the last step's signal-to-noise ratio is 0 "
-                "and so is its weight, it would never be trained; set weighting to none or edm"
-            )
-        if self.zero_terminal_snr and self.time_sampling == "log_normal":
-            raise ValueError(
-                "diffusion.time_sampling=log_normal with diffusion.zero_terminal_snr: at the last step sigma over alpha is "
-                "infinite, it would never be drawn; choose another time_sampling"
-            )
-        strange = [part for part in self.unfreeze if part.split(".")[0] not in PARTS[self.backbone]]
-        if strange:
-            raise ValueError(
-                f"diffusion.unfreeze names {strange[0]!r}, and no network of backbone {self.backbone} has such a part; there are: "
-                f"{', '.join(PARTS[self.backbone])}, and what is below them"
-            )
-        self._own_schedule()
-        if list(self.curriculum) != sorted(set(self.curriculum)):
-            raise ValueError(
-                f"diffusion.curriculum={list(self.curriculum)} does not grow; name growing sides in pixels"
-            )
-        unit = self.dit.patch if self.backbone == "dit" else 2 ** (len(self.unet.channel_mult) - 1)
-        if any(side % unit for side in self.curriculum):
-            raise ValueError(
-                f"diffusion.curriculum={list(self.curriculum)} has a side that is not a multiple of {unit}, which diffusion."
-                f"{'dit.patch' if self.backbone == 'dit' else 'unet.channel_mult'} asks for; change one of them"
-            )
-        if self.curriculum and self.curriculum[0] <= self.low_resolution:
-            raise ValueError(
-                f"diffusion.curriculum={list(self.curriculum)} starts with a side of no more than "
-                f"diffusion.low_resolution={self.low_resolution}, from which pictures are made; start with a larger one"
-            )
+        for combination in COMBINATIONS:
+            combination(self)
         return self
-
-    def _own_schedule(self) -> None:
-        for name in ("log_snr", "betas"):
-            if bool(getattr(self, name)) != (self.schedule == name):
-                raise ValueError(
-                    f"diffusion.schedule={self.schedule} with {len(getattr(self, name))} values in diffusion.{name}; "
-                    f"give values with schedule {name}, and only then"
-                )
-        if self.log_snr and (
-            len(self.log_snr) < 2 or any(b >= a for a, b in zip(self.log_snr, self.log_snr[1:], strict=False))
-        ):
-            raise ValueError(f"diffusion.log_snr={list(self.log_snr)} does not fall; give at least two falling values")
-        if self.log_snr and PROCESSES[self.process].has_own_levels:
-            raise ValueError(
-                f"diffusion.schedule=log_snr with diffusion.process={self.process}, which has levels of its own; set process to "
-                "discrete or continuous"
-            )
-        if any(beta == 1 for beta in self.betas[:-1]):
-            raise ValueError(
-                "diffusion.betas has a 1 before its end: nothing is left for the steps after it; end with it"
-            )
-        if self.betas and self.betas[-1] == 1 and self.prediction == "eps":
-            raise ValueError(
-                "diffusion.prediction=eps with diffusion.betas that end with 1: at the last step x_t is the noise itself, which "
-                "says nothing of x_0; predict v or x0"
-            )
-        if self.betas and not PROCESSES[self.process].has_steps:
-            raise ValueError(f"diffusion.schedule=betas is a table of T steps; process {self.process} needs a curve")

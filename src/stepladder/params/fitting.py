@@ -5,11 +5,12 @@ A family's checks stand here alone. ``launching.check`` calls both, before anyth
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from stepladder.description import read
+from stepladder.diffusion.processes.settings import NoisyClassifierDescription
 from stepladder.errors import UserError
 from stepladder.params import pictures, texts
 from stepladder.params.classifier import PROCESS
@@ -58,8 +59,8 @@ def _drawable(params: Params, card: Card, classifier: Path) -> None:
         guiding(classifier, known | {key: getattr(d, key) for key in PROCESS})
 
 
-def guiding(folder: Path, model: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of the noisy classifier in ``folder``.
+def guiding(folder: Path, model: Mapping[str, Any]) -> NoisyClassifierDescription:
+    """The description of the noisy classifier in ``folder``.
 
     Args:
         model: ``classes``, ``shape`` and the keys of ``PROCESS`` of the model that it is to guide, as far as they are known. A
@@ -71,22 +72,21 @@ def guiding(folder: Path, model: Mapping[str, Any]) -> dict[str, Any]:
     train = (
         "set noisy_classifier.train to true (`dvc repro` then trains one), or run `stepladder train noisy-classifier`"
     )
-    try:
-        own = dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-        known = {"classes": own["classes"], "shape": own["model"]["shape"]} | {key: own[key] for key in PROCESS}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"sampling.classifier_scale needs a noisy classifier, and {folder} holds no noisy classifier that can be loaded "
-            f"({' '.join(str(error).split())[:120]}); {train}; or set sampling.classifier_scale to 0."
-        ) from None
+    remedy = f"{train}; or set sampling.classifier_scale to 0"
+    own = read(folder, NoisyClassifierDescription, remedy=remedy)
+    known = {"classes": own.classes, "shape": own.model.shape} | {key: getattr(own, key) for key in PROCESS}
     for key, wanted in model.items():
-        theirs = list(wanted) if isinstance(wanted, tuple) else wanted
-        if known[key] != theirs and not (key == "classes" and not theirs):
+        ours, theirs = _plain(known[key]), _plain(wanted)
+        if ours != theirs and not (key == "classes" and not theirs):
             raise UserError(
-                f"The noisy classifier in {folder} was trained with {key} {known[key]} and the model has {theirs}; for one of the "
+                f"The noisy classifier in {folder} was trained with {key} {ours} and the model has {theirs}; for one of the "
                 f"model's, {train}."
             )
     return own
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _sentence(fits: Callable[[], None]) -> None:

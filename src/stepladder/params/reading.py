@@ -133,7 +133,8 @@ def override(text: str) -> dict[str, Any]:
         raise UserError(f"{value!r}, given for {key}, is not a YAML value.") from None
     for part in reversed(key.split(".")):
         nested = {part: nested}
-    return nested
+    found: dict[str, Any] = nested
+    return found
 
 
 def given(overrides: list[str] | tuple[str, ...]) -> dict[str, Any]:

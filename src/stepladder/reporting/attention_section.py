@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from stepladder.reporting.embedded import figure
 from stepladder.reporting.markup import Markup, element, join
 from stepladder.reporting.reading import read_json
-from stepladder.reporting.sweep_sections import figure
 
 FIRST = ("cross", "decoder", "encoder")  # which kind can be chosen by layer and head; the others are figures
 EMBEDDED_WEIGHTS = 40_000

@@ -82,13 +82,18 @@ def compare(params: Params, models: Path, reports: Path, *, leave_out: bool = Fa
     comparison["judged"] = {f"diffusion/T{t}": metrics.get("judged") for t, metrics in finished.items()}
     comparison["judged"] |= {"transformer": text.get("judged")} if text else {}
     comparison["failed"] = _failures(comparison, text, params)
+    _write_all(comparison, params, models, reports)
+    return comparison
+
+
+def _write_all(comparison: Mapping[str, Any], params: Params, models: Path, reports: Path) -> None:
+    """The comparison, and what DVC shows and plots of it, as ``compare`` says."""
     reports.mkdir(parents=True, exist_ok=True)
     _write(reports / "comparison.json", comparison)
     _write(reports / "metrics.json", _summary(comparison))
-    _write(reports / "sweep.json", [_row(point) for point in sweep])
+    _write(reports / "sweep.json", [_row(point) for point in comparison["sweep"]])
     _write(reports / "losses.json", _losses(params, models))
     _write(reports / "chrf.json", chrf_histogram(read_lines(reports / "transformer" / "translations.jsonl")))
-    return comparison
 
 
 def chrf_histogram(translations: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -154,7 +159,7 @@ def _feature_net(folder: Path) -> dict[str, float]:
     return {"accuracy": figures["validation/accuracy"]} if "validation/accuracy" in figures else {}
 
 
-def _summary(comparison: dict[str, Any]) -> dict[str, Any]:
+def _summary(comparison: Mapping[str, Any]) -> dict[str, Any]:
     """The figures that ``dvc metrics show`` and ``dvc exp show`` print: the best S of each T, and the translation's."""
     shown = ("sampling_steps", "frechet", "frechet_over_floor", *(name for name in HEADLINES if name != "frechet"))
     best: dict[str, Any] = {}

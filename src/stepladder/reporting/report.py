@@ -8,6 +8,7 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -20,6 +21,7 @@ from stepladder.params import Params
 from stepladder.reporting import language_sections as language
 from stepladder.reporting import origin_sections as origin
 from stepladder.reporting import sweep_sections as sweep
+from stepladder.reporting import sweep_tables
 from stepladder.reporting import translation_sections as translation
 from stepladder.reporting.attention_section import attention
 from stepladder.reporting.markup import Content, Markup, element, join, table
@@ -27,6 +29,10 @@ from stepladder.reporting.reading import read_json
 
 PAGE, DECIDED = "index.html", "page.json"
 COMPARISON, REGISTERED = "comparison.json", "registered.json"
+
+Comparison = Mapping[str, Any]
+Section = tuple[str, str, Content]
+"""Its id, its title and what it says."""
 
 
 def write(reports: Path, models: Path, params: Params, data: Path | None = None) -> Path:
@@ -48,55 +54,17 @@ def write(reports: Path, models: Path, params: Params, data: Path | None = None)
     images, text = (read_json(data / kind / "card.json") for kind in ("images", "text"))
     title = origin.title(images, text, params)
 
-    sections: list[tuple[str, str, Content]] = [
+    sections: list[Section] = [
         (
             "run",
             "What was run",
             [origin.facts(images, text, params, models), origin.runs(comparison), origin.parameters(params)],
-        )
+        ),
+        *_of_pictures(comparison, params, reports),
+        ("cost", "What it cost", _cost(comparison, params, reports)),
+        _of_text(comparison, reports),
+        ("models", "Registered models", origin.registered(reports)),
     ]
-    if comparison["sweep"]:
-        sections += [
-            (
-                "quality",
-                "Quality against sampling steps",
-                [sweep.verdict(comparison), sweep.quality(comparison, reports)],
-            ),
-            ("samples", "Pictures at each T and S", sweep.samples(comparison, params, reports)),
-            (
-                "points",
-                "All points",
-                [
-                    sweep.points_table(comparison, params),
-                    sweep.protocol(comparison),
-                    sweep.support(comparison, params, reports),
-                ],
-            ),
-        ]
-        if comparison.get("likelihood"):
-            sections.append(("times", "Where the models err", sweep.times(comparison, params, reports)))
-    elif why := comparison.get("absent", {}).get("pictures"):
-        sections.append(("quality", "Pictures", element("p", f"None: {why}.")))
-    else:
-        sections.append(("quality", "Quality against sampling steps", sweep.verdict(comparison)))
-    sections.append(("cost", "What it cost", _cost(comparison, params, reports)))
-    if comparison["translation"]:
-        parts: list[Content] = [
-            translation.warning(comparison),
-            translation.scores(comparison["translation"]),
-            translation.sentences(reports),
-            attention(reports),
-        ]
-        sections.append(("translation", "Translation", parts))
-    elif model := comparison.get("language_model"):
-        parts = [translation.warning(comparison), language.body(model, reports), attention(reports)]
-        sections.append(("language", language.TITLES[model["task"]], parts))
-    elif why := comparison.get("absent", {}).get("text"):
-        sections.append(("translation", "Text", element("p", f"None: {why}.")))
-    else:
-        told = element("p", "No translation has been evaluated; `dvc repro evaluate-transformer` does it.")
-        sections.append(("translation", "Translation", told))
-    sections.append(("models", "Registered models", origin.registered(reports)))
     if linked := studies(reports):
         sections.append(("studies", "Studies", linked))
 
@@ -118,6 +86,47 @@ def write(reports: Path, models: Path, params: Params, data: Path | None = None)
     decided = {"title": title, "sections": {key: name for key, name, _ in sections}, "made_of": made_of}
     history.write(reports / DECIDED, decided)
     return page
+
+
+def _of_pictures(comparison: Comparison, params: Params, reports: Path) -> list[Section]:
+    """What the sweep gave, or why there is nothing of it."""
+    if comparison["sweep"]:
+        points = [
+            sweep_tables.points_table(comparison, params),
+            sweep.protocol(comparison),
+            sweep_tables.support(comparison, params, reports),
+        ]
+        quality = [sweep.verdict(comparison), sweep.quality(comparison, reports)]
+        sections: list[Section] = [
+            ("quality", "Quality against sampling steps", quality),
+            ("samples", "Pictures at each T and S", sweep.samples(comparison, params, reports)),
+            ("points", "All points", points),
+        ]
+        if comparison.get("likelihood"):
+            sections.append(("times", "Where the models err", sweep_tables.times(comparison, params, reports)))
+        return sections
+    if why := comparison.get("absent", {}).get("pictures"):
+        return [("quality", "Pictures", element("p", f"None: {why}."))]
+    return [("quality", "Quality against sampling steps", sweep.verdict(comparison))]
+
+
+def _of_text(comparison: Comparison, reports: Path) -> Section:
+    """What the language model gave, or why there is nothing of it."""
+    if comparison["translation"]:
+        parts: list[Content] = [
+            translation.warning(comparison),
+            translation.scores(comparison["translation"]),
+            translation.sentences(reports),
+            attention(reports),
+        ]
+        return "translation", "Translation", parts
+    if model := comparison.get("language_model"):
+        parts = [translation.warning(comparison), language.body(model, reports), attention(reports)]
+        return "language", language.TITLES[model["task"]], parts
+    if why := comparison.get("absent", {}).get("text"):
+        return "translation", "Text", element("p", f"None: {why}.")
+    told = element("p", "No translation has been evaluated; `dvc repro evaluate-transformer` does it.")
+    return "translation", "Translation", told
 
 
 def is_current(reports: Path) -> bool:

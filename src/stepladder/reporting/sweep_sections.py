@@ -1,23 +1,21 @@
-"""The page's sections on the timestep sweep: verdict, figures, pictures, table, cost."""
+"""The page's sections on the timestep sweep: verdict, figures, pictures, protocol, cost; its tables are in ``sweep_tables``."""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stepladder.metrics.numbers import ABSENT, decimals, duration, fixed, percent, short
-from stepladder.metrics.pictures import SUPPORT
+from stepladder.metrics.numbers import ABSENT, duration, fixed, percent, short
 from stepladder.params import Params
 from stepladder.reporting import language_sections as language
+from stepladder.reporting.embedded import figure, strip
 from stepladder.reporting.links import run_address
-from stepladder.reporting.markup import Content, Markup, data_uri, element, join, number, table
-from stepladder.reporting.palette import styles
+from stepladder.reporting.markup import Content, Markup, element, join, number, table
 from stepladder.reporting.recommendation import Point
+from stepladder.reporting.sweep_tables import name_of
 
 Comparison = Mapping[str, Any]
-DISPLAYED = 430  # CSS pixels: a strip with fewer than these is enlarged, and then by whole pixels
 
 
 def tiles(comparison: Comparison) -> Markup:
@@ -109,22 +107,6 @@ def quality(comparison: Comparison, reports: Path) -> Markup:
     ])  # fmt: skip
 
 
-def figure(reports: Path, name: str, description: str, caption: str | None = None) -> Markup | None:
-    """A figure for light and dark ground, ``None`` where it was not drawn."""
-    light, dark = (reports / "figures" / ground / f"{name}.png" for ground in ("", "dark"))
-    if not light.exists():
-        return None
-    source = (
-        element("source", srcset=data_uri(dark), media="screen and (prefers-color-scheme: dark)")
-        if dark.exists()
-        else None
-    )
-    picture = element("picture", source, element("img", src=data_uri(light), alt=description))
-    return element(
-        "figure", element("div", picture, class_="scroll"), element("figcaption", caption) if caption else None
-    )
-
-
 def samples(comparison: Comparison, params: Params, reports: Path) -> Markup:
     """A strip of pictures for each T (columns) and S (rows)."""
     points = {(p["timesteps"], p["sampling_steps"]): p for p in comparison["sweep"]}
@@ -141,7 +123,7 @@ def samples(comparison: Comparison, params: Params, reports: Path) -> Markup:
             )
         rows.append(cells)
     told = element("p", "Pictures drawn at every point; click one to enlarge it.")
-    return join([told, table(["", *(_name_of(t, params) for t in timesteps)], rows, class_="wide strips")])
+    return join([told, table(["", *(name_of(t, params) for t in timesteps)], rows, class_="wide strips")])
 
 
 def _strip(point: Point | None, timesteps: int, steps: int, reports: Path) -> Content:
@@ -153,62 +135,7 @@ def _strip(point: Point | None, timesteps: int, steps: int, reports: Path) -> Co
     distance = f"Fréchet {short(point['frechet'])}"
     if not file.exists():
         return element("small", f"{distance}; no pictures")
-    width, height = _size(file)
-    picture = element(
-        "img", src=data_uri(file), width=width, height=height, loading="lazy",
-        alt=f"T={timesteps}, S={steps}: {distance}", class_="pixels" if width < DISPLAYED else None,
-    )  # fmt: skip
-    return [element("button", picture, type="button"), element("small", distance)]
-
-
-def points_table(comparison: Comparison, params: Params) -> Markup:
-    """Every point with its intervals; columns can be sorted."""
-    sweep, chosen, floor = comparison["sweep"], comparison["recommended"] or {}, comparison["floor"]
-    places = decimals([*(p["frechet"] for p in sweep), floor.get("frechet")])
-    milliseconds = decimals([p.get("milliseconds_per_image") for p in sweep], 2)
-    head = [
-        element("th", "T", scope="col"),
-        element("th", "S", scope="col", class_="number"),
-        element("th", "Fréchet", scope="col", class_="number"),
-        element("th", "interval", scope="col", class_="range", data_fixed=True),
-        element("th", "× floor", scope="col", class_="number"),
-        element("th", "accuracy", scope="col", class_="number"),
-        element("th", "interval", scope="col", class_="range", data_fixed=True),
-        element("th", "KID × 1000", scope="col", class_="number"),
-        element("th", "interval", scope="col", class_="range", data_fixed=True),
-        element("th", "ms a picture", scope="col", class_="number"),
-    ]
-    rows = []
-    for p in sweep:
-        is_chosen = all(p[k] == chosen.get(k) for k in ("timesteps", "sampling_steps"))
-        cells = [
-            element("td", _name_of(p["timesteps"], params), data_sort=p["timesteps"]),
-            number(str(p["sampling_steps"]), p["sampling_steps"]),
-            number(fixed(p["frechet"], places), p["frechet"]),
-            _range(p, "frechet", places),
-            number(fixed(p["frechet_over_floor"], 2), p["frechet_over_floor"]),
-            number(percent(p.get("accuracy")), p.get("accuracy")),
-            _range(p, "accuracy", 1, 100),
-            number(fixed(_times(p.get("kid"), 1000), 2), p.get("kid")),
-            _range(p, "kid", 2, 1000),
-            number(fixed(p.get("milliseconds_per_image"), milliseconds), p.get("milliseconds_per_image")),
-        ]
-        rows.append(element("tr", cells, class_="chosen" if is_chosen else None))
-    foot = []
-    if floor.get("frechet"):
-        foot.append([
-            element("td", "real against real", colspan=2), number(fixed(floor["frechet"], places)), "",
-            number("1.00"), "", "", number(fixed(_times(floor.get("kid"), 1000), 2)), "", "",
-        ])  # fmt: skip
-    foot += [[element("td", f"T={t}: not finished", colspan=10)] for t in comparison["missing"]]
-    bodies = [
-        element("tbody", rows),
-        element("tbody", [element("tr", [_td(cell) for cell in row], class_="absent") for row in foot])
-        if foot
-        else None,
-    ]
-    whole = element("table", element("thead", element("tr", head)), bodies, class_="wide dense sortable")
-    return element("div", whole, class_="scroll")
+    return [strip(file, f"T={timesteps}, S={steps}: {distance}"), element("small", distance)]
 
 
 def protocol(comparison: Comparison) -> Markup | None:
@@ -230,96 +157,9 @@ def protocol(comparison: Comparison) -> Markup | None:
     return element("p", told + wide + note, class_="note", id="protocol")
 
 
-def support(comparison: Comparison, params: Params, reports: Path) -> Markup | None:
-    """Precision, recall, density, coverage and memorisation of every point, folded."""
-    sweep, floor, chosen = comparison["sweep"], comparison["floor"], comparison["recommended"] or {}
-    if not any(p.get("precision") is not None for p in sweep):
-        return None
-    head = [element("th", "T", scope="col"), element("th", "S", scope="col", class_="number")]
-    for name in SUPPORT:
-        head.append(element("th", name, scope="col", class_="number"))
-        head.append(element("th", "interval", scope="col", class_="range", data_fixed=True))
-    head += [element("th", name, scope="col", class_="number") for name in ("memorised", "distance", "calls")]
-    rows = []
-    for p in sweep:
-        cells = [
-            element("td", _name_of(p["timesteps"], params), data_sort=p["timesteps"]),
-            number(str(p["sampling_steps"]), p["sampling_steps"]),
-        ]
-        for name in SUPPORT:
-            cells += [number(fixed(p.get(name), 2), p.get(name)), _range(p, name, 2)]
-        cells += [
-            number(percent(p.get("memorised")), p.get("memorised")),
-            number(fixed(p.get("nearest_ratio"), 2), p.get("nearest_ratio")),
-            number(fixed(p.get("network_evaluations"), 0), p.get("network_evaluations")),
-        ]
-        is_chosen = all(p[k] == chosen.get(k) for k in ("timesteps", "sampling_steps"))
-        rows.append(element("tr", cells, class_="chosen" if is_chosen else None))
-    real: list[Content] = [element("td", "real against real", colspan=2)]
-    for name in SUPPORT:
-        real += [number(fixed(floor.get(name), 2)), ""]
-    share = comparison.get("protocol", {}).get("memorised_percentile")
-    real += [number(percent(share / 100) if share else ABSENT), number("1.00"), ""]
-    whole = element(
-        "table",
-        element("thead", element("tr", head)),
-        element("tbody", rows),
-        element("tbody", element("tr", [_td(cell) for cell in real], class_="absent")),
-        class_="wide dense sortable",
-    )
-    caption = (
-        "Precision is the share of drawn pictures that look real, recall the share of real pictures that could have been drawn; density and "
-        "coverage say the same with less weight on outliers. The dashed lines are what real training pictures get."
-    )
-    told = (
-        "Memorised: the share of pictures nearer to a training picture than all but 1% of the held-out ones are, so 1% is what a model gets "
-        "that memorised nothing. Distance: the median distance to the nearest training picture over that of held-out pictures, 1 "
-        "where drawn pictures are as new as those. Calls: evaluations of the network for one picture."
-    )
-    return element(
-        "details",
-        element("summary", "Precision, recall, density, coverage and memorisation"),
-        figure(reports, "support", "Precision, recall, density and coverage against sampling steps, a line for each T", caption),
-        element("div", whole, class_="scroll"),
-        element("p", told, class_="note"),
-    )  # fmt: skip
-
-
-def times(comparison: Comparison, params: Params, reports: Path) -> Markup:
-    """Where in time the models err, and how well they explain the held-out pictures."""
-    rows = []
-    for row in comparison["likelihood"]:
-        rows.append([
-            element("td", _name_of(row["timesteps"], params)),
-            number(fixed(row["bits_per_dim"], 3)),
-            _range(row, "bits_per_dim", 3),
-            number(fixed(row["terms"][0], 3)),
-            number(fixed(row["prior"], 5)),
-            row["variance"].replace("_", " "),
-            number(fixed(row["images"], 0)),
-        ])  # fmt: skip
-    head: list[Content] = [
-        "model",
-        element("th", "bits/dim", scope="col", class_="number"),
-        element("th", "interval", scope="col", class_="range"),
-        element("th", "of it L₀, the last step", scope="col", class_="number"),
-        element("th", "L_T, the start", scope="col", class_="number"),
-        "variance",
-        element("th", "pictures", scope="col", class_="number"),
-    ]
-    caption = (
-        "On held-out pictures, by time, from the data at 0 to noise at 1. Bits/dim are the variational bound on the negative log-likelihood of "
-        "all T steps, for pictures of 256 levels; a smaller figure explains the pictures better, which need not look better."
-    )
-    return join([
-        figure(reports, "times", "Loss, bits/dim and learned variance by time, a line for each T", caption),
-        table(head, rows, class_="wide"),
-    ])  # fmt: skip
-
-
 def cost(comparison: Comparison, params: Params, reports: Path, costs: Path) -> Markup:
     """What sampling and training take; links to the runs. ``costs`` has the figure of that, see ``figures.draw_cost``."""
-    rows = [_training_row(_name_of(row["timesteps"], params), row) for row in comparison["training"]]
+    rows = [_training_row(name_of(row["timesteps"], params), row) for row in comparison["training"]]
     if row := comparison["translation_training"]:
         rows.append(_training_row("translation" if comparison["translation"] else "language model", row))
     head: list[Content] = ["model", *(element("th", name, scope="col", class_="number")
@@ -348,29 +188,3 @@ def _training_row(name: Content, row: Mapping[str, Any]) -> list[Content]:
         number(short(row.get("loss"))),
         link,
     ]
-
-
-def _name_of(timesteps: int, params: Params) -> Markup:
-    style = styles(params.sweep.timesteps).get(timesteps)
-    swatch = element("span", class_="swatch", style=f"--swatch:{style.colour}") if style else None
-    return element("span", swatch, f"T = {timesteps}", class_="nowrap")
-
-
-def _range(point: Point, key: str, places: int, factor: float = 1) -> Markup:
-    low, high = (_times(point.get(f"{key}_{end}"), factor) for end in ("low", "high"))
-    shown = ABSENT if low is None or high is None else f"{fixed(low, places)} to {fixed(high, places)}"
-    return element("td", shown, class_="range")
-
-
-def _times(value: float | None, factor: float) -> float | None:
-    return None if value is None else value * factor
-
-
-def _td(cell: Content) -> Markup:
-    return cell if isinstance(cell, Markup) and cell.startswith("<td") else element("td", cell)
-
-
-def _size(png: Path) -> tuple[int, int]:
-    with png.open("rb") as file:
-        width, height = struct.unpack(">II", file.read(24)[16:24])
-    return width, height

@@ -109,14 +109,14 @@ def app(models: Mapping[str, Painter | Translator], figures: Mapping[str, str], 
 
 
 def _painter(name: str, painter: Painter, figures: Mapping[str, str]) -> dict[str, Any]:
-    shape, usual = painter.config["model"]["shape"], painter.sampling()
+    shape, usual = painter.description.model.shape, painter.sampling()
     return {
         "name": name,
         "said": figures.get(name, ""),
         "classes": painter.classes,
         "texts": painter.tokenizer is not None,
-        "free": painter.config["label_dropout"] > 0 or not painter.classes,
-        "timesteps": painter.config["timesteps"],
+        "free": painter.description.label_dropout > 0 or not painter.classes,
+        "timesteps": painter.description.timesteps,
         "steps": painter.steps,
         "guidance_scale": usual.guidance_scale,
         "sampler": usual.sampler,
@@ -126,12 +126,12 @@ def _painter(name: str, painter: Painter, figures: Mapping[str, str]) -> dict[st
 
 
 def _translator(name: str, translator: Translator, figures: Mapping[str, str]) -> dict[str, Any]:
-    config = translator.config
+    description = translator.description
     return {
         "name": name,
         "said": figures.get(name, ""),
-        "source": config["source_language"],
-        "languages": config["target_languages"],
+        "source": description.source_language,
+        "languages": description.target_languages,
         "beam_size": translator.decoding().beam_size,
     }
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from stepladder.description import kind
 from stepladder.diffusion import requests
 from stepladder.diffusion.classifier import beside
+from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.diffusion.processes.processes import of
 from stepladder.diffusion.sampling import drawing
-from stepladder.errors import UserError
 from stepladder.params import Decoding, Sampling, section
 from stepladder.tracking import fetch
 from stepladder.transformer.inference import translation
 from stepladder.transformer.networks import trained
+from stepladder.transformer.networks.description import TranslationDescription
 
 
 @dataclass(frozen=True)
@@ -29,39 +29,39 @@ class Painter:
     Attributes:
         name: what it was asked for by.
         usual: what it does unless it is told otherwise.
-        classifier: what guides it, where it brings one along; guided: then its configuration with the classifier's classes.
+        classifier: what guides it, where it brings one along; guided: then its description with the classifier's classes.
     """
 
     name: str
     model: nn.Module
-    config: dict[str, Any]
+    description: DiffusionDescription
     tokenizer: Tokenizer | None
     usual: dict[str, Any]
     classifier: nn.Module | None = None
-    guided: dict[str, Any] | None = None
+    guided: DiffusionDescription | None = None
 
     @property
-    def asked(self) -> dict[str, Any]:
-        """``config`` with the classes that can be asked for."""
-        return self.guided or self.config
+    def asked(self) -> DiffusionDescription:
+        """``description`` with the classes that can be asked for."""
+        return self.guided or self.description
 
     @property
     def classes(self) -> list[str]:
-        return [str(name) for name in self.asked["classes"]]
+        return [*self.asked.classes]
 
     @property
     def steps(self) -> int:
-        return requests.steps(self.config, self.usual.get("steps"), None)
+        return requests.steps(self.description, self.usual.get("steps"), None)
 
     def sampling(self, **options: Any) -> Sampling:
         """How it draws by default, with ``options`` that are not None put in; raises ``UserError``."""
-        return requests.sampling(self.config, self.usual.get("sampling", {}), options)
+        return requests.sampling(self.description, self.usual.get("sampling", {}), options)
 
     def check(self, label: str, text: str, steps: int | None, sampling: Sampling) -> None:
         """Raise ``UserError`` where it cannot draw this, or so."""
         requests.condition(self.asked, self.tokenizer, [label], [text])
-        drawing.check(self.config, sampling, self.classifier)
-        of(self.config).levels(steps or self.steps, sampling.spacing)
+        drawing.check(self.description, sampling, self.classifier)
+        of(self.description).levels(steps or self.steps, sampling.spacing)
 
     def draw(
         self,
@@ -80,7 +80,7 @@ class Painter:
         asked = requests.condition(self.asked, self.tokenizer, labels, texts)
         steps = steps or self.steps
         return drawing.draw(
-            self.model, self.config, asked, steps, sampling, seed=seed, first=first, classifier=self.classifier
+            self.model, self.description, asked, steps, sampling, seed=seed, first=first, classifier=self.classifier
         )
 
 
@@ -91,7 +91,7 @@ class Translator:
     name: str
     model: Any
     tokenizer: Tokenizer
-    config: dict[str, Any]
+    description: TranslationDescription
     usual: dict[str, Any]
 
     def decoding(self, **options: Any) -> Decoding:
@@ -104,12 +104,12 @@ class Translator:
 
     def check(self, sentences: Sequence[str], language: str | None) -> None:
         """Raise ``UserError`` where one of ``sentences`` is too long, or the language is not known."""
-        translation.encode(self.tokenizer, self.config, list(sentences), self.language(language))
+        translation.encode(self.tokenizer, self.description, list(sentences), self.language(language))
 
     def translate(self, sentences: Sequence[str], decoding: Decoding, language: str | None = None) -> list[str]:
         """A translation a sentence; raises ``UserError`` as ``check``."""
         known = self.language(language)
-        return translation.translate(self.model, self.tokenizer, self.config, list(sentences), decoding, known)
+        return translation.translate(self.model, self.tokenizer, self.description, list(sentences), decoding, known)
 
 
 def load(name: str) -> Painter | Translator:
@@ -119,17 +119,9 @@ def load(name: str) -> Painter | Translator:
         UserError: there is none, or it does neither draw from nothing nor translate.
     """
     folder, usual = fetch.fetch(name)
-    if "shape" in _config(folder).get("model", {}):
-        model, config = drawing.load(folder)
-        requests.from_nothing(config)
-        classifier, guided = beside(folder, config)
-        return Painter(name, model, config, requests.tokenizer(folder, config), usual, classifier, guided)
-    network, tokenizer, config = trained.load(folder, "pairs", "encoder_decoder")
-    return Translator(name, network, tokenizer, config, usual)
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        raise UserError(f"{folder} holds no trained model: it has no config.json that can be read.") from None
+    if kind(folder) == DiffusionDescription.kind:
+        model, description = drawing.load(folder)
+        requests.from_nothing(description)
+        classifier, guided = beside(folder, description)
+        return Painter(name, model, description, requests.tokenizer(folder, description), usual, classifier, guided)
+    return Translator(name, *trained.load(folder, TranslationDescription), usual)

@@ -128,16 +128,16 @@ def _write_failure(out: Path, why: str) -> None:
 
 
 def _diffusion(ways: Any, judge: Judge, folder: Path, out: Path, seed: int, name: str, classifier: Path) -> list[Point]:
-    model, config = drawing.load(folder)
+    model, description = drawing.load(folder)
     model.to(_device())
     numbers, points = held_out.rows(judge.test, judge.params.evaluation.samples), []
     guide = None
     if any(sampling.classifier_scale for sampling, _ in ways):
-        guide = load_classifier(classifier, config)[0].to(_device())
-    drawer = here(model, config, seed, guide)
+        guide = load_classifier(classifier, description)[0].to(_device())
+    drawer = here(model, description, seed, guide)
     for number, (sampling, all_steps) in enumerate(ways):
-        classes = judge.test.card["classes"] if sampling.classifier_scale else config["classes"]
-        asked = held_out.condition(judge.test, numbers, config | {"classes": classes})
+        classes = judge.test.card["classes"] if sampling.classifier_scale else description.classes
+        asked = held_out.condition(judge.test, numbers, description.model_copy(update={"classes": tuple(classes)}))
         for steps in all_steps:
             pictures, cost = drawer(asked, steps, sampling)
             point = {"sampling": sampling.model_dump(mode="json"), "steps": steps, "strip": f"way{number}-S{steps}.png"}
@@ -147,12 +147,12 @@ def _diffusion(ways: Any, judge: Judge, folder: Path, out: Path, seed: int, name
 
 
 def _baseline(judge: Judge, folder: Path, out: Path, seed: int, name: str) -> list[Point]:
-    model, config = baselines.load(folder)
+    model, description = baselines.load(folder)
     model.to(_device())
-    asked = held_out.condition(judge.test, held_out.rows(judge.test, judge.params.evaluation.samples), config)
-    pictures, cost = timed(model, lambda: baselines.draw(model, config, asked, seed=seed))
+    asked = held_out.condition(judge.test, held_out.rows(judge.test, judge.params.evaluation.samples), description)
+    pictures, cost = timed(model, lambda: baselines.draw(model, description, asked, seed=seed))
     point = {"sampling": None, "steps": 1, "strip": "one-pass.png"}
-    point |= _figures(judge, pictures, asked["labels"] if config["classes"] else None) | cost
+    point |= _figures(judge, pictures, asked["labels"] if description.classes else None) | cost
     _show(point, pictures, out, name, judge)
     return [point]
 
@@ -183,11 +183,11 @@ def _bits(given: Arm, params: Params, data: Path, folder: Path, figures: dict[st
     """
     if given.family != "diffusion":
         return figures.get("validation/bits_per_dim")
-    model, config = drawing.load(folder)
+    model, description = drawing.load(folder)
     model.to(_device())
     test = ImageArrays.open(data, "test")
-    asked = held_out.condition(test, np.arange(len(test.labels)), config)
-    bits = likelihood.bits_per_dim(model, config, scaled(test.images), asked, seed=params.seed)["bits_per_dim"]
+    asked = held_out.condition(test, np.arange(len(test.labels)), description)
+    bits = likelihood.bits_per_dim(model, description, scaled(test.images), asked, seed=params.seed)["bits_per_dim"]
     return bits if math.isfinite(bits) else None
 
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from stepladder.metrics.every import METRICS
-from stepladder.reporting import figures as shared
+from stepladder.reporting.figure_files import save
 from stepladder.reporting.palette import DASHES, MARKERS, OKABE_ITO, Style
 from stepladder.studies.results import Row, best_of_each
 from stepladder.studies.spec import Study
@@ -37,7 +37,7 @@ def draw(study: Study, rows: Sequence[Row], floor: dict[str, float], folder: Pat
         figures["time"] = partial(against_time, known, measure, floor.get(measure))
     if len(study.plane) == 2 and any(row.mean(study.plane[0]) is not None for row in rows):
         figures["plane"] = partial(plane, rows, study.plane)
-    return [file.stem for file in shared.save(figures, folder)]
+    return [file.stem for file in save(figures, folder)]
 
 
 def styles(names: Sequence[str]) -> dict[str, Style]:

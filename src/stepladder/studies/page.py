@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
-import struct
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from stepladder.errors import UserError
 from stepladder.judgement.failure import USUAL
-from stepladder.metrics.every import COSTS, METRICS
-from stepladder.metrics.numbers import ABSENT, duration, fixed, of_metric, short
-from stepladder.reporting.markup import Content, Markup, data_uri, element, join, number, table
+from stepladder.metrics.numbers import ABSENT, fixed, short
+from stepladder.reporting.embedded import figure, strip
+from stepladder.reporting.markup import Content, Markup, element, join, table
 from stepladder.reporting.report import whole_page
-from stepladder.reporting.sweep_sections import figure
-from stepladder.studies import results, spec, verdicts
-from stepladder.studies.results import Cell, Figure, Row, best_of_each
+from stepladder.studies import results, spec, tables, verdicts
+from stepladder.studies.results import Cell, Row, best_of_each
 from stepladder.studies.spec import Study
 from stepladder.studies.verdicts import Claim
 
 STRIPS = 3  # seeds of which pictures are shown
-ENLARGED = 430  # CSS pixels: a strip with fewer is enlarged by whole pixels
 MARKS = {
     "shown": "shown",
     "not shown": "not shown",
@@ -64,14 +60,14 @@ def write(name: str, reports: Path) -> Path:
     sections: list[tuple[str, str, Content]] = [
         ("verdict", "What came out", _verdict(said, decided, missing, failed, name))
     ]
-    sections.append(("arms", "The arms", [_arms(study, rows, floor), _shown("seeds", drawn, out)]))
+    sections.append(("arms", "The arms", [tables.arms(study, rows, floor), _shown("seeds", drawn, out)]))
     if drawn and set(drawn) - {"seeds"}:
         sections.append(("figures", "Figures", [_shown(key, drawn, out) for key in ("steps", "plane", "time")]))
-    sections.append(("cost", "What it cost", _cost(study, rows, cells)))
+    sections.append(("cost", "What it cost", tables.cost(study, rows, cells)))
     if not study.of_text:
         sections.append(("pictures", "Pictures", _pictures(study, rows)))
     if len(rows) > len(study.arms):
-        sections.append(("all", "Every way to draw", _all(study, rows)))
+        sections.append(("all", "Every way to draw", tables.every_way(study, rows)))
     sections.append(("protocol", "Protocol", _protocol(name, study, cells[0])))
     contents = element(
         "nav", [element("a", title, href=f"#{key}") for key, title, _ in sections], aria_label="Contents"
@@ -137,105 +133,6 @@ def _verdict(
     return join(parts)
 
 
-def _arms(study: Study, rows: Sequence[Row], floor: dict[str, float]) -> Markup:
-    """Each arm in its best way to draw: mean, interval, smallest and largest."""
-    each = best_of_each(study, rows, study.measures[0])
-    cheaper = len(rows) > len(each)
-    drawn = [] if study.of_text else ["best drawn by", "S", *(["cheapest as good"] if cheaper else []), "failed"]
-    head: list[Content] = ["arm", *drawn]
-    head += [_head(m) for m in study.measures]
-    body = []
-    for arm, row in each.items():
-        failed = f"{len(row.failures)} of {len(study.seeds)}"
-        why = "; ".join(f"seed {seed}: {reason}" for seed, reason in row.failures.items())
-        about = element("small", f" {study.arms[arm].about}") if study.arms[arm].about else None
-        how: list[Content] = [
-            row.way,
-            number(str(row.steps) if row.sampling else ABSENT),
-            *([_cheapest(row, [r for r in rows if r.arm == arm], study.measures[0])] if cheaper else []),
-            number(failed, title=why) if why else number(failed),
-        ]
-        figures = (_figure(m, row.figures.get(m), study) for m in study.measures)
-        body.append([element("th", arm, about, scope="row"), *([] if study.of_text else how), *figures])
-    real: list[Content] = [element("td", "real against real", colspan=5 if cheaper else 4)]
-    real += [number(of_metric(METRICS[m], floor[m]) if m in floor else ABSENT) for m in study.measures]
-    told = element("p", f"Mean over {_seeds(study)}, its interval, and the smallest and largest seed.", class_="note")
-    return join([table(head, body, [] if study.of_text else [real], class_="wide dense"), told])
-
-
-def _seeds(study: Study) -> str:
-    return "1 seed" if len(study.seeds) == 1 else f"{len(study.seeds)} seeds"
-
-
-def _cheapest(row: Row, own: Sequence[Row], measure: str) -> Content:
-    """The cheapest way to draw from an arm that is as good as its best, ``row``."""
-    if row.mean(measure) is None:
-        return ABSENT
-    found = results.cheapest_as_good(own, row, measure)
-    return f"{found.way}, S={found.steps}" if found.sampling else found.way
-
-
-def _head(measure: str) -> Markup:
-    arrow = "↓" if METRICS[measure].better < 0 else "↑"
-    return element("th", f"{METRICS[measure].label} {arrow}", scope="col", class_="number")
-
-
-def _figure(measure: str, found: Figure | None, study: Study) -> Markup:
-    if found is None or (found.mean is None and not [v for v in found.each.values() if v is not None]):
-        return number(ABSENT)
-    shown = partial(of_metric, METRICS[measure])
-    values = [v for v in found.each.values() if v is not None]
-    lines: list[Content] = [
-        shown(found.mean) if found.mean is not None else f"{len(values)} of {len(found.each)} seeds"
-    ]
-    if found.low is not None and found.low != found.high:
-        lines += [element("br"), element("small", f"{shown(found.low)} to {shown(found.high)}")]
-    if min(values) != max(values):
-        lines += [element("br"), element("small", f"[{shown(min(values))}, {shown(max(values))}]")]
-    return element("td", lines, class_="number", data_sort=repr(found.mean) if found.mean is not None else None)
-
-
-def _all(study: Study, rows: Sequence[Row]) -> Markup:
-    names = [
-        *study.measures,
-        *(c for c in ("network_evaluations", "milliseconds_per_image") if c not in study.measures),
-    ]
-    top = results.best(rows, study.measures[0])
-    head = [element("th", text, scope="col", data_fixed=True) for text in ("arm", "drawn by")]
-    head += [element("th", text, scope="col", class_="number") for text in ("S", *(METRICS[m].label for m in names))]
-    body = []
-    for row in rows:
-        cells: list[Content] = [element("td", row.arm), element("td", row.way), number(str(row.steps), row.steps)]
-        cells += [
-            number(verdicts.written(m, row.figures.get(m)) if row.mean(m) is not None else ABSENT, row.mean(m))
-            for m in names
-        ]
-        body.append(element("tr", cells, class_="chosen" if row is top else None))
-    whole = element(
-        "table", element("thead", element("tr", head)), element("tbody", body), class_="wide dense sortable"
-    )
-    return element("div", whole, class_="scroll")
-
-
-def _cost(study: Study, rows: Sequence[Row], cells: Sequence[Cell]) -> Markup:
-    body = []
-    for arm, row in best_of_each(study, rows, study.measures[0]).items():
-        body.append([element("th", arm, scope="row"), *(_figure(m, row.figures.get(m), study) for m in COSTS)])
-    timing = {json.dumps(cell["timing"], sort_keys=True) for cell in cells}
-    shown = json.loads(next(iter(timing)))
-    how = f"{shown['threads']} thread{'s' if shown['threads'] > 1 else ''} of {shown['device']}, {_at_once(shown['at_once'])}"
-    mixed = "" if len(timing) == 1 else " Not all cells were timed alike, so times are not to be compared."
-    whole = sum(cell["training"].get("seconds") or 0.0 for cell in cells)
-    told = f"Times are those of {how}.{mixed} Training of all cells together: {duration(whole)}."
-    return join(
-        [table(["arm", *(_head(m) for m in COSTS)], body, class_="wide dense"), element("p", told, class_="note")]
-    )
-
-
-def _at_once(cells: int) -> str:
-    return "nothing else of the study running" if cells == 1 else f"{cells} cells at once"
-
-
 def _pictures(study: Study, rows: Sequence[Row]) -> Markup:
     """Strips of each arm in its best way to draw, a column a seed."""
     seeds = study.seeds[:STRIPS]
@@ -244,17 +141,9 @@ def _pictures(study: Study, rows: Sequence[Row]) -> Markup:
         cells: list[Content] = [element("th", arm, scope="row")]
         for seed in seeds:
             file = row.strips.get(seed)
-            cells.append(element("td", _strip(file, f"{row.name}, seed {seed}") if file and file.exists() else ABSENT))
+            cells.append(element("td", strip(file, f"{row.name}, seed {seed}") if file and file.exists() else ABSENT))
         body.append(cells)
     return table(["", *(f"seed {seed}" for seed in seeds)], body, class_="wide strips")
-
-
-def _strip(file: Path, name: str) -> Markup:
-    with file.open("rb") as stream:
-        width, height = struct.unpack(">II", stream.read(24)[16:24])
-    picture = element("img", src=data_uri(file), width=width, height=height, loading="lazy", alt=name,
-                      class_="pixels" if width < ENLARGED else None)  # fmt: skip
-    return element("button", picture, type="button")
 
 
 def _shown(key: str, drawn: Sequence[str], out: Path) -> Content:
@@ -264,7 +153,7 @@ def _shown(key: str, drawn: Sequence[str], out: Path) -> Content:
 def _protocol(name: str, study: Study, cell: Cell) -> Markup:
     p, floor = cell["protocol"], cell["floor"]
     interval = (
-        f"Intervals of {p['confidence'] * 100:g}% are Student's over the {_seeds(study)}."
+        f"Intervals of {p['confidence'] * 100:g}% are Student's over the {tables.seeds(study)}."
         if len(study.seeds) >= results.FEWEST
         else f"Intervals of {p['confidence'] * 100:g}% are the bootstrap's over the pictures of a run ({p['bootstrap']} resamples); "
         + (
@@ -277,11 +166,11 @@ def _protocol(name: str, study: Study, cell: Cell) -> Markup:
         interval += f" Mind that {p['too_wide']}."
     seeds = ", ".join(map(str, study.seeds))
     lines = [
-        f"Every arm was trained with {_seeds(study)} ({seeds}) on the same text of {p['training']:,} tokens or texts, and judged on "
+        f"Every arm was trained with {tables.seeds(study)} ({seeds}) on the same text of {p['training']:,} tokens or texts, and judged on "
         f"the {p['held_out']:,} held-out ones.",
         interval.replace("pictures of a run", "texts of a run"),
     ] if study.of_text else [
-        f"Every arm was trained with {_seeds(study)} ({seeds}) on the same {p['training']:,} pictures and "
+        f"Every arm was trained with {tables.seeds(study)} ({seeds}) on the same {p['training']:,} pictures and "
         f"judged by the same network: {p['samples']:,} drawn pictures of each, the classes in the shares of the {p['held_out']:,} held-out ones, "
         f"in the features of {p['features']}; {p['preprocessing']}. The floor, real training pictures against held-out ones, is a "
         f"Fréchet distance of {short(floor['frechet'])}.",

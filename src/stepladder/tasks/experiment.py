@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import pytorch_lightning as pl
-from torch import nn
-
-Batch = dict[str, Any]
+from stepladder.tasks.task import Batch, Task
 
 
 @dataclass(frozen=True)
@@ -18,8 +14,7 @@ class Experiment:
     """A task, its data and what belongs to the finished model.
 
     Attributes:
-        task: has ``model`` (the plain network that is averaged and exported) and ``config`` (JSON; rebuilds ``model``); where it
-            has ``finish(folder)``, that is called with the averaged weights in place, before ``model`` is exported to ``folder``.
+        task: the network, its loss and its optimiser.
         draw: the k-th micro-batch of this rank, a pure function of k = 0, 1, 2, ...; resuming needs only k.
         validation: this rank's fixed validation batches.
         files: further files that belong to the model, by the name they get beside it.
@@ -27,16 +22,9 @@ class Experiment:
         figures: of the data as it is drawn, such as ``padding``, for the journal and ``run.json``.
     """
 
-    task: pl.LightningModule
+    task: Task
     draw: Callable[[int], Batch]
     validation: list[Batch]
     files: dict[str, Path] = field(default_factory=dict)
     largest: Batch | None = None
     figures: dict[str, float] = field(default_factory=dict)
-
-
-def network(task: pl.LightningModule) -> nn.Module:
-    """The plain network of a task."""
-    model = task.model
-    assert isinstance(model, nn.Module)
-    return model

@@ -34,7 +34,8 @@ def on_present(client: Any, name: str, version: str, judge: Judge) -> Tags:
     if tags.get(figures.JUDGE) == mark:
         return tags
     if kept := tags.get(KEPT + mark):
-        return tags | json.loads(kept)
+        judged: dict[str, str] = json.loads(kept)
+        return tags | judged
     found = figures.of_metrics(judge.metrics(f"models:/{name}/{version}"))
     if found is None or found.name != tags[figures.FIGURE]:
         raise UserError(

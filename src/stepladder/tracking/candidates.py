@@ -13,12 +13,14 @@ from typing import Any
 
 from stepladder import history, project
 from stepladder.data.texts import tokenizer_of, words
+from stepladder.description import read as read_description
+from stepladder.diffusion.networks.description import DiffusionDescription, guided
 from stepladder.diffusion.processes.settings import BESIDE
-from stepladder.diffusion.processes.settings import settings as settings_of
 from stepladder.errors import UserError
 from stepladder.params import Params, fitting
 from stepladder.tracking import figures, references
 from stepladder.tracking.figures import Figures
+from stepladder.transformer.networks.description import TranslationDescription
 
 KEY, SETTINGS = "stepladder.key", "stepladder.settings"
 ROWS = {"chrf": ("translations.jsonl", "source"), "bits_per_character": ("continuations.jsonl", "prompt"),
@@ -125,9 +127,7 @@ def _guiding(params: Params, classifier: Path, folder: Path) -> dict[str, Any]:
     """
     if not params.sampling.classifier_scale:
         return {}
-    config = _config(folder)
-    process = {key: settings_of(config)[key] for key in fitting.PROCESS}
-    fitting.guiding(classifier, {"classes": config["classes"], "shape": config["model"]["shape"]} | process)
+    fitting.guiding(classifier, guided(read_description(folder, DiffusionDescription)))
     return {"classifier": project.file_hash(classifier / "model.safetensors")}
 
 
@@ -136,7 +136,7 @@ def _language_model(params: Params, folder: Path, reports: Path, measured: Figur
     if measured.name != "accuracy":
         settings["decoding"] = params.decoding.model_dump()
     if measured.name == "chrf":
-        languages = _config(folder)["target_languages"]
+        languages = read_description(folder, TranslationDescription).target_languages
         settings["language"] = languages[0] if languages else ""
     return Candidate("transformer", folder, measured, settings, _rows(reports, *ROWS[measured.name]))
 
@@ -149,19 +149,15 @@ def _rows(reports: Path, file: str, column: str) -> list[dict[str, str]]:
 
 def _enlarges(folder: Path) -> bool:
     """Whether the model draws from pictures, which rows of names and texts do not hold: such a one is not registered."""
-    return bool(_config(folder)["model"].get("low_resolution"))
+    return bool(read_description(folder, DiffusionDescription).model.low_resolution)
 
 
 def _asked(folder: Path) -> list[dict[str, str]]:
     """Three rows that the diffusion model in ``folder`` can answer: its first classes, words of its vocabulary."""
-    config = _config(folder)
-    classes = [str(name) for name in config["classes"]][:3] or [""] * 3
-    if not config["model"].get("vocabulary"):
+    description = read_description(folder, DiffusionDescription)
+    classes = [*description.classes[:3]] or [""] * 3
+    if not description.model.vocabulary:
         return [{"label": name} for name in classes]
-    columns = {"label": classes} if config["classes"] else {}
+    columns = {"label": classes} if description.classes else {}
     columns["text"] = words(tokenizer_of(folder), len(classes))
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))

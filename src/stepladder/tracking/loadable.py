@@ -21,7 +21,10 @@ from pydantic import ValidationError
 
 import stepladder
 from stepladder import dependencies
+from stepladder.description import read
+from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.errors import UserError
+from stepladder.transformer.networks.description import TASKS, TextDescription
 
 SERVED = "stepladder.served"  # of a logged model: see ``_digest``
 HERE = Path(__file__).parent
@@ -88,7 +91,8 @@ def _save(
     from mlflow.models import Model
 
     folder = folders[""]
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    described: DiffusionDescription | TextDescription
+    described = read(folder, DiffusionDescription) if family == "diffusion" else read(folder, *TASKS)
     rows = pd.DataFrame(example)
     files = path.with_name("files")
     for inner, source in folders.items():
@@ -108,7 +112,7 @@ def _save(
         python_model=str(HERE / f"pyfunc_{family}.py"),
         artifacts={"model": str(files)},
         model_config=settings,
-        signature=_signature(family, config, settings),
+        signature=_signature(described, settings),
         input_example=rows,
         code_paths=[str(Path(stepladder.__file__).parent)],
         pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
@@ -172,27 +176,27 @@ def refusing() -> Iterator[None]:
         raise MlflowException.invalid_parameter_value(str(error)) from error
 
 
-def _signature(family: str, config: dict[str, Any], settings: dict[str, Any]) -> Any:
-    """The columns and params of a family, as MLflow's ``ModelSignature``."""
+def _signature(described: DiffusionDescription | TextDescription, settings: dict[str, Any]) -> Any:
+    """The columns and params of a served model, as MLflow's ``ModelSignature``."""
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 
-    if family == "diffusion":
-        reads = bool(config["model"].get("vocabulary"))
-        inputs: list[ColSpec | TensorSpec] = [ColSpec("string", "label", required=bool(config["classes"]) or not reads)]
+    if isinstance(described, DiffusionDescription):
+        reads = bool(described.model.vocabulary)
+        inputs: list[ColSpec | TensorSpec] = [ColSpec("string", "label", required=bool(described.classes) or not reads)]
         inputs += [ColSpec("string", "text")] if reads else []
-        outputs: list[ColSpec | TensorSpec] = [TensorSpec(np.dtype("uint8"), (-1, *config["model"]["shape"]))]
+        outputs: list[ColSpec | TensorSpec] = [TensorSpec(np.dtype("uint8"), (-1, *described.model.shape))]
         params = [
             ParamSpec("steps", "long", settings["steps"]),
             ParamSpec("guidance_scale", "double", float(settings["guidance_scale"])),
             ParamSpec("seed", "long", settings["seed"]),
             ParamSpec("sampler", "string", settings["sampling"]["sampler"]),
         ]
-    elif config.get("task") == "labels":
+    elif described.task == "labels":
         inputs, params = [ColSpec("string", "text")], []
         outputs = [ColSpec("string", "label"), ColSpec("double", "probability")]
-    elif config.get("task") == "lines":
+    elif described.task == "lines":
         decoding = settings["decoding"]
         inputs, outputs = [ColSpec("string", "prompt")], [ColSpec("string", "continuation")]
         params = [ParamSpec("max_length", "long", decoding["max_length"]), ParamSpec("seed", "long", 0)]

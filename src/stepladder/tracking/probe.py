@@ -14,6 +14,10 @@ PATIENCE = 1.0  # seconds after which an answer is not asked for again
 
 
 def main(model_uri: str) -> None:
+    """Load the model of ``model_uri``, have it answer its input example, and print the figures.
+
+    Raises ``ValueError`` where there is not one answer for each row of the example.
+    """
     import mlflow
     from mlflow.models import Model
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +25,22 @@ class DiffusionModel(PythonModel):
 
     def load_context(self, context: Any) -> None:
         folder = Path(context.artifacts["model"])
-        self.model, self.config = load(folder)
-        self.classifier, self.asked = classifier.beside(folder, self.config)
-        self.tokenizer = requests.tokenizer(folder, self.config)
+        self.model, self.description = load(folder)
+        self.classifier, self.asked = classifier.beside(folder, self.description)
+        self.tokenizer = requests.tokenizer(folder, self.description)
         self.settings = context.model_config
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> np.ndarray:
         """uint8 ``(N, C, H, W)``; ``params``: ``steps``, ``guidance_scale``, ``seed``, ``sampler``."""
-        given, classes = self.settings | (params or {}), self.asked["classes"]
+        given, classes = self.settings | (params or {}), self.asked.classes
         options = {name: given.get(name) for name in ("guidance_scale", "sampler")}
         with loadable.refusing():
             rows = loadable.table(model_input)
             labels = [_name(classes, label) if classes else "" for label in _column(rows, "label")]
             condition = requests.condition(self.asked, self.tokenizer, labels, _column(rows, "text"))
-            sampling = requests.sampling(self.config, self.settings["sampling"], options)
+            sampling = requests.sampling(self.description, self.settings["sampling"], options)
             pictures = draw(
-                self.model, self.config, condition, int(given["steps"]), sampling,
+                self.model, self.description, condition, int(given["steps"]), sampling,
                 seed=int(given["seed"]), classifier=self.classifier,
             )  # fmt: skip
         return to_uint8(pictures)
@@ -50,11 +51,10 @@ def _column(rows: pd.DataFrame, name: str) -> list[str]:
     return ["" if pd.isna(value) else str(value) for value in rows.get(name, [None] * len(rows))]
 
 
-def _name(classes: list[Any], label: str) -> str:
+def _name(classes: Sequence[str], label: str) -> str:
     """The class that ``label`` names, or else the one of which it is the number."""
-    known = [str(name) for name in classes]
-    if label not in known and label.isdecimal() and int(label) < len(known):
-        return known[int(label)]
+    if label not in classes and label.isdecimal() and int(label) < len(classes):
+        return classes[int(label)]
     return label
 
 

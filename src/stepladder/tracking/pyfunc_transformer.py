@@ -17,19 +17,19 @@ from stepladder.tracking import loadable
 from stepladder.transformer.inference.classification import classify
 from stepladder.transformer.inference.generation import generate
 from stepladder.transformer.inference.translation import translate
-from stepladder.transformer.networks.trained import kind, load
+from stepladder.transformer.networks.trained import load
 
 
 class LanguageModel(PythonModel):
     """Translates, goes on with or classifies a text a row."""
 
     def load_context(self, context: Any) -> None:
-        self.loaded = load(Path(context.artifacts["model"]))
+        self.loaded: tuple[Any, Any, Any] = load(Path(context.artifacts["model"]))
         self.settings = context.model_config
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """``params``, see its signature: of a search or of sampling, ``seed``, ``language`` where the model knows several."""
-        answer = {"pairs": self._translate, "lines": self._generate, "labels": self._classify}[kind(self.loaded[2])[0]]
+        answer = {"pairs": self._translate, "lines": self._generate, "labels": self._classify}[self.loaded[2].task]
         with loadable.refusing():
             return answer(loadable.table(model_input), dict(params or {}))
 
@@ -47,7 +47,7 @@ class LanguageModel(PythonModel):
 
     def _classify(self, rows: pd.DataFrame, given: dict[str, Any]) -> pd.DataFrame:
         best = classify(*self.loaded, [str(text) for text in rows["text"]]).max(dim=1)
-        classes = self.loaded[2]["classes"]
+        classes = self.loaded[2].classes
         return pd.DataFrame(
             {"label": [classes[i] for i in best.indices.tolist()], "probability": best.values.double().numpy()}
         )

@@ -171,7 +171,8 @@ def _create(client: Any, experiment: str, header: dict[str, Any], parent: str | 
 
 def _described(header: dict[str, Any]) -> dict[str, Any]:
     """The parameters of the training that ``header`` describes."""
-    return header["params"] | ({} if header["timesteps"] is None else {"timesteps": header["timesteps"]})
+    params: dict[str, Any] = header["params"]
+    return params | ({} if header["timesteps"] is None else {"timesteps": header["timesteps"]})
 
 
 def _describe(client: Any, run: Any, params: dict[str, Any], data: dict[str, str]) -> None:

@@ -41,7 +41,7 @@ def agreed_checkpoint(folder: Path, key: str) -> Path | None:
         raise UserError(said["error"])
     if said["name"] is None:
         return None
-    path = folder / said["name"]
+    path: Path = folder / said["name"]
     _bring(path, said["identity"])
     return path
 
@@ -59,7 +59,8 @@ def _meet() -> int:
         backend = "nccl"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     atexit.register(lambda: dist.is_initialized() and dist.destroy_process_group())
-    return rank
+    number: int = rank
+    return number
 
 
 def _choice(folder: Path, key: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from stepladder.errors import UserError
 from stepladder.params import Training
-from stepladder.tasks.experiment import network
+from stepladder.tasks.task import network
 
 HIGHER = {"loss": False, "bleu": True}
 

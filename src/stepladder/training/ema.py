@@ -7,7 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from stepladder.tasks.experiment import network
+from stepladder.tasks.task import network
 from stepladder.training.sharding import alike, whole
 
 

@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from stepladder.tasks.experiment import network
+from stepladder.tasks.task import Task, network
 from stepladder.training.sharding import whole
 
 
@@ -20,8 +20,9 @@ class LayerGradients(pl.Callback):
         self.every = every
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
+        assert isinstance(pl_module, Task)
         step = trainer.global_step
-        if getattr(pl_module, "layer_gradients", False) and (step == 0 or (step + 1) % self.every == 0):
+        if pl_module.layer_gradients and (step == 0 or (step + 1) % self.every == 0):
             assert trainer.logger is not None
             trainer.logger.log_metrics(
                 {f"gradient_norm/{layer}": norm for layer, norm in by_layer(network(pl_module)).items()}, step

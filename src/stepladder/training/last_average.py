@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from stepladder.tasks.experiment import network
+from stepladder.tasks.task import network
 
 
 class LastAverage(pl.Callback):

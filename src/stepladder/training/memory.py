@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 
 from stepladder.errors import UserError
-from stepladder.tasks.experiment import Batch
+from stepladder.tasks.task import Batch
 
 
 class LargestBatch(pl.Callback):

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_map_only
 
 from stepladder.errors import UserError
-from stepladder.tasks.experiment import network
+from stepladder.tasks.task import Task
 
 
 def whole(tensor: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ class ShardedStrategy(DDPStrategy):
         """Later: sharding places what it shards."""
 
     def configure_ddp(self) -> None:
-        assert self.lightning_module is not None
+        assert isinstance(self.lightning_module, Task)
         shard(self.lightning_module, self.root_device)
         self.lightning_module.to(self.root_device)
 
@@ -55,7 +55,10 @@ class ShardedStrategy(DDPStrategy):
         return {name: whole(tensor).cpu() for name, tensor in super().lightning_module_state_dict().items()}
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
-        return tree_map_only(DTensor, lambda tensor: whole(tensor).cpu(), super().optimizer_state(optimizer))
+        state: dict[str, Any] = tree_map_only(
+            DTensor, lambda tensor: whole(tensor).cpu(), super().optimizer_state(optimizer)
+        )
+        return state
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
@@ -68,14 +71,14 @@ class ShardedStrategy(DDPStrategy):
             optimizer.load_state_dict(state)
 
 
-def shard(task: Any, device: torch.device) -> None:
+def shard(task: Task, device: torch.device) -> None:
     """Shard the network of ``task`` over all ranks.
 
     Raises:
         UserError: the task does not say ``shardable``, that it uses weights only through the network's forward.
     """
-    model = network(task)
-    if not getattr(task, "shardable", False):
+    model = task.model
+    if not task.shardable:
         raise UserError(
             "STEPLADDER_STRATEGY=fsdp shards a network that is trained as a whole through its forward; this model's training "
             "uses weights outside of it: use ddp."

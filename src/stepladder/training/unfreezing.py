@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 from torch import nn
 
 from stepladder.errors import UserError
-from stepladder.tasks.experiment import network
+from stepladder.tasks.task import network
 
 SHARE = 0.5  # of the steps, in which the parts are unfrozen
 

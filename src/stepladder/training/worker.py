@@ -36,8 +36,9 @@ from stepladder.journal.progress import Clock, progress
 from stepladder.journal.record import Journal
 from stepladder.params import Training, build
 from stepladder.processes import die_with_parent
-from stepladder.tasks.experiment import Batch, Experiment, network
+from stepladder.tasks.experiment import Experiment
 from stepladder.tasks.randomness import mix
+from stepladder.tasks.task import Batch, Task, network
 from stepladder.training.agreement import agreed_checkpoint
 from stepladder.training.best import BestWeights
 from stepladder.training.checkpoint import TimedCheckpoint, finished_steps
@@ -75,41 +76,14 @@ def train(folder: Path) -> None:
     if training.average_last:
         average = LastAverage(folder / "averaged", training.average_last)
     best, clock, logger = BestWeights(folder / "best.safetensors", training), Clock(), JournalLogger(journal)
-    trainer = pl.Trainer(
-        accelerator="auto",
-        devices=int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
-        num_nodes=world_size // int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
-        strategy=_strategy(experiment, training, world_size),
-        precision=_precision(training),
-        max_steps=training.steps,
-        max_epochs=-1,
-        accumulate_grad_batches=training.accumulate,
-        gradient_clip_val=training.gradient_clip or None,
-        val_check_interval=training.validate_every * training.accumulate,
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=0,
-        log_every_n_steps=10,
-        logger=logger,
-        callbacks=[
-            OnlyNumbers(spec["name"], training), TimedCheckpoint(folder), _Seeding(params.seed, rank), LargestBatch(experiment.largest), best, average, clock,
-            _Previews(folder, journal), Unfreezing(FAMILIES[family].unfreeze(params), training.steps),
-            LayerGradients(training.validate_every), progress(spec["name"]),
-        ],
-        deterministic=_deterministic(),
-        enable_progress_bar=sys.stdout.isatty(),
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        default_root_dir=folder,
-    )  # fmt: skip
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    callbacks: list[pl.Callback] = [
+        OnlyNumbers(spec["name"], training), TimedCheckpoint(folder), _Seeding(params.seed, rank), LargestBatch(experiment.largest), best, average, clock,
+        _Previews(folder, journal), Unfreezing(FAMILIES[family].unfreeze(params), training.steps),
+        LayerGradients(training.validate_every), progress(spec["name"]),
+    ]  # fmt: skip
+    trainer = _trainer(folder, experiment, training, world_size, logger, callbacks)
     if os.environ.get("STEPLADDER_COMPILE") == "1":
-        compiled: Any = network(experiment.task)
-        dynamic = getattr(experiment.task, "dynamic_shapes", None)
-        if hasattr(compiled, "hidden"):  # of a language model, whose scores are made with the loss
-            compiled.hidden = torch.compile(compiled.hidden, dynamic=dynamic)
-        else:
-            compiled.compile(dynamic=dynamic)
+        experiment.task.compile_model()
     if journal is not None and experiment.figures:
         journal.metrics(0, experiment.figures)
     if rank == 0 and start:
@@ -128,17 +102,52 @@ def train(folder: Path) -> None:
         best.restore(experiment.task)
     if trainer.is_global_zero:
         (folder / "model").mkdir(exist_ok=True)
-        if finish := getattr(experiment.task, "finish", None):
-            finish(folder / "model")
+        experiment.task.finish(folder / "model")
     weights = {name: whole(tensor).cpu() for name, tensor in network(experiment.task).state_dict().items()}
     if trainer.is_global_zero:
         figures = _figures(experiment, trainer, clock, logger) | {"trained_parameters": trained} | experiment.figures
         figures |= best.figures | ({"best_step": best.step} if best.figures else {})
         _export(experiment, weights, folder / "model", figures)
-    for _ in range(
-        2
-    ):  # whoever dies while the model is written has not passed the first: the second fails, and all go on together
+    # Whoever dies while the model is written has not passed the first: the second fails, and all go on together.
+    for _ in range(2):
         trainer.strategy.barrier()
+
+
+def _trainer(
+    folder: Path,
+    experiment: Experiment,
+    training: Training,
+    world_size: int,
+    logger: JournalLogger,
+    callbacks: list[pl.Callback],
+) -> pl.Trainer:
+    """Lightning's loop over ``training.steps`` steps, on the devices of this process and of its ``world_size`` ranks."""
+    devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    trainer = pl.Trainer(
+        accelerator="auto",
+        devices=devices,
+        num_nodes=world_size // devices,
+        strategy=_strategy(experiment, training, world_size),
+        precision=_precision(training),
+        max_steps=training.steps,
+        max_epochs=-1,
+        accumulate_grad_batches=training.accumulate,
+        gradient_clip_val=training.gradient_clip or None,
+        val_check_interval=training.validate_every * training.accumulate,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        logger=logger,
+        callbacks=callbacks,
+        deterministic=_deterministic(),
+        enable_progress_bar=sys.stdout.isatty(),
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=folder,
+    )
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    return trainer
 
 
 class _Stream:
@@ -175,11 +184,10 @@ class _Previews(pl.Callback):
         self.folder, self.journal = folder, journal
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        preview = getattr(pl_module, "preview", None)
-        sharded = isinstance(trainer.strategy, ShardedStrategy)
-        if preview is not None and (self.journal is not None or sharded):
-            picture = preview()  # a sharded network needs all its ranks
-            if self.journal is None:
+        assert isinstance(pl_module, Task)
+        if self.journal is not None or isinstance(trainer.strategy, ShardedStrategy):
+            picture = pl_module.preview()  # a sharded network needs all its ranks
+            if self.journal is None or picture is None:
                 return
             file = Path("previews") / f"step-{trainer.global_step:07d}.png"
             (self.folder / file.parent).mkdir(exist_ok=True)
@@ -188,7 +196,6 @@ class _Previews(pl.Callback):
 
 
 def _strategy(experiment: Experiment, training: Training, world_size: int) -> Any:
-    """A task says ``find_unused_parameters`` where a step trains some of its parameters only."""
     if world_size == 1:
         return "auto"
     if os.environ.get("STEPLADDER_STRATEGY") == "fsdp":
@@ -197,7 +204,7 @@ def _strategy(experiment: Experiment, training: Training, world_size: int) -> An
                 "average_last and stop_on keep whole weights, which STEPLADDER_STRATEGY=fsdp has not; use ddp."
             )
         return ShardedStrategy()
-    return DDPStrategy(find_unused_parameters=getattr(experiment.task, "find_unused_parameters", False))
+    return DDPStrategy(find_unused_parameters=experiment.task.find_unused_parameters)
 
 
 def _deterministic() -> Any:
@@ -225,7 +232,7 @@ def _export(experiment: Experiment, weights: dict[str, torch.Tensor], folder: Pa
     model = network(experiment.task)
     kept = dict(model.named_parameters()) | dict(model.named_buffers())  # a tied weight is stored once
     save_file({name: w.contiguous() for name, w in weights.items() if name in kept}, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(experiment.task.config, indent=2) + "\n")
+    (folder / "config.json").write_text(experiment.task.description.to_json())
     (folder / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
     for name, file in experiment.files.items():
         (folder / name).write_bytes(file.read_bytes())

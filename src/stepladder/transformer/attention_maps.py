@@ -38,7 +38,8 @@ def entropy(weights: Tensor) -> Tensor:
 
     0 is looking at one token only; the logarithm of the number of keys is looking at all alike.
     """
-    return torch.special.entr(weights).sum(-1).mean(-1)
+    found: Tensor = torch.special.entr(weights).sum(-1).mean(-1)
+    return found
 
 
 def _modules(model: nn.Module, part: str, kind: type[Attention]) -> list[Attention]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -13,12 +12,13 @@ from torch import Tensor, nn
 
 from stepladder.errors import UserError
 from stepladder.transformer.blocks.positions import AbsolutePositions, sinusoidal
+from stepladder.transformer.networks.description import TranslationDescription
 from stepladder.transformer.networks.seq2seq import Seq2Seq
 
 POSITIONS = 1024  # sinusoidal ones that are written: the longest text that the exported model reads
 
 
-def export(model: Seq2Seq, tokenizer: Tokenizer, config: dict[str, Any], folder: Path) -> None:
+def export(model: Seq2Seq, tokenizer: Tokenizer, description: TranslationDescription, folder: Path) -> None:
     """Write ``model`` to ``folder``, which must not be there yet, beside its ``tokenizer.json`` and ``stepladder.json``.
 
     Sources are given to CTranslate2 as tokens: the language's tag where the model knows several, the text's, ``</s>``.
@@ -32,7 +32,27 @@ def export(model: Seq2Seq, tokenizer: Tokenizer, config: dict[str, Any], folder:
         raise UserError("CTranslate2 is not installed; `pip install stepladder[serving]` brings it.") from None
     if folder.exists():
         raise UserError(f"{folder} is there already; name a folder that is not, or remove it.")
-    specs, options = ctranslate2.specs, model.options
+    spec = _spec(ctranslate2.specs, model)
+    _fill(spec, model)
+    vocabulary = [tokenizer.id_to_token(i) for i in range(tokenizer.get_vocab_size())]
+    spec.register_source_vocabulary(vocabulary)
+    spec.register_target_vocabulary(vocabulary)
+    spec.config.decoder_start_token = "<s>"
+    spec.validate()
+    spec.optimize()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        made = Path(temporary) / "model"
+        made.mkdir()
+        spec.save(str(made))
+        tokenizer.save(str(made / "tokenizer.json"))
+        (made / "stepladder.json").write_text(description.to_json(), encoding="utf-8")
+        shutil.move(made, folder)
+
+
+def _spec(specs: Any, model: Seq2Seq) -> Any:
+    """CTranslate2's description of a Transformer like ``model``, without its weights; refused where it has no such mechanism."""
+    options = model.options
     wanted = {
         "norm_type": ("layer",), "positions": ("sinusoidal", "learned"), "attention_scale": ("sqrt",), "kv_heads": (0, options.num_heads),
     }  # fmt: skip
@@ -43,7 +63,7 @@ def export(model: Seq2Seq, tokenizer: Tokenizer, config: dict[str, Any], folder:
                 f"{name}={known[0]}."
             )
     activations = specs.common_spec.Activation
-    spec = specs.TransformerSpec.from_config(
+    return specs.TransformerSpec.from_config(
         (len(model.encoder), len(model.decoder)),
         options.num_heads,
         pre_norm=options.norm == "pre",
@@ -53,6 +73,11 @@ def export(model: Seq2Seq, tokenizer: Tokenizer, config: dict[str, Any], folder:
         }[options.activation],
         ffn_glu=options.activation == "swiglu",
     )  # fmt: skip
+
+
+def _fill(spec: Any, model: Seq2Seq) -> None:
+    """Put the weights of ``model`` where ``spec`` has them."""
+    options = model.options
     for side, embed, table, norm in (
         (spec.encoder, model.embed_source, model.source_embedding, model.encoder_norm),
         (spec.decoder, model.embed_target, model.target_embedding, model.decoder_norm),
@@ -77,20 +102,6 @@ def export(model: Seq2Seq, tokenizer: Tokenizer, config: dict[str, Any], folder:
     spec.decoder.projection.weight = _array(model.output)
     if model.output_bias is not None:
         spec.decoder.projection.bias = _array(model.output_bias)
-    vocabulary = [tokenizer.id_to_token(i) for i in range(tokenizer.get_vocab_size())]
-    spec.register_source_vocabulary(vocabulary)
-    spec.register_target_vocabulary(vocabulary)
-    spec.config.decoder_start_token = "<s>"
-    spec.validate()
-    spec.optimize()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        made = Path(temporary) / "model"
-        made.mkdir()
-        spec.save(str(made))
-        tokenizer.save(str(made / "tokenizer.json"))
-        (made / "stepladder.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        shutil.move(made, folder)
 
 
 def _self_attention(theirs: Any, ours: Any, norm: nn.Module) -> None:

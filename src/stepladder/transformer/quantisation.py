@@ -35,4 +35,5 @@ def _dynamic(weight: Tensor, bias: Tensor | None) -> nn.Module:
     plain: Any = nn.Linear(weight.shape[1], weight.shape[0], bias is not None)
     plain.load_state_dict({"weight": weight} | ({} if bias is None else {"bias": bias}))
     plain.qconfig = torch.ao.quantization.default_dynamic_qconfig
-    return torch.ao.nn.quantized.dynamic.Linear.from_float(plain)
+    made: nn.Module = torch.ao.nn.quantized.dynamic.Linear.from_float(plain)
+    return made

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from stepladder.diffusion.networks.backbones import build
+from stepladder.diffusion.networks.description import Network, described
 from stepladder.diffusion.networks.dit import DiT, positions
 from stepladder.errors import UserError
 
@@ -12,7 +13,7 @@ TEXT = {"vocabulary": 20, "text_length": 5, "text_encoder": {"d_model": 16, "dep
 
 def awake(**changes) -> DiT:
     """A model whose zero-initialised layers are not zero."""
-    model = build(TINY | changes)
+    model = build(described(TINY | changes))
     for parameter in model.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)
@@ -21,7 +22,7 @@ def awake(**changes) -> DiT:
 
 
 def test_a_fresh_model_says_nothing_and_every_block_is_the_identity():
-    model = build(TINY)
+    model = build(described(TINY))
     x, time, condition = torch.randn(2, 3, 8, 12), torch.rand(2), {"labels": torch.tensor([0, 3])}
     assert model(x, time, condition).abs().max() == 0
     h = torch.randn(2, 24, 16)
@@ -42,7 +43,7 @@ def test_time_label_and_place_matter(outputs):
 
 def test_patches_come_back_to_their_places():
     """With the blocks the identity and a head that inverts the stem, the picture comes back."""
-    model = build(TINY | {"d_model": 16, "heads": 1})
+    model = build(described(TINY | {"d_model": 16, "heads": 1}))
     x = torch.randn(2, 3, 8, 12)
     patches = model.stem(x).flatten(2).transpose(1, 2)
     cut = x.unfold(2, 2, 2).unfold(3, 2, 2).permute(0, 2, 3, 1, 4, 5).reshape(2, 24, 12)
@@ -58,8 +59,8 @@ def test_published_size():
     """DiT-S/2 at 32x32x4 latents has 33M parameters: Peebles and Xie (2023), table 1."""
     with torch.device("meta"):
         model = build(
-            {"backbone": "dit", "shape": [4, 32, 32], "patch": 2, "d_model": 384, "depth": 12, "heads": 6, "mlp_ratio": 4.0,
-             "dropout": 0.0, "classes": 1000, "outputs": 8}
+            described({"backbone": "dit", "shape": [4, 32, 32], "patch": 2, "d_model": 384, "depth": 12, "heads": 6, "mlp_ratio": 4.0,
+             "dropout": 0.0, "classes": 1000, "outputs": 8})
         )  # fmt: skip
     assert sum(p.numel() for p in model.parameters()) == pytest.approx(33e6, rel=0.01)
 
@@ -98,8 +99,8 @@ def test_checkpointing_changes_nothing():
 
 def test_refusals():
     with pytest.raises(UserError, match="Pictures of 9x9 cannot be cut into patches of 2x2"):
-        build(TINY | {"shape": [1, 9, 9]})
+        build(described(TINY | {"shape": [1, 9, 9]}))
     with pytest.raises(UserError, match="d_model=18 must be a multiple of 4"):
-        build(TINY | {"d_model": 18})
+        build(described(TINY | {"d_model": 18}))
     with pytest.raises(UserError, match="no backbone 'mlp'; there are: unet, dit"):
-        build(TINY | {"backbone": "mlp"})
+        build(Network(backbone="mlp", shape=(1, 8, 8)))

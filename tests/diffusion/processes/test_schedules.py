@@ -15,11 +15,12 @@ from stepladder.diffusion.processes.schedules import (
     LARGEST_BETA,
     Schedule,
     curve,
-    of_config,
+    of_description,
     schedule,
     zero_terminal,
 )
 from stepladder.errors import UserError
+from tests.describing import described
 
 names = st.sampled_from(sorted(CURVES))
 NAMED = {*CURVES, "squaredcos_cap_v2"}
@@ -40,7 +41,7 @@ def configs(draw):
 @pytest.mark.filterwarnings("ignore:diffusion.log_snr leaves")
 @given(configs())
 def test_valid_at_every_number_of_timesteps(config):
-    tables = of_config(config)
+    tables = of_description(described(config))
     assert tables.timesteps == config["timesteps"] == len(tables.alphas_cumprod)
     assert tables.betas.dtype == tables.alphas_cumprod.dtype == np.float64
     assert (tables.betas > 0).all()
@@ -54,8 +55,8 @@ def test_valid_at_every_number_of_timesteps(config):
 @given(configs())
 def test_steps_are_values_of_one_curve_to_the_last(config):
     """T changes the discretisation and nothing else; only the cosine's last step is capped, as published."""
-    tables, timesteps = of_config(config), config["timesteps"]
-    signal = 1 / (1 + np.exp(-curve(config)(np.arange(1, timesteps + 1) / timesteps)))
+    tables, timesteps = of_description(described(config)), config["timesteps"]
+    signal = 1 / (1 + np.exp(-curve(described(config))(np.arange(1, timesteps + 1) / timesteps)))
     kept = slice(None, -1) if config["schedule"] == "cosine" else slice(None)
     np.testing.assert_allclose(tables.alphas_cumprod[kept], signal[kept], rtol=1e-7)
     if config["schedule"] == "cosine":
@@ -65,7 +66,7 @@ def test_steps_are_values_of_one_curve_to_the_last(config):
 
 @given(configs(), st.floats(0, 1), st.floats(0, 1))
 def test_log_snr_falls_from_data_to_noise(config, u, w):
-    log_snr = curve(config)
+    log_snr = curve(described(config))
     values = log_snr(np.array(sorted([u, w])))
     assert (np.abs(values) <= 20 + 1e-9).all()
     assert values[1] <= values[0]
@@ -111,7 +112,7 @@ def test_stable_diffusion_has_the_published_signal_to_noise_ratio_at_its_end():
 
 def test_laplace_is_the_quantile_of_its_distribution():
     u = np.linspace(0.01, 0.99, 99)
-    np.testing.assert_allclose(curve({"schedule": "laplace"})(u), laplace.ppf(1 - u, scale=0.5), atol=1e-4)
+    np.testing.assert_allclose(curve(described({"schedule": "laplace"}))(u), laplace.ppf(1 - u, scale=0.5), atol=1e-4)
 
 
 def test_laplace_is_the_square_of_diffusers_table():
@@ -148,21 +149,21 @@ def test_respacing_to_all_steps_changes_nothing(name, timesteps):
 
 def test_own_log_snr_is_followed_between_its_points():
     config = {"schedule": "log_snr", "log_snr": [8.0, 0.0, -16.0], "timesteps": 4}
-    np.testing.assert_allclose(curve(config)(np.array([0, 0.25, 0.5, 0.75, 1])), [8, 4, 0, -8, -16])
-    signal = of_config(config).alphas_cumprod
+    np.testing.assert_allclose(curve(described(config))(np.array([0, 0.25, 0.5, 0.75, 1])), [8, 4, 0, -8, -16])
+    signal = of_description(described(config)).alphas_cumprod
     np.testing.assert_allclose(np.log(signal / (1 - signal)), [4, 0, -8, -16])
 
 
 def test_own_betas_are_taken_as_they_are_and_what_signal_they_leave_is_said():
     config = {"schedule": "betas", "betas": BETAS, "timesteps": 4}
     with pytest.warns(UserWarning, match=r"diffusion.betas leaves 25.0% of the signal at the last of T=4 steps"):
-        tables = of_config(config)
+        tables = of_description(described(config))
     np.testing.assert_array_equal(tables.betas, BETAS)
     np.testing.assert_allclose(tables.alphas_cumprod, [0.99, 0.891, 0.6237, 0.06237])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert of_config(config | {"betas": [*BETAS[:3], 0.999]}).alphas_cumprod[-1] < 0.05**2
-        assert of_config(config | {"zero_terminal_snr": True}).alphas_cumprod[-1] == 0
+        assert of_description(described(config | {"betas": [*BETAS[:3], 0.999]})).alphas_cumprod[-1] < 0.05**2
+        assert of_description(described(config | {"zero_terminal_snr": True})).alphas_cumprod[-1] == 0
 
 
 @pytest.mark.parametrize("name", ["linear", "scaled_linear", "sigmoid"])
@@ -179,7 +180,7 @@ def test_zero_terminal_snr_is_that_of_diffusers(name, timesteps):
 
 @given(names, st.integers(1, 4000))
 def test_zero_terminal_snr_is_valid_at_every_number_of_timesteps(name, timesteps):
-    tables = of_config({"schedule": name, "timesteps": timesteps, "zero_terminal_snr": True})
+    tables = of_description(described({"schedule": name, "timesteps": timesteps, "zero_terminal_snr": True}))
     assert ((tables.betas > 0) & (tables.betas <= 1)).all()
     assert (np.diff(tables.alphas_cumprod) < 0).all()
     assert tables.alphas_cumprod[-1] == 0
@@ -191,10 +192,10 @@ def test_bad_input_is_refused_in_a_sentence():
     with pytest.raises(UserError, match="no schedule 'quadratic'; there are: linear, scaled_linear, cosine"):
         schedule("quadratic", 10)
     with pytest.raises(UserError, match="has 4 values for T=5"):
-        of_config({"schedule": "betas", "betas": BETAS, "timesteps": 5})
+        of_description(described({"schedule": "betas", "betas": BETAS, "timesteps": 5}))
     with pytest.raises(UserError, match="'betas' is not a curve"):
-        curve({"schedule": "betas", "betas": BETAS})
-    assert isinstance(of_config({"schedule": "cosine", "timesteps": 3}), Schedule)
+        curve(described({"schedule": "betas", "betas": BETAS}))
+    assert isinstance(of_description(described({"schedule": "cosine", "timesteps": 3})), Schedule)
 
 
 def peers(name: str, timesteps: int) -> float:

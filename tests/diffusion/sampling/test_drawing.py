@@ -10,6 +10,7 @@ from stepladder.diffusion.sampling.drawing import class_numbers, draw, grid, loa
 from stepladder.diffusion.training.task import experiment
 from stepladder.errors import UserError
 from stepladder.params import Sampling
+from tests.describing import changed
 from tests.digits import params, prepared, save
 
 SAMPLINGS = [
@@ -64,14 +65,14 @@ def test_more_steps_than_the_model_has_are_refused(folder):
 def test_guidance_of_a_model_that_never_saw_no_class_is_refused(folder, change):
     model, config = load(folder)
     with pytest.raises(UserError, match="guidance_scale=3 needs a model trained with classes"):
-        draw(model, config | change, {"labels": torch.tensor([1])}, 2, Sampling(guidance_scale=3.0))
+        draw(model, changed(config, **change), {"labels": torch.tensor([1])}, 2, Sampling(guidance_scale=3.0))
 
 
 def test_a_loaded_model_is_the_saved_one(folder):
     model, config = load(folder)
     assert not model.training
-    assert config["timesteps"] == 20
-    assert config["classes"] == [str(i) for i in range(10)]
+    assert config.timesteps == 20
+    assert config.classes == tuple(str(i) for i in range(10))
 
 
 @pytest.mark.parametrize(
@@ -97,14 +98,14 @@ def test_a_damaged_folder_is_refused_in_one_line(folder, tmp_path, damage):
 
 
 def test_class_numbers():
-    config = {"classes": ["cat", "dog"]}
+    config = ("cat", "dog")
     assert class_numbers(config, None, 5).tolist() == [0, 1, 0, 1, 0]
     assert class_numbers(config, ["dog", "cat"], 2).tolist() == [1, 1, 0, 0]
-    assert class_numbers({"classes": []}, None, 2).tolist() == [0, 0]
+    assert class_numbers((), None, 2).tolist() == [0, 0]
     with pytest.raises(UserError, match="does not know the class cow; it knows: cat, dog"):
         class_numbers(config, ["dog", "cow"], 1)
     with pytest.raises(UserError, match="it knows: none"):
-        class_numbers({"classes": []}, ["cow"], 1)
+        class_numbers((), ["cow"], 1)
 
 
 def test_bytes_of_prepared_pictures_survive():
@@ -165,7 +166,7 @@ def test_every_sampler_draws_from_every_process(process, sampler):
         prepared(),
         timesteps=50,
     )
-    config = made.task.config
+    config = made.task.description
     seen = []
     pictures = draw(
         made.task.model, config, {"labels": torch.arange(3)}, 6, Sampling(sampler=sampler, churn=float(sampler == "heun")),
@@ -180,4 +181,4 @@ def test_a_learned_variance_is_drawn_with():
     learned = {"variance": "learned_range", "loss": "hybrid"}
     made = experiment(params(diffusion=learned), prepared(), timesteps=50)
     sampling = Sampling(variance="learned")
-    assert draw(made.task.model, made.task.config, {"labels": torch.arange(3)}, 6, sampling).isfinite().all()
+    assert draw(made.task.model, made.task.description, {"labels": torch.arange(3)}, 6, sampling).isfinite().all()

@@ -9,9 +9,9 @@ from torch import nn
 
 from stepladder.data.image_arrays import ImageArrays
 from stepladder.diffusion.likelihood import bits_per_dim, loss_by_time
+from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.diffusion.processes.processes import EDM
 from stepladder.diffusion.processes.schedules import schedule
-from stepladder.diffusion.processes.settings import settings
 from stepladder.diffusion.sampling.drawing import draw
 from stepladder.diffusion.super_resolution import low_resolution
 from stepladder.diffusion.training import task
@@ -48,10 +48,10 @@ class Small(nn.Module):
 
     def __init__(self, model):
         super().__init__()
-        channels = model["shape"][0]
+        channels = model.shape[0]
         self.into = nn.Conv2d(channels + 1, 8, 3, padding=1)
         self.mean = nn.Conv2d(8, channels, 3, padding=1)
-        self.variance = nn.Conv2d(8, channels, 3, padding=1) if model["outputs"] > channels else None
+        self.variance = nn.Conv2d(8, channels, 3, padding=1) if model.outputs > channels else None
         self.told = []
 
     def forward(self, x, time, condition):
@@ -156,7 +156,7 @@ def test_data_without_classes_makes_an_unconditional_model(tmp_path):
     folder = without_classes(tmp_path / "images")
     unconditional = experiment(params(), folder, timesteps=5)
     log_nothing(unconditional)
-    assert unconditional.task.config["classes"] == []
+    assert unconditional.task.description.classes == ()
     assert unconditional.task.model.label is None
     assert loss(unconditional, unconditional.draw(0)).isfinite()
 
@@ -210,7 +210,7 @@ def test_the_bound_in_training_is_bits_per_dim_less_the_prior(small, variance):
     batch = bound.draw(0)
     batch |= {"images": batch["images"][:1].repeat(4000, 1, 1, 1), "labels": torch.zeros(4000).long(), "size": 4000}
     x_0 = batch["images"][:500].float() / 127.5 - 1
-    found = bits_per_dim(bound.task.model, bound.task.config, x_0, {"labels": torch.zeros(500).long()}, clip=False)
+    found = bits_per_dim(bound.task.model, bound.task.description, x_0, {"labels": torch.zeros(500).long()}, clip=False)
     expected = found["bits_per_dim"] - found["prior"]
     assert loss(bound, batch).item() == pytest.approx(expected, rel=0.03)
 
@@ -323,7 +323,7 @@ def test_the_low_resolution_is_a_mean_of_the_picture_with_noise_that_is_told(sma
     assert level.std() > 0.1
     added = (told["low_resolution"] - condition["low_resolution"]).flatten(1).std(1)
     assert np.corrcoef(added.numpy(), level.numpy())[0, 1] > 0.9
-    assert noisy.task.config["model"]["low_resolution"] == 4
+    assert noisy.task.description.model.low_resolution == 4
     assert set(noisy.task.previewed) == {"labels", "low_resolution", "low_resolution_noise"}
 
 
@@ -363,22 +363,19 @@ def test_texts_reach_the_network_and_are_hidden_with_the_class(small, tmp_path):
     assert (told[0] == 7).all()
     assert told[0].shape == (32, 6)
     assert (told[1] == 0).all()
-    model = read.task.config["model"]
-    assert (model["vocabulary"], model["text_length"], model["text_encoder"]["depth"]) == (50, 6, 2)
+    model = read.task.description.model
+    assert (model.vocabulary, model.text_length, model.text_encoder.depth) == (50, 6, 2)
     assert read.files == {"tokenizer.json": folder / "tokenizer.json"}
     assert read.task.previewed["text"].shape == (40, 6)
 
 
 def test_the_configuration_says_all_that_using_the_model_takes(small):
-    config = made(**LEARNED, zero_terminal_snr=True, schedule="scaled_linear").task.config
-    assert json.loads(json.dumps(config)) == config | {
-        "data": config["data"],
-        "model": json.loads(json.dumps(config["model"])),
-    }
-    assert config["model"]["outputs"] == 2
+    config = made(**LEARNED, zero_terminal_snr=True, schedule="scaled_linear").task.description
+    assert DiffusionDescription.model_validate_json(config.to_json(), strict=True) == config
+    assert config.model.outputs == 2
     kept = ("process", "schedule", "zero_terminal_snr", "prediction", "variance", "timesteps", "label_dropout")
-    assert [config[key] for key in kept] == ["discrete", "scaled_linear", True, "v", "learned_range", 10, 0.1]
-    assert made().task.config["model"]["outputs"] == 1
+    assert [getattr(config, key) for key in kept] == ["discrete", "scaled_linear", True, "v", "learned_range", 10, 0.1]
+    assert made().task.description.model.outputs == 1
     assert made().files == {}
 
 
@@ -422,19 +419,19 @@ def test_sigma_data_is_that_of_the_data_wherever_a_model_is_used():
     """EDM at 0.75, the digits' own: a network that says 0 is worth c_skip x, in training, drawing and the bound."""
     whole = made(process="edm", timesteps=100)
     spread = json.loads((prepared() / "card.json").read_text())["sigma_data"]
-    assert whole.task.config["sigma_data"] == spread == pytest.approx(0.75, abs=0.02)
+    assert whole.task.description.sigma_data == spread == pytest.approx(0.75, abs=0.02)
     for parameter in whole.task.parameters():
         torch.nn.init.zeros_(parameter)
     inputs = []
     whole.task.model.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
     assert loss(whole, whole.draw(0)).item() == pytest.approx(1, abs=0.15), "the target has unit variance"
     images, labels = torch.zeros(4, 1, 8, 8), {"labels": torch.zeros(4, dtype=torch.int64)}
-    found = loss_by_time(whole.task.model, whole.task.config, images, labels, points=5)
+    found = loss_by_time(whole.task.model, whole.task.description, images, labels, points=5)
     sigma = np.geomspace(*EDM.sigmas, 6)[1:]
     left = sigma**2 * spread**4 / (sigma**2 + spread**2) ** 2  # of data 0: c_skip sigma eps
     np.testing.assert_allclose(found["error_of_x_0"], left, rtol=0.25)
     del inputs[:]
-    draw(whole.task.model, whole.task.config, labels, 1, Sampling(sampler="heun", clip=False), seed=3)
+    draw(whole.task.model, whole.task.description, labels, 1, Sampling(sampler="heun", clip=False), seed=3)
     assert inputs[0].std().item() == pytest.approx(80 / (80**2 + spread**2) ** 0.5, abs=0.2)
-    old = {key: value for key, value in whole.task.config.items() if key != "sigma_data"}
-    assert settings(old)["sigma_data"] == 0.5
+    old = {key: value for key, value in json.loads(whole.task.description.to_json()).items() if key != "sigma_data"}
+    assert DiffusionDescription.model_validate_json(json.dumps(old), strict=True).sigma_data == 0.5

@@ -6,6 +6,7 @@ import torch
 
 from stepladder.data.image_arrays import ImageArrays
 from stepladder.evaluation.pictures.held_out import alike, condition, rows
+from tests.describing import described_model
 from tests.digits import prepared, without_classes
 
 
@@ -13,7 +14,7 @@ from tests.digits import prepared, without_classes
 def test_classes_are_those_of_the_held_out_pictures_one_a_column(count):
     test = ImageArrays.open(prepared(), "test")
     numbers = rows(test, count)
-    labels = condition(test, numbers, {"classes": test.card["classes"], "model": {}})["labels"]
+    labels = condition(test, numbers, described_model({"classes": test.card["classes"], "model": {}}))["labels"]
     assert len(labels) == count
     assert (labels.numpy() == test.labels[numbers]).all()
     strip = labels[:40].view(-1, 10)
@@ -28,15 +29,15 @@ def test_classes_are_those_of_the_held_out_pictures_one_a_column(count):
 def test_without_classes_all_in_turn(tmp_path):
     test = ImageArrays.open(without_classes(tmp_path / "images"), "test")
     assert rows(test, 400).tolist() == [*range(359), *range(41)]
-    assert condition(test, rows(test, 5), {"classes": [], "model": {}})["labels"].tolist() == [0] * 5
+    assert condition(test, rows(test, 5), described_model({"classes": [], "model": {}}))["labels"].tolist() == [0] * 5
 
 
 def test_texts_are_those_of_the_pictures_asked_for():
     test = ImageArrays.open(prepared(), "test")
     told = replace(test, texts=np.arange(2 * len(test.labels)).reshape(-1, 2))
-    asked = condition(told, np.array([4, 9]), {"classes": [], "model": {"vocabulary": 1000}})
+    asked = condition(told, np.array([4, 9]), described_model({"classes": [], "model": {"vocabulary": 1000}}))
     assert asked["text"].tolist() == [[8, 9], [18, 19]]
-    assert "text" not in condition(told, np.array([4, 9]), {"classes": [], "model": {}})
+    assert "text" not in condition(told, np.array([4, 9]), described_model({"classes": [], "model": {}}))
 
 
 def test_pictures_of_the_same_classes_are_drawn_anew_with_each_seed():

@@ -11,6 +11,7 @@ from stepladder.evaluation import feature_task
 from stepladder.evaluation.pictures.held_out import condition, rows
 from stepladder.evaluation.pictures.judging import Judge
 from stepladder.evaluation.pictures.likelihood import likelihood
+from tests.describing import described_model
 from tests.digits import params, prepared, save, trained
 
 
@@ -75,7 +76,7 @@ def test_the_learned_variance_by_time(folder):
 
 def test_a_model_of_a_low_resolution_is_given_that_of_the_held_out_pictures(folder):
     _, judge = found(folder, likelihood_images=0)
-    config = {"classes": judge.test.card["classes"], "model": {"low_resolution": 4}}
+    config = described_model({"classes": judge.test.card["classes"], "model": {"low_resolution": 4}})
     asked = condition(judge.test, np.array([3, 5]), config)
     picture = judge.test.images[5, 0].astype(float).reshape(4, 2, 4, 2).mean((1, 3)) / 127.5 - 1
     assert asked["low_resolution"][1, 0].numpy() == pytest.approx(picture, abs=1e-5)
@@ -85,4 +86,4 @@ def test_a_model_of_a_low_resolution_is_given_that_of_the_held_out_pictures(fold
 def test_a_model_of_texts_needs_texts(folder):
     _, judge = found(folder, likelihood_images=0)
     with pytest.raises(UserError, match="prepared pictures have none"):
-        condition(judge.test, np.array([0]), {"classes": [], "model": {"vocabulary": 100}})
+        condition(judge.test, np.array([0]), described_model({"model": {"vocabulary": 100}}))

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from stepladder.evaluation.text import evaluate
+from stepladder.transformer.networks.description import MaskedLMDescription
 from stepladder.transformer.networks.trained import load
 from tests.transformer import running
 
@@ -15,7 +16,7 @@ def test_hidden_tokens_are_scored_and_no_others(tmp_path: Path) -> None:
     params = running.masked(tmp_path)
     metrics = evaluate(params, tmp_path / "text", tmp_path / "model", tmp_path / "out")
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
-    model, tokenizer, _ = load(tmp_path / "model", task="masked_lm")
+    model, tokenizer, _ = load(tmp_path / "model", MaskedLMDescription)
     tokens = torch.from_numpy(np.load(tmp_path / "text" / "test.npy").astype(np.int64))
     share = params.transformer.mask_share
     assert metrics["hidden"] == pytest.approx(share * len(tokens), abs=4 * (share * len(tokens)) ** 0.5)

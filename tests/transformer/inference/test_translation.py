@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ def _export(made: Any, folder: Path) -> Path:
     for name in ("source_embedding", "output"):
         weights.pop(name)
     save_file(weights, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(made.task.config))
+    (folder / "config.json").write_text(made.task.description.to_json())
     (folder / "tokenizer.json").write_bytes(made.files["tokenizer.json"].read_bytes())
     return folder
 

@@ -89,5 +89,5 @@ def test_trains_and_logs(data: Path, tmp_path: Path) -> None:
 def test_experiment_can_be_rebuilt_from_its_configuration(data: Path) -> None:
     made = experiment(params(), data)
     assert made.files == {"tokenizer.json": data / "tokenizer.json"}
-    again = TranslationTask(made.task.config, 0.1, params().transformer.training)  # type: ignore[arg-type]
+    again = TranslationTask(made.task.description, 0.1, params().transformer.training)  # type: ignore[arg-type]
     again.load_state_dict(made.task.state_dict())

@@ -88,12 +88,8 @@ def prepared_from(
     bad.settle()
     rows = _split(source.splits, good, images, seed)
     for name, (least, why) in fewest.items():
-        if len(rows[name][1]) < least:
-            raise UserError(
-                f"The {name} split has {len(rows[name][1])} pictures{bad.aside()} and needs at least {least} ({why}); {remedy}."
-            )
-    mode, width, height = kind
-    shape = (next(channels for channels, known in MODES.items() if known == mode), height, width)
+        _check_count(name, len(rows[name][1]), least, why, remedy, bad)
+    shape = _shape(kind)
     card: dict[str, Any] = {
         "kind": "images",
         "name": images.name or source.name,
@@ -108,12 +104,7 @@ def prepared_from(
         card["note"] = source.note
     with prepared(folder, card, sum(card["counts"].values()) * math.prod(shape), fingerprint) as fresh:
         for name, (split, numbers) in rows.items():
-            array = np.lib.format.open_memmap(
-                fresh / f"{name}_images.npy", mode="w+", dtype=np.uint8, shape=(len(numbers), *shape)
-            )
-            for i, number in enumerate(numbers):
-                array[i] = to_array(_decoded(split, number), kind)
-            array.flush()
+            array = _write_pictures(fresh / f"{name}_images.npy", split, numbers, kind)
             np.save(fresh / f"{name}_labels.npy", np.asarray(split.labels, dtype=np.int64)[numbers])
             if name == "train":
                 card["mean"], card["std"] = _statistics(array)
@@ -168,6 +159,28 @@ def _inspect(
                     f"{_shown(usual)}; images.size and images.channels bring all to one form)",
                 )
     return usual, {name: [row for row, kind in enumerate(rows) if kind == usual] for name, rows in kinds.items()}
+
+
+def _check_count(split: str, count: int, least: int, why: str, remedy: str, bad: BadRows) -> None:
+    if count < least:
+        raise UserError(
+            f"The {split} split has {count} pictures{bad.aside()} and needs at least {least} ({why}); {remedy}."
+        )
+
+
+def _write_pictures(file: Path, split: Pictures, numbers: Sequence[int], kind: Kind) -> npt.NDArray[np.uint8]:
+    """Rows ``numbers`` of ``split`` in ``file``, one at a time; returns what is in it, ``(N, C, H, W)``, mapped into memory."""
+    array = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=(len(numbers), *_shape(kind)))
+    for i, number in enumerate(numbers):
+        array[i] = to_array(_decoded(split, number), kind)
+    array.flush()
+    return array
+
+
+def _shape(kind: Kind) -> tuple[int, int, int]:
+    """(C, H, W) of pictures of this form."""
+    mode, width, height = kind
+    return next(channels for channels, known in MODES.items() if known == mode), height, width
 
 
 def _decoded(split: Pictures, row: int) -> Image.Image:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from stepladder.data import hub, splits, texts
 from stepladder.data.buckets import Sentences
@@ -30,6 +31,9 @@ class Labelled:
     text: str
     label: str
     row: int = field(compare=False)
+
+
+Encoded = tuple[Labelled, list[int]]  # with its token ids
 
 
 def prepare(params: Params, folder: Path) -> dict[str, Any]:
@@ -55,25 +59,10 @@ def prepare(params: Params, folder: Path) -> dict[str, Any]:
         raise UserError(f"The texts{bad.aside()} have {len(classes)} class; name another column in text.label_column.")
     tokenizer = train((row.text for row in parts["train"]), text.tokenizer, text.vocab_size)
     vocab_size = tokenizer.get_vocab_size()
-    kept: dict[str, list[tuple[Labelled, list[int]]]] = {}
-    for split, rows in parts.items():
-        kept[split] = []
-        encodings = tokenizer.encode_batch([row.text for row in rows], add_special_tokens=False)
-        for row, encoding in zip(rows, encodings, strict=True):
-            if row.label not in classes:
-                bad.add(split, row.row, f"unknown class ({row.label[:40]}, of which train has no text)")
-            elif len(encoding.ids) + 2 > text.max_length:  # with its beginning and its end
-                longest = f"{len(encoding.ids) + 2} tokens where {text.max_length} are allowed"
-                bad.add(split, row.row, f"overlong line ({longest})")
-            else:
-                kept[split].append((row, encoding.ids))
+    kept = {split: _encoded(rows, split, tokenizer, classes, text.max_length, bad) for split, rows in parts.items()}
     bad.settle()
-    for split in kept:
-        if len(kept[split]) < FEWEST:
-            raise UserError(
-                f"The {split} split has {len(kept[split])} texts{bad.aside()} and needs at least {FEWEST}; give more data, or "
-                "raise text.limit or text.held_out."
-            )
+    for split, rows in kept.items():
+        _check_count(split, len(rows), bad)
     counts = {split: Counter(row.label for row, _ in rows) for split, rows in kept.items()}
     known = {row.text for row, _ in kept["train"]}
     card: dict[str, Any] = {
@@ -101,14 +90,44 @@ def prepare(params: Params, folder: Path) -> dict[str, Any]:
     with prepared(folder, card, made_of=fingerprint) as fresh:
         (fresh / "tokenizer.json").write_text(tokenizer.to_str(pretty=True) + "\n", encoding="utf-8")
         for split, rows_and_ids in kept.items():
-            Sentences.write(fresh / f"{split}_text", [ids for _, ids in rows_and_ids], vocab_size)
-            numbers = np.array([classes.index(row.label) for row, _ in rows_and_ids], dtype=np.int64)
-            np.save(fresh / f"{split}_labels.npy", numbers)
-            if split != "train":
-                lines = ({"text": row.text, "label": row.label} for row, _ in rows_and_ids)
-                written = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-                (fresh / f"{split}.jsonl").write_text(written, encoding="utf-8")
+            _write(fresh, split, rows_and_ids, classes, vocab_size)
     return card
+
+
+def _encoded(
+    rows: list[Labelled], split: str, tokenizer: Tokenizer, classes: list[str], max_length: int, bad: BadRows
+) -> list[Encoded]:
+    """The texts of a split with their token ids; those of an unknown class, and those that are too long, are bad rows."""
+    kept = []
+    encodings = tokenizer.encode_batch([row.text for row in rows], add_special_tokens=False)
+    for row, encoding in zip(rows, encodings, strict=True):
+        if row.label not in classes:
+            bad.add(split, row.row, f"unknown class ({row.label[:40]}, of which train has no text)")
+        elif len(encoding.ids) + 2 > max_length:  # with its beginning and its end
+            longest = f"{len(encoding.ids) + 2} tokens where {max_length} are allowed"
+            bad.add(split, row.row, f"overlong line ({longest})")
+        else:
+            kept.append((row, encoding.ids))
+    return kept
+
+
+def _check_count(split: str, count: int, bad: BadRows) -> None:
+    if count < FEWEST:
+        raise UserError(
+            f"The {split} split has {count} texts{bad.aside()} and needs at least {FEWEST}; give more data, or "
+            "raise text.limit or text.held_out."
+        )
+
+
+def _write(folder: Path, split: str, rows: list[Encoded], classes: list[str], vocab_size: int) -> None:
+    """The files of a split, as ``prepare`` says."""
+    Sentences.write(folder / f"{split}_text", [ids for _, ids in rows], vocab_size)
+    numbers = np.array([classes.index(row.label) for row, _ in rows], dtype=np.int64)
+    np.save(folder / f"{split}_labels.npy", numbers)
+    if split != "train":
+        lines = ({"text": row.text, "label": row.label} for row, _ in rows)
+        written = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        (folder / f"{split}.jsonl").write_text(written, encoding="utf-8")
 
 
 def _read(text: TextData, bad: BadRows) -> tuple[str, str, str, dict[str, list[Labelled]]]:

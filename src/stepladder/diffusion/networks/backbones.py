@@ -1,11 +1,10 @@
-"""The denoising network that a model's configuration describes."""
+"""The denoising network that a model's description has."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import nn
 
+from stepladder.diffusion.networks.description import Network
 from stepladder.diffusion.networks.dit import DiT
 from stepladder.diffusion.networks.unet import UNet
 from stepladder.errors import UserError
@@ -13,14 +12,12 @@ from stepladder.errors import UserError
 BACKBONES: dict[str, type[nn.Module]] = {"unet": UNet, "dit": DiT}
 
 
-def build(model: dict[str, Any]) -> nn.Module:
-    """The network of ``config["model"]``: its ``backbone`` (absent: a UNet) and that one's arguments.
+def build(network: Network) -> nn.Module:
+    """The network of a description's ``model``: its backbone, with that one's arguments.
 
     Raises:
         UserError: there is no such backbone, or it cannot be built for such pictures.
     """
-    arguments = dict(model)
-    name = arguments.pop("backbone", "unet")
-    if name not in BACKBONES:
-        raise UserError(f"There is no backbone {name!r}; there are: {', '.join(BACKBONES)}.")
-    return BACKBONES[name](**arguments)
+    if network.backbone not in BACKBONES:
+        raise UserError(f"There is no backbone {network.backbone!r}; there are: {', '.join(BACKBONES)}.")
+    return BACKBONES[network.backbone](**network.arguments())

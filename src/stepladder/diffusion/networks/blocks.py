@@ -87,7 +87,8 @@ class ResidualBlock(nn.Module):
             h = normalised(h, self.norm_out, 1 + scale, shift)
         else:
             h = normalised(h + modulation[:, :, None, None], self.norm_out)
-        return self.skip(x) + self.conv_out(self.dropout(h))
+        result: Tensor = self.skip(x) + self.conv_out(self.dropout(h))
+        return result
 
 
 class SpatialAttention(nn.Module):
@@ -105,7 +106,8 @@ class SpatialAttention(nn.Module):
         qkv = self.qkv(self.norm(x)).permute(0, 2, 3, 1).reshape(n, h * w, 3, self.heads, c // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).contiguous()
         seen = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
-        return x + self.out(seen.reshape(n, h, w, c).permute(0, 3, 1, 2))
+        result: Tensor = x + self.out(seen.reshape(n, h, w, c).permute(0, 3, 1, 2))
+        return result
 
 
 class TextAttention(nn.Module):
@@ -124,4 +126,5 @@ class TextAttention(nn.Module):
         q = self.q(self.norm(x)).permute(0, 2, 3, 1).reshape(n, h * w, self.heads, c // self.heads).transpose(1, 2)
         k, v = self.kv(context).view(n, -1, 2, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
         seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :]).transpose(1, 2)
-        return x + self.out(seen.reshape(n, h, w, c).permute(0, 3, 1, 2))
+        result: Tensor = x + self.out(seen.reshape(n, h, w, c).permute(0, 3, 1, 2))
+        return result

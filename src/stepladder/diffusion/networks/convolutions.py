@@ -73,7 +73,7 @@ class Spectral(nn.Module):
             columns = _phases(offsets, torch.arange(width // 2 + 1, device=x.device), width)
             response = torch.einsum("hk,ckl,wl->chw", rows, self.kernel.float().to(rows.dtype), columns)
             product = torch.fft.rfft2(x.float()) * response.conj()
-            y = torch.fft.irfft2(product, s=(height, width)) + self.bias[:, None, None]
+            y: Tensor = torch.fft.irfft2(product, s=(height, width)) + self.bias[:, None, None]
         return y.to(x.dtype).contiguous(memory_format=torch.channels_last)
 
 

@@ -44,7 +44,10 @@ class Block(nn.Module):
             (q,) = self._split(self.q_text(self.norm_text(x)), 1)
             k, v = self._split(self.kv_text(context), 2)
             x = x + self.out_text(_merged(F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])))
-        return x + gate_feed * self.dropout(self.feed(torch.addcmul(shift_feed, self.norm_feed(x), 1 + scale_feed)))
+        result: Tensor = x + gate_feed * self.dropout(
+            self.feed(torch.addcmul(shift_feed, self.norm_feed(x), 1 + scale_feed))
+        )
+        return result
 
     def _split(self, x: Tensor, parts: int) -> Sequence[Tensor]:
         n, length, width = x.shape
@@ -125,7 +128,8 @@ class DiT(Conditioning):
         shift, scale = self.head_modulation(F.silu(told))[:, None].chunk(2, dim=2)
         h = self.head(torch.addcmul(shift, self.head_norm(h), 1 + scale))
         h = h.view(n, rows, columns, self.given, self.patch, self.patch).permute(0, 3, 1, 4, 2, 5)
-        return h.reshape(n, self.given, rows * self.patch, columns * self.patch)
+        result: Tensor = h.reshape(n, self.given, rows * self.patch, columns * self.patch)
+        return result
 
 
 def positions(rows: int, columns: int, width: int, spread: float, device: torch.device) -> Tensor:

@@ -25,7 +25,8 @@ def normalised(x: Tensor, norm: nn.GroupNorm, scale: Tensor | None = None, shift
         return F.silu(norm(x))
     if x.device.type == "cpu" and not (torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu")):
         shift = torch.addcmul(shift, norm.bias.expand_as(scale), scale)
-        return _Normalised.apply(x, norm.weight * scale, shift, norm.num_groups, norm.eps)
+        result: Tensor = _Normalised.apply(x, norm.weight * scale, shift, norm.num_groups, norm.eps)  # type: ignore[no-untyped-call]  # untyped in torch
+        return result
     return F.silu(torch.addcmul(shift[:, :, None, None], norm(x), scale[:, :, None, None]))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +17,65 @@ from stepladder.diffusion.networks.conditions import Condition
 from stepladder.diffusion.networks.convolutions import DoublingConv2d, zeroed
 from stepladder.diffusion.networks.normalisation import normalised
 from stepladder.errors import UserError
+
+
+@dataclass(frozen=True)
+class _Layers:
+    """Makes the layers of a ``UNet``, all by the same choices; ``context``: width of the text that they read, 0 without."""
+
+    heads: int
+    dropout: float
+    context: int
+    norm_groups: int
+    scale_shift: bool
+    conv: str
+    resample: str
+
+    def block(self, from_: int, to: int, resample: str = "") -> ResidualBlock:
+        return ResidualBlock(
+            from_, to, self.dropout, groups=self.norm_groups, scale_shift=self.scale_shift, conv=self.conv,
+            resample=resample,
+        )  # fmt: skip
+
+    def attention(self, channels: int, wanted: bool) -> list[nn.Module]:
+        if not wanted:
+            return [nn.Identity()]
+        over_text = [TextAttention(channels, self.heads, self.context, self.norm_groups)] if self.context else []
+        return [SpatialAttention(channels, self.heads, self.norm_groups), *over_text]
+
+    def resampler(self, channels: int, direction: str) -> nn.Module:
+        if self.resample == "residual":
+            return self.block(channels, channels, direction)
+        if direction == "up":
+            return DoublingConv2d(channels, channels)
+        return nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+
+    def down(
+        self, channels: int, widths: Sequence[int], attended: Sequence[bool], blocks: int
+    ) -> tuple[nn.ModuleList, list[int]]:
+        """The way down from ``channels``, and the channels of all that it leaves for the way up."""
+        layers, skips, now = nn.ModuleList(), [channels], channels
+        for level, width in enumerate(widths):
+            for _ in range(blocks):
+                layers.append(nn.ModuleList([self.block(now, width), *self.attention(width, attended[level])]))
+                now = width
+                skips.append(now)
+            if level < len(widths) - 1:
+                layers.append(self.resampler(now, "down"))
+                skips.append(now)
+        return layers, skips
+
+    def up(self, skips: Sequence[int], widths: Sequence[int], attended: Sequence[bool], blocks: int) -> nn.ModuleList:
+        """The way up, each of whose blocks also reads the last of ``skips`` that is left."""
+        layers, left, now = nn.ModuleList(), list(skips), widths[-1]
+        for level, width in reversed(list(enumerate(widths))):
+            for _ in range(blocks + 1):
+                here = self.block(now + left.pop(), width)
+                layers.append(nn.ModuleList([here, *self.attention(width, attended[level])]))
+                now = width
+            if level:
+                layers.append(self.resampler(now, "up"))
+        return layers
 
 
 class UNet(Conditioning):
@@ -82,48 +142,16 @@ class UNet(Conditioning):
         self.checkpointing = activation_checkpointing
         seen, given = picture_channels * (2 if low_resolution else 1), outputs or picture_channels
         self.stem = nn.Conv2d(seen, channels, 3, padding=1)
-
-        def block(from_: int, to: int, resample: str = "") -> ResidualBlock:
-            return ResidualBlock(
-                from_, to, dropout, groups=norm_groups, scale_shift=scale_shift, conv=conv, resample=resample
-            )
-
-        def attention(channels: int, wanted: bool) -> list[nn.Module]:
-            if not wanted:
-                return [nn.Identity()]
-            over_text = [TextAttention(channels, heads, self.context, norm_groups)] if self.context else []
-            return [SpatialAttention(channels, heads, norm_groups), *over_text]
-
-        def resampler(channels: int, direction: str) -> nn.Module:
-            if resample == "residual":
-                return block(channels, channels, direction)
-            if direction == "up":
-                return DoublingConv2d(channels, channels)
-            return nn.Conv2d(channels, channels, 3, stride=2, padding=1)
-
-        sides = [height >> level for level in range(halvings + 1)]
-        self.down, skips, now = nn.ModuleList(), [channels], channels
-        for level, mult in enumerate(channel_mult):
-            for _ in range(blocks):
-                to = mult * channels
-                self.down.append(nn.ModuleList([block(now, to), *attention(to, sides[level] in attention_resolutions)]))
-                now = to
-                skips.append(now)
-            if level < halvings:
-                self.down.append(resampler(now, "down"))
-                skips.append(now)
-        self.middle = nn.ModuleList([block(now, now), *attention(now, middle_attention), block(now, now)])
-        self.up = nn.ModuleList()
-        for level, mult in reversed(list(enumerate(channel_mult))):
-            for _ in range(blocks + 1):
-                to = mult * channels
-                here = block(now + skips.pop(), to)
-                self.up.append(nn.ModuleList([here, *attention(to, sides[level] in attention_resolutions)]))
-                now = to
-            if level:
-                self.up.append(resampler(now, "up"))
-        self.head_norm, self.head = norm(now, norm_groups), zeroed(nn.Conv2d(now, given, 3, padding=1))
+        make = _Layers(heads, dropout, self.context, norm_groups, scale_shift, conv, resample)
         widths = [mult * channels for mult in channel_mult]
+        attended = [height >> level in attention_resolutions for level in range(len(widths))]
+        self.down, skips = make.down(channels, widths, attended, blocks)
+        now = widths[-1]
+        self.middle = nn.ModuleList(
+            [make.block(now, now), *make.attention(now, middle_attention), make.block(now, now)]
+        )
+        self.up = make.up(skips, widths, attended, blocks)
+        self.head_norm, self.head = norm(widths[0], norm_groups), zeroed(nn.Conv2d(widths[0], given, 3, padding=1))
         self.inputs = self.outputs = None
         if progressive in ("input", "both"):
             self.inputs = nn.ModuleList(nn.Conv2d(seen, width, 1) for width in widths[:-1])
@@ -147,7 +175,8 @@ class UNet(Conditioning):
         def stage(layers: nn.ModuleList, x: Tensor) -> Tensor:
             modulations = [next(modulation) for layer in layers if isinstance(layer, ResidualBlock)]
             if self.checkpointing and torch.is_grad_enabled():
-                return checkpoint(_stage, layers, x, modulations, context, mask, use_reentrant=False)
+                result: Tensor = checkpoint(_stage, layers, x, modulations, context, mask, use_reentrant=False)
+                return result
             return _stage(layers, x, modulations, context, mask)
 
         x = self.stem(picture)
@@ -173,7 +202,7 @@ class UNet(Conditioning):
                 summed = twice(given if summed is None else summed + given)
             level += 1
             x = layer(x, next(modulation)) if isinstance(layer, ResidualBlock) else layer(x)
-        output = self.head(normalised(x, self.head_norm))
+        output: Tensor = self.head(normalised(x, self.head_norm))
         return output if summed is None else output + summed
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from stepladder.diffusion.processes.levels import Levels
 from stepladder.diffusion.processes.posterior import Posteriors, posteriors
 from stepladder.diffusion.processes.schedules import curve
-from stepladder.diffusion.processes.settings import settings
+from stepladder.diffusion.processes.settings import ProcessDescription
 from stepladder.diffusion.processes.spacing import LOG_SIGMAS, ladder, spaced
 
 if TYPE_CHECKING:
@@ -39,12 +39,12 @@ def split(output: Tensor, channels: int) -> tuple[Tensor, Tensor | None]:
     """
     if output.shape[1] == channels:
         return output, None
-    mean, fraction = output.split(channels, dim=1)
+    mean, fraction = output.split(channels, dim=1)  # type: ignore[no-untyped-call]  # torch is not imported here
     return mean, (fraction + 1) / 2
 
 
 class Process(ABC):
-    """One process, as a model's configuration has it. Levels broadcast with ``x`` ``(N, C, H, W)``.
+    """One process, as a model's description has it. Levels broadcast with ``x`` ``(N, C, H, W)``.
 
     Attributes:
         name: in parameters and model folders.
@@ -69,11 +69,11 @@ class Process(ABC):
     usual_time_sampling: ClassVar[dict[str, Any]] = {}
     longest_corrected: ClassVar[float] = 10.0
 
-    def __init__(self, config: dict[str, Any]) -> None:
-        self.config = settings(config)
-        self.timesteps: int = self.config.get("timesteps", 1)  # a noisy classifier's configuration has neither
-        self.prediction: str = self.config.get("prediction", "eps")
-        self.sigma_data = float(self.config["sigma_data"])
+    def __init__(self, description: ProcessDescription) -> None:
+        self.description = description
+        self.timesteps = description.timesteps
+        self.prediction: str = description.prediction
+        self.sigma_data = description.sigma_data
 
     # What the network sees and says
 
@@ -207,7 +207,7 @@ class VariancePreserving(Process):
 
     def on_curve(self, u: Array) -> tuple[Array, Array]:
         """(alpha, sigma) at ``u``, where log-SNR is the schedule's curve: Kingma et al. (2021)."""
-        log_snr = curve(self.config)(u)
+        log_snr = curve(self.description)(u)
         return _root_share(log_snr), _root_share(-log_snr)
 
 

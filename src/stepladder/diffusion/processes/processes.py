@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from stepladder.diffusion.processes.levels import MOST_NOISE, Levels
 from stepladder.diffusion.processes.process import ContinuousTime, Process, VariancePreserving
-from stepladder.diffusion.processes.schedules import Schedule, curve, of_config
-from stepladder.diffusion.processes.settings import settings
+from stepladder.diffusion.processes.schedules import CURVES, Schedule, curve, of_description
+from stepladder.diffusion.processes.settings import ProcessDescription
 from stepladder.diffusion.processes.spacing import spaced
+from stepladder.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +33,7 @@ class Discrete(VariancePreserving):
     @cached_property
     def schedule(self) -> Schedule:
         """The T steps."""
-        return of_config(self.config)
+        return of_description(self.description)
 
     @cached_property
     def steps(self) -> Levels:
@@ -57,11 +58,12 @@ class Discrete(VariancePreserving):
     def levels_of_every_t(self, u: Array) -> Levels:
         """The level of T steps at time (t + 1) / T, for every T at once, where the schedule is a curve; where it is a table of
         betas, one of its steps."""  # fmt: skip
-        if self.config["schedule"] == "betas":
-            table = Discrete(self.config | {"timesteps": len(self.config["betas"])}).steps
+        if self.description.schedule == "betas":
+            whole = self.description.model_copy(update={"timesteps": len(self.description.betas)})
+            table = Discrete(whole).steps
             return table.rows(np.minimum((u * len(table)).astype(np.int64), len(table) - 1))
         alpha, sigma = self.on_curve(u)
-        if self.config["zero_terminal_snr"]:  # as ``schedules.zero_terminal`` does it to T steps, for T without end
+        if self.description.zero_terminal_snr:  # as ``schedules.zero_terminal`` does it to T steps, for T without end
             first, last = (float(self.on_curve(np.array([end]))[0][0]) for end in (0.0, 1.0))
             alpha = (alpha - last) * first / (first - last)
             sigma = np.sqrt(1 - alpha**2)
@@ -78,7 +80,7 @@ class Continuous(VariancePreserving, ContinuousTime):
 
     def time_at(self, log_sigma: Array) -> Array:
         """By bisection of the curve."""
-        log_snr = curve(self.config)
+        log_snr = curve(self.description)
         low, high = np.zeros_like(log_sigma), np.ones_like(log_sigma)
         for _ in range(60):
             middle = (low + high) / 2
@@ -104,7 +106,8 @@ class EDM(ContinuousTime):
         return np.ones_like(u), np.exp(self.least + (self.most - self.least) * u)
 
     def time_at(self, log_sigma: Array) -> Array:
-        return np.clip((log_sigma - self.least) / (self.most - self.least), 0, 1)
+        time: Array = np.clip((log_sigma - self.least) / (self.most - self.least), 0, 1)
+        return time
 
     @property
     def cleanest(self) -> float:
@@ -163,9 +166,13 @@ class Flow(ContinuousTime):
 PROCESSES: dict[str, type[Process]] = {process.name: process for process in (Discrete, Continuous, EDM, Flow)}
 
 
-def of(config: dict[str, Any]) -> Process:
-    """The process of a model's configuration."""
-    return PROCESSES[settings(config)["process"]](config)
+def of(description: ProcessDescription) -> Process:
+    """The process of a model's description; raises ``UserError`` where there is no such process or schedule."""
+    if description.process not in PROCESSES:
+        raise UserError(f"There is no process {description.process!r}; there are: {', '.join(PROCESSES)}.")
+    if description.schedule not in (known := (*CURVES, "log_snr", "betas")):
+        raise UserError(f"There is no schedule {description.schedule!r}; there are: {', '.join(known)}.")
+    return PROCESSES[description.process](description)
 
 
 def _nearest(log_sigmas: Array, wanted: Array) -> npt.NDArray[np.int64]:

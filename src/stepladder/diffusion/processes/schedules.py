@@ -10,12 +10,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from stepladder.diffusion.processes.settings import settings
+from stepladder.diffusion.processes.settings import ProcessDescription
 from stepladder.errors import UserError
 
 Array = npt.NDArray[np.float64]
@@ -62,7 +61,8 @@ class Schedule:
 def through(betas: Array, u: Array) -> Array:
     """alphas_cumprod of a published table of betas, at its steps exactly; in between, log-linear."""
     log_signal = np.concatenate([[0.0], np.cumsum(np.log1p(-betas))])
-    return np.exp(np.interp(u * len(betas), np.arange(len(log_signal)), log_signal))
+    signal: Array = np.exp(np.interp(u * len(betas), np.arange(len(log_signal)), log_signal))
+    return signal
 
 
 def linear(u: Array) -> Array:
@@ -86,7 +86,8 @@ def sigmoid(u: Array) -> Array:
 def cosine(u: Array) -> Array:
     """Nichol and Dhariwal (2021), equation 17."""
     angle = (u + COSINE_OFFSET) / (1 + COSINE_OFFSET) * np.pi / 2
-    return np.cos(angle) ** 2 / np.cos(COSINE_OFFSET / (1 + COSINE_OFFSET) * np.pi / 2) ** 2
+    signal: Array = np.cos(angle) ** 2 / np.cos(COSINE_OFFSET / (1 + COSINE_OFFSET) * np.pi / 2) ** 2
+    return signal
 
 
 def laplace(u: Array) -> Array:
@@ -125,7 +126,7 @@ def schedule(name: str, timesteps: int) -> Schedule:
     return Schedule(betas, np.cumprod(1 - betas, dtype=np.float64))
 
 
-def of_config(config: dict[str, Any]) -> Schedule:
+def of_description(description: ProcessDescription) -> Schedule:
     """The T steps of a model of the discrete process.
 
     Warns where the user's own schedule leaves more than 5% of the signal at the last step: sampling starts from pure
@@ -134,19 +135,18 @@ def of_config(config: dict[str, Any]) -> Schedule:
     Raises:
         UserError: T is less than 1, there is no such schedule, or the number of own betas is not T.
     """
-    given = settings(config)
-    name, timesteps = given["schedule"], given["timesteps"]
+    name, timesteps = description.schedule, description.timesteps
     if name == "betas":
-        betas = np.asarray(given["betas"], dtype=np.float64)
+        betas = np.asarray(description.betas, dtype=np.float64)
         if len(betas) != timesteps:
             raise UserError(f"diffusion.betas has {len(betas)} values for T={timesteps} timesteps; give one for each.")
         made = Schedule(betas, np.cumprod(1 - betas, dtype=np.float64))
     elif name == "log_snr":
         _check(timesteps)
-        made = Schedule.of(_share(curve(given)(np.arange(1, timesteps + 1) / timesteps)))
+        made = Schedule.of(_share(curve(description)(np.arange(1, timesteps + 1) / timesteps)))
     else:
         made = schedule(name, timesteps)
-    if given["zero_terminal_snr"]:
+    if description.zero_terminal_snr:
         return zero_terminal(made)
     left = float(made.alphas_cumprod[-1]) ** 0.5
     if name in ("betas", "log_snr") and left > SIGNAL_LEFT:
@@ -158,16 +158,15 @@ def of_config(config: dict[str, Any]) -> Schedule:
     return made
 
 
-def curve(config: dict[str, Any]) -> Callable[[Array], Array]:
+def curve(description: ProcessDescription) -> Callable[[Array], Array]:
     """log-SNR as a falling function of u in [0, 1], within -20 and 20 as in Salimans and Ho (2022).
 
     Raises:
         UserError: the schedule is a table of betas, which is no curve.
     """
-    given = settings(config)
-    name = given["schedule"]
+    name = description.schedule
     if name == "log_snr":
-        points = np.asarray(given["log_snr"], dtype=np.float64)
+        points = np.asarray(description.log_snr, dtype=np.float64)
         return lambda u: np.interp(u, np.linspace(0, 1, len(points)), points)
     if name not in CURVES:
         raise UserError(f"The schedule {name!r} is not a curve; there are: {', '.join((*CURVES, 'log_snr'))}.")
@@ -175,7 +174,8 @@ def curve(config: dict[str, Any]) -> Callable[[Array], Array]:
     def log_snr(u: Array) -> Array:
         signal = CURVES[name](np.asarray(u, dtype=np.float64))
         with np.errstate(divide="ignore"):
-            return np.clip(np.log(signal) - np.log1p(-signal), -LOG_SNR_LIMIT, LOG_SNR_LIMIT)
+            clipped: Array = np.clip(np.log(signal) - np.log1p(-signal), -LOG_SNR_LIMIT, LOG_SNR_LIMIT)
+            return clipped
 
     return log_snr
 

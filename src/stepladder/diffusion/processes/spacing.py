@@ -60,7 +60,8 @@ def ladder(least: float, most: float, steps: int, spacing: str) -> Array:
     if spacing == "log_snr":
         return most + share * (least - most)
     high, low = np.exp(most / KARRAS_RHO), np.exp(least / KARRAS_RHO)
-    return KARRAS_RHO * np.log(high + share * (low - high))
+    levels: Array = KARRAS_RHO * np.log(high + share * (low - high))
+    return levels
 
 
 def _distinct(steps: Steps, timesteps: int) -> Steps:

@@ -81,10 +81,12 @@ def pairs(levels: Levels) -> list[tuple[float, float, float, float]]:
 
 
 def combined(of_x: float, x: Tensor, of_x_0: float, x_0: Tensor) -> Tensor:
+    """``of_x * x + of_x_0 * x_0``, of two tensors of the same shape, in one new tensor."""
     return (of_x_0 * x_0).add_(x, alpha=of_x)
 
 
 def log_ratio(alpha: float, sigma: float) -> float:
+    """lambda = ln(alpha / sigma), half the log-SNR: infinite at the data, minus infinite at pure noise."""
     if not sigma:
         return math.inf
     return math.log(alpha / sigma) if alpha else -math.inf

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from stepladder.data.grid import grid, to_uint8
 from stepladder.diffusion.networks.conditions import Condition, rows
+from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.diffusion.processes.levels import Levels
 from stepladder.diffusion.processes.process import Process, split
 from stepladder.diffusion.processes.processes import of
-from stepladder.diffusion.processes.settings import settings
 from stepladder.diffusion.samplers.sampler import Callback, Denoise, Denoised, Noise
 from stepladder.diffusion.samplers.samplers import SAMPLERS
 from stepladder.diffusion.sampling.guidance import Classifier, classifier_guided, guided
@@ -31,7 +30,7 @@ BATCH = 512
 @torch.inference_mode()
 def draw(
     model: nn.Module,
-    config: dict[str, Any],
+    description: DiffusionDescription,
     condition: Condition,
     steps: int,
     sampling: Sampling,
@@ -55,34 +54,34 @@ def draw(
     Raises:
         UserError: S is not in 1, ..., T, or the model cannot draw as ``sampling`` asks.
     """
-    check(config, sampling, classifier)
-    process = of(config)
+    check(description, sampling, classifier)
+    process = of(description)
     visited = process.levels(steps, sampling.spacing)
     count = len(condition["labels"])
     if not count:
-        return torch.empty(0, *config["model"]["shape"])
+        return torch.empty(0, *description.model.shape)
     pictures = []
     for start in range(0, count, batch_size):
         part = rows(condition, start, start + batch_size)
         noise = noise_of(
-            seed, first + start, len(part["labels"]), config["model"]["shape"], next(model.parameters()).device
+            seed, first + start, len(part["labels"]), description.model.shape, next(model.parameters()).device
         )
-        x = _run(model, config, process, part, visited, sampling, noise, classifier, callback)
+        x = _run(model, description, process, part, visited, sampling, noise, classifier, callback)
         pictures.append(x.clamp(-1, 1).float().cpu())
     return torch.cat(pictures)
 
 
 def denoiser(
     model: nn.Module,
-    config: dict[str, Any],
+    description: DiffusionDescription,
     condition: Condition,
     visited: Levels,
     sampling: Sampling,
     classifier: Classifier | None = None,
 ) -> Denoise:
     """What ``model`` takes a noisy picture at the i-th of the ``visited`` levels for, guided and limited as ``sampling`` says."""
-    process = of(config)
-    channels, classes = config["model"]["shape"][0], len(config["classes"])
+    process = of(description)
+    channels, classes = description.model.shape[0], len(description.classes)
     alphas, sigmas, times = (table.tolist() for table in (visited.alphas, visited.sigmas, visited.times))
     device = next(model.parameters()).device
     condition = {key: value.to(device) for key, value in condition.items()}
@@ -111,7 +110,7 @@ def denoiser(
 
 def _run(
     model: nn.Module,
-    config: dict[str, Any],
+    description: DiffusionDescription,
     process: Process,
     condition: Condition,
     visited: Levels,
@@ -124,7 +123,7 @@ def _run(
     options = sampler.options(sampling, process, visited)
     churned: Levels | None = options.get("churned")
     known = visited if churned is None else visited.joined(churned)
-    denoise = denoiser(model, config, condition, known, sampling, classifier)
+    denoise = denoiser(model, description, condition, known, sampling, classifier)
     x = process.first_noise(noise(), float(visited.sigmas[0]))
     return sampler.sample(denoise, x, visited, noise, callback=callback, **options)
 
@@ -142,16 +141,16 @@ def noise_of(seed: int, first: int, count: int, shape: Sequence[int], device: to
     return noise
 
 
-def check(config: dict[str, Any], sampling: Sampling, classifier: Classifier | None) -> None:
+def check(description: DiffusionDescription, sampling: Sampling, classifier: Classifier | None) -> None:
     """Raise ``UserError`` where the model cannot draw as ``sampling`` asks."""
-    known = len(config["classes"]) or config["model"].get("vocabulary", 0)
+    known = len(description.classes) or description.model.vocabulary
     scale = sampling.guidance_scale
-    if scale != 1 and not (known and config["label_dropout"] > 0):
+    if scale != 1 and not (known and description.label_dropout > 0):
         raise UserError(
             f"guidance_scale={scale:g} needs a model trained with classes or texts, some of them hidden; this one was not: "
             "use 1."
         )
-    if sampling.variance == "learned" and settings(config)["variance"] != "learned_range":
+    if sampling.variance == "learned" and description.variance != "learned_range":
         raise UserError(
             "variance=learned needs a model that learned it; this one did not: use fixed_small or fixed_large."
         )
@@ -162,13 +161,12 @@ def check(config: dict[str, Any], sampling: Sampling, classifier: Classifier | N
         )
 
 
-def class_numbers(config: dict[str, Any], names: Sequence[str] | None, count: int) -> Tensor:
-    """Labels for ``count`` pictures of each class in ``names``; without names ``count`` in all, classes in turn.
+def class_numbers(classes: Sequence[str], names: Sequence[str] | None, count: int) -> Tensor:
+    """Labels for ``count`` pictures of each class in ``names``, of the model's ``classes``; without names ``count`` in all, in turn.
 
     Raises:
         UserError: the model does not know a name.
     """
-    classes = [str(name) for name in config["classes"]]
     if not names:
         return torch.arange(count) % max(len(classes), 1)
     unknown = [name for name in names if name not in classes]

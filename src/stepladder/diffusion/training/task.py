@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from stepladder.data.image_arrays import ImageArrays
 from stepladder.data.shuffle import Shuffle
+from stepladder.description import Data
 from stepladder.diffusion.losses import squared_error
 from stepladder.diffusion.networks.backbones import build
 from stepladder.diffusion.networks.conditions import Condition, hide
+from stepladder.diffusion.networks.description import DiffusionDescription, described
 from stepladder.diffusion.processes.process import q_sample, split
 from stepladder.diffusion.processes.processes import of
 from stepladder.diffusion.processes.settings import sigma_data
@@ -26,16 +27,17 @@ from stepladder.diffusion.training.weighting import weight
 from stepladder.errors import UserError
 from stepladder.params import Diffusion, Params, Sampling
 from stepladder.params.fitting import trainable
-from stepladder.tasks.experiment import Batch, Experiment
+from stepladder.tasks.experiment import Experiment
 from stepladder.tasks.optim import configure
 from stepladder.tasks.randomness import generator
+from stepladder.tasks.task import Batch, Task
 
 VALIDATION_STREAM = 2**40  # numbers of micro-batches stay below
 PREVIEWED = 40
 MOST_VALIDATED = 2048
 
 
-class DiffusionTask(pl.LightningModule):
+class DiffusionTask(Task):
     """Learns to undo noise: draws a level for each picture, adds that much noise, and measures what the network makes of it.
 
     A batch holds ``images`` ``(n, C, H, W)`` uint8, ``labels`` ``(n,)``, ``text`` ``(n, L)`` where the model reads it, ``position``
@@ -44,11 +46,12 @@ class DiffusionTask(pl.LightningModule):
     """
 
     quartiles: Tensor
+    description: DiffusionDescription
     shardable = True
 
     def __init__(
         self,
-        config: dict[str, Any],
+        description: DiffusionDescription,
         diffusion: Diffusion,
         seed: int,
         rank: int = 0,
@@ -56,14 +59,14 @@ class DiffusionTask(pl.LightningModule):
         previewed: Condition | None = None,
     ) -> None:
         super().__init__()
-        self.config, self.diffusion, self.seed = config, diffusion, seed
+        self.description, self.diffusion, self.seed = description, diffusion, seed
         self.mine = slice(rank, None, world_size)
-        self.process = of(config)
-        self.model = build(config["model"])
+        self.process = of(description)
+        self.model = build(description.model)
         self.levels = training_levels(self.process, diffusion, rank, world_size)
-        self.previewed = previewed or {"labels": torch.arange(PREVIEWED) % 10 % max(len(config["classes"]), 1)}
+        self.previewed = previewed or {"labels": torch.arange(PREVIEWED) % 10 % max(len(description.classes), 1)}
         self.register_buffer("quartiles", torch.full((4,), torch.nan))
-        steps = config["timesteps"] if self.process.has_steps else 4
+        steps = description.timesteps if self.process.has_steps else 4
         self.quarters = sorted({math.ceil(4 * (t + 1) / steps) for t in range(steps)})
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -92,8 +95,8 @@ class DiffusionTask(pl.LightningModule):
         from stepladder.diffusion.sampling.drawing import draw
 
         sampling = Sampling.model_validate({"sampler": self.process.usual_sampler})
-        steps = min(self.config["timesteps"], 10)
-        return grid(draw(self.model, self.config, self.previewed, steps, sampling, seed=self.seed), columns=10)
+        steps = min(self.description.timesteps, 10)
+        return grid(draw(self.model, self.description, self.previewed, steps, sampling, seed=self.seed), columns=10)
 
     def _objective(self, drawn: Drawn, error: Tensor, bound: Tensor | None) -> Tensor:
         """What is learned, ``(n,)``: see ``losses`` and docs/objectives.md."""
@@ -139,7 +142,7 @@ class DiffusionTask(pl.LightningModule):
             x_0 = torch.where(flipped[:, None, None, None] < 0.5, x_0.flip(3), x_0)
         condition: Condition = {key: batch[key] for key in ("labels", "text") if key in batch}
         if training:
-            condition = hide(condition, hidden < d.label_dropout, len(self.config["classes"]))
+            condition = hide(condition, hidden < d.label_dropout, len(self.description.classes))
         if d.low_resolution:
             low = low_resolution(x_0, d.low_resolution)
             noise = d.low_resolution_noise * self._drawn(torch.rand, (size,), random)
@@ -149,7 +152,7 @@ class DiffusionTask(pl.LightningModule):
 
     def _drawn(self, distribution: Any, shape: tuple[int, ...], random: torch.Generator, dim: int = 0) -> Tensor:
         """This rank's part along ``dim`` of what is drawn for all."""
-        drawn = distribution(shape, generator=random, device=self.device)
+        drawn: Tensor = distribution(shape, generator=random, device=self.device)
         return drawn[self.mine] if dim == 0 else drawn[:, self.mine]
 
     def _log_quartiles(self, time: Tensor, losses: Tensor) -> None:
@@ -185,7 +188,7 @@ def experiment(
     section, training = params.diffusion, params.diffusion.training
     trainable("diffusion", params, train.card, world_size)
     size = training.batch_size // training.accumulate
-    config = configuration(section, train.card, timesteps)
+    description = configuration(section, train.card, timesteps)
     shuffle = Shuffle(len(train.labels), size, params.seed)
 
     def micro_batch(k: int) -> Batch:
@@ -195,13 +198,13 @@ def experiment(
     order = shuffle.all(len(test.labels))[:MOST_VALIDATED]
     chunks = np.array_split(order, -(-len(order) // size))  # of one length, so that each rank has a part of each
     validation = [_batch(test, chunk[rank::world_size], len(chunk), section.text) for chunk in chunks]
-    task = DiffusionTask(config, section, params.seed, rank, world_size, _previewed(section, test))
+    task = DiffusionTask(description, section, params.seed, rank, world_size, _previewed(section, test))
     validation = [batch for batch in validation if len(batch["labels"])]
     tokenizer = data / "tokenizer.json"
     return Experiment(task, micro_batch, validation, {tokenizer.name: tokenizer} if tokenizer.exists() else {})
 
 
-def configuration(section: Diffusion, card: dict[str, Any], timesteps: int) -> dict[str, Any]:
+def configuration(section: Diffusion, card: dict[str, Any], timesteps: int) -> DiffusionDescription:
     """What a model folder says of its model: all that using it takes beside the weights."""
     classes = card["classes"] if section.conditional else []
     text = card["text"] if section.text else {"vocabulary": 0, "length": 0}
@@ -216,27 +219,27 @@ def configuration(section: Diffusion, card: dict[str, Any], timesteps: int) -> d
         "text_encoder": section.text_encoder.model_dump(),
         "low_resolution": section.low_resolution,
     }
-    return {
-        "model": network | getattr(section, section.backbone).model_dump(),
-        "process": section.process,
-        "schedule": section.schedule,
-        "log_snr": list(section.log_snr),
-        "betas": list(section.betas),
-        "zero_terminal_snr": section.zero_terminal_snr,
-        "prediction": section.prediction,
-        "variance": section.variance,
-        "sigma_data": sigma_data(card),
-        "timesteps": timesteps,
-        "classes": classes,
-        "label_dropout": section.label_dropout,
-        "data": {key: card[key] for key in ("name", "source", "content_hash")},
-    }
+    return DiffusionDescription(
+        model=described(network | getattr(section, section.backbone).model_dump()),
+        process=section.process,
+        schedule=section.schedule,
+        log_snr=section.log_snr,
+        betas=section.betas,
+        zero_terminal_snr=section.zero_terminal_snr,
+        prediction=section.prediction,
+        variance=section.variance,
+        sigma_data=sigma_data(card),
+        timesteps=timesteps,
+        classes=classes,
+        label_dropout=section.label_dropout,
+        data=Data.of(card),
+    )
 
 
 def network(params: Params, card: dict[str, Any]) -> nn.Module:
     """The network that ``params`` describe for the pictures of ``card``, without its weights: for its parts' names."""
     with torch.device("meta"):
-        return build(configuration(params.diffusion, card, 1)["model"])
+        return build(configuration(params.diffusion, card, 1).model)
 
 
 def _batch(arrays: ImageArrays, rows: Any, size: int, text: bool) -> Batch:

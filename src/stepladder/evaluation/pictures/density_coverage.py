@@ -28,7 +28,8 @@ def hits(between: Array, real_radii: Array) -> npt.NDArray[np.bool_]:
 
 def densities(inside: npt.NDArray[np.bool_], k: int = K) -> Array:
     """Each drawn picture's part of the density, ``(N,)``; their mean is the density."""
-    return inside.sum(1) / min(k, inside.shape[1] - 1)
+    parts: Array = inside.sum(1) / min(k, inside.shape[1] - 1)
+    return parts
 
 
 def coverage(inside: npt.NDArray[np.bool_]) -> float:
@@ -38,4 +39,5 @@ def coverage(inside: npt.NDArray[np.bool_]) -> float:
 
 def coverages(inside: npt.NDArray[np.bool_], kept: npt.NDArray[np.bool_]) -> Array:
     """``coverage`` by each part of the drawn pictures that a row of ``kept`` ``(R, N)`` names."""
-    return (kept.astype(np.float32) @ inside.astype(np.float32) > 0.5).mean(1)
+    shares: Array = (kept.astype(np.float32) @ inside.astype(np.float32) > 0.5).mean(1)
+    return shares

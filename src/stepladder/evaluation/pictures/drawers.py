@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from stepladder.diffusion.classifier import load as load_classifier
 from stepladder.diffusion.networks.conditions import Condition, rows
+from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.diffusion.sampling.drawing import BATCH, draw, load
 from stepladder.errors import UserError
 from stepladder.params import Sampling
@@ -52,14 +53,16 @@ def timed(model: nn.Module, drawing: Callable[[], Tensor]) -> tuple[Tensor, Cost
     }
 
 
-def here(model: nn.Module, config: dict[str, Any], seed: int, classifier: nn.Module | None = None) -> Drawer:
+def here(model: nn.Module, description: DiffusionDescription, seed: int, classifier: nn.Module | None = None) -> Drawer:
     """Draws on the device of ``model``."""
 
     def drawn(condition: Condition, steps: int, sampling: Sampling) -> tuple[Tensor, Cost]:
         batch = _batch(condition)
         return timed(
             model,
-            lambda: draw(model, config, condition, steps, sampling, seed=seed, batch_size=batch, classifier=classifier),
+            lambda: draw(
+                model, description, condition, steps, sampling, seed=seed, batch_size=batch, classifier=classifier
+            ),
         )
 
     return drawn
@@ -113,17 +116,19 @@ def _begin(numbers: Any, model: Path, classifier: Path | None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _: os._exit(128 + received))
     device = f"cuda:{numbers.get() % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
-    network, config = load(model)
-    guide = load_classifier(classifier, config)[0].to(device) if classifier else None
-    _loaded.update(model=network.to(device), config=config, classifier=guide)
+    network, description = load(model)
+    guide = load_classifier(classifier, description)[0].to(device) if classifier else None
+    _loaded.update(model=network.to(device), description=description, classifier=guide)
 
 
 def _share(condition: dict[str, Any], first: int, steps: int, sampling: Sampling, seed: int) -> tuple[Any, Cost]:
     asked = {name: torch.from_numpy(array) for name, array in condition.items()}
-    model, config, guide = _loaded["model"], _loaded["config"], _loaded["classifier"]
+    model, description, guide = _loaded["model"], _loaded["description"], _loaded["classifier"]
     count = len(asked["labels"])
     pictures, cost = timed(
         model,
-        lambda: draw(model, config, asked, steps, sampling, seed=seed, first=first, batch_size=count, classifier=guide),
+        lambda: draw(
+            model, description, asked, steps, sampling, seed=seed, first=first, batch_size=count, classifier=guide
+        ),
     )
     return pictures.numpy(), cost

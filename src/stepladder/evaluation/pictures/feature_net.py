@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import ClassVar, Literal
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from stepladder.errors import UserError
+from stepladder import loading
+from stepladder.description import Count, Description, Name, Record
 
 
 class Classifier(nn.Module):
@@ -42,15 +40,25 @@ class Classifier(nn.Module):
         return found, self.head(found)
 
 
-def load(folder: Path) -> tuple[Classifier, dict[str, Any]]:
-    """The network, in evaluation mode, and the configuration in ``folder``; ``UserError`` if there is none."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        model = Classifier(**config["model"])
-        model.load_state_dict(load_file(folder / "model.safetensors"))
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(
-            f"{folder} holds no feature network that can be loaded ({' '.join(str(error).split())[:120]}); "
-            "make it with `dvc repro feature-net`."
-        ) from None
-    return model.eval(), config
+class FeatureNetwork(Record):
+    """Arguments of ``Classifier``."""
+
+    channels: Count
+    width: Count
+    features: Count
+    classes: Count
+
+
+class FeatureNetDescription(Description):
+    """A feature network; without ``classes`` it learned to tell how pictures are turned."""
+
+    kind: ClassVar[str] = "feature-net"
+    family: Literal["feature-net"] = "feature-net"
+    model: FeatureNetwork
+    classes: tuple[Name, ...]
+
+
+def load(folder: Path) -> tuple[Classifier, FeatureNetDescription]:
+    """The network, in evaluation mode, and its description, from ``folder``; ``UserError`` if there is none."""
+    make = "make it with `dvc repro feature-net`"
+    return loading.load(folder, lambda own: Classifier(**own.model.model_dump()), FeatureNetDescription, remedy=make)

@@ -37,7 +37,7 @@ def judge(folder: Path, inception_weights: str = "") -> See:
     @torch.inference_mode()
     def see(pictures: Tensor) -> tuple[Array, npt.NDArray[np.int64]]:
         features, verdicts = [], []
-        for batch in pictures.split(BATCH):
+        for batch in torch.split(pictures, BATCH):
             found, logits = network(batch.to(device))
             if inception is not None:
                 found = inception(_for_inception(batch.to(device)))
@@ -58,7 +58,8 @@ def _inception(file: str, device: torch.device) -> Callable[[Tensor], Tensor]:
     if not isinstance(features, Tensor) or features.shape[:1] != (2,) or features.ndim != 2:
         given = f"shape {tuple(features.shape)}" if isinstance(features, Tensor) else f"a {type(features).__name__}"
         raise _refusal(file, f"gives {given} for two pictures, not features (2, D)")
-    return network
+    found: Callable[[Tensor], Tensor] = network
+    return found
 
 
 def _refusal(file: str, what: str) -> UserError:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from stepladder.baselines.description import BaselineDescription
 from stepladder.data.grid import scaled
 from stepladder.data.image_arrays import ImageArrays
 from stepladder.diffusion.networks.conditions import Condition
+from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.diffusion.super_resolution import low_resolution
 from stepladder.errors import UserError
 
@@ -48,25 +48,26 @@ def alike(labels: Rows, wanted: Rows, seed: int) -> Rows:
     return np.sort(np.concatenate(chosen))
 
 
-def condition(test: ImageArrays, numbers: Rows, config: dict[str, Any]) -> Condition:
-    """What the held-out pictures ``numbers`` ``(N,)`` show, as the model of ``config`` is told it.
+def condition(test: ImageArrays, numbers: Rows, description: DiffusionDescription | BaselineDescription) -> Condition:
+    """What the held-out pictures ``numbers`` ``(N,)`` show, as the model that is described is told it.
 
     Classes and texts, where it knows them, and of a super-resolution model the pictures themselves, made smaller, without noise.
 
     Raises:
         UserError: the model reads texts, and the pictures were prepared without.
     """
-    labels = test.labels[numbers] if config["classes"] else np.zeros(len(numbers), dtype=np.int64)
+    labels = test.labels[numbers] if description.classes else np.zeros(len(numbers), dtype=np.int64)
     asked: Condition = {"labels": torch.from_numpy(labels)}
-    model = config["model"]
-    if model.get("vocabulary"):
+    if not isinstance(description, DiffusionDescription):
+        return asked
+    if description.model.vocabulary:
         if test.texts is None:
             raise UserError(
                 "The model reads texts and the prepared pictures have none; name their column in images.text_column and run "
                 "`dvc repro prepare@images`."
             )
         asked["text"] = torch.from_numpy(test.texts[numbers])
-    if side := model.get("low_resolution"):
+    if side := description.model.low_resolution:
         asked["low_resolution"] = low_resolution(scaled(test.images[numbers]), side)
         asked["low_resolution_noise"] = torch.zeros(len(numbers))
     return asked

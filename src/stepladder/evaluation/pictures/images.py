@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from stepladder import history
 from stepladder.data.grid import grid, scaled
 from stepladder.diffusion.classifier import load as load_classifier
+from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.diffusion.sampling.drawing import load
 from stepladder.errors import UserError
 from stepladder.evaluation.pictures import drawers
@@ -58,26 +59,22 @@ def evaluate(
         UserError: the model is of another T, cannot be loaded, or draws pictures that are not numbers; or there is no noisy
             classifier to guide it.
     """
-    model, config = load(model_folder)
-    if config["timesteps"] != timesteps:
-        raise UserError(f"{model_folder} holds a model of T={config['timesteps']}, not of T={timesteps}.")
+    model, description = load(model_folder)
+    if description.timesteps != timesteps:
+        raise UserError(f"{model_folder} holds a model of T={description.timesteps}, not of T={timesteps}.")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device)
     samplings = tuple(samplings) or (params.sampling,)
-    guide = None
     guided = classifier if any(sampling.classifier_scale for sampling in samplings) else None
-    if guided is not None:
-        guide = load_classifier(guided, config)[0].to(device)
-    judge = Judge(params, data, feature_net)
+    guide = load_classifier(guided, description)[0].to(device) if guided is not None else None
+    judge, steps = Judge(params, data, feature_net), params.sweep.sampling_steps
     fresh(out)
     found = []
     with ExitStack() as stack:
-        drawer = None
-        if devices > 1:
-            drawer = stack.enter_context(drawers.on(devices, model_folder, params.seed, guided))
+        drawer = stack.enter_context(drawers.on(devices, model_folder, params.seed, guided)) if devices > 1 else None
         for number, sampling in enumerate(samplings):
             mark = f"-{number}" if number else ""
-            for point, pictures in points(model, config, judge, sampling, params.sweep.sampling_steps, guide, drawer):
+            for point, pictures in points(model, description, judge, sampling, steps, guide, drawer):
                 strip(pictures).save(out / f"samples{mark}-S{point['sampling_steps']}.png")
                 name = f"T={timesteps} S={point['sampling_steps']}{mark and f' {sampling.sampler}'}"
                 print(said(judge, name, point), flush=True)
@@ -91,7 +88,7 @@ def evaluate(
         "protocol": judge.protocol,
         "best": min(found, key=lambda point: point["frechet"]),
         "points": found,
-        "likelihood": likelihood(model, config, judge),
+        "likelihood": likelihood(model, description, judge),
     }
     history.write(out / "metrics.json", metrics)
     history.write(out / "points.json", found)
@@ -100,7 +97,7 @@ def evaluate(
 
 def points(
     model: nn.Module,
-    config: dict[str, Any],
+    description: DiffusionDescription,
     judge: Judge,
     sampling: Sampling,
     sampling_steps: Sequence[int],
@@ -119,17 +116,19 @@ def points(
         UserError: the model cannot be sampled so, or draws pictures that are not numbers.
     """
     numbers = rows(judge.test, judge.params.evaluation.samples)
-    classes = judge.test.card["classes"] if classifier is not None and sampling.classifier_scale else config["classes"]
-    asked = condition(judge.test, numbers, config | {"classes": classes})
-    drawer = drawer or drawers.here(model, config, judge.params.seed, classifier)
-    for steps in (s for s in sampling_steps if s <= config["timesteps"]):
+    classes = (
+        judge.test.card["classes"] if classifier is not None and sampling.classifier_scale else description.classes
+    )
+    asked = condition(judge.test, numbers, description.model_copy(update={"classes": tuple(classes)}))
+    drawer = drawer or drawers.here(model, description, judge.params.seed, classifier)
+    for steps in (s for s in sampling_steps if s <= description.timesteps):
         pictures, cost = drawer(asked, steps, sampling)
         if not pictures.isfinite().all():
             raise UserError(
                 f"The model draws pictures that are not numbers at S={steps}: its training diverged; "
                 "lower diffusion.training.learning_rate, or set diffusion.training.gradient_clip to 1."
             )
-        where = {"timesteps": config["timesteps"], "sampling_steps": steps}
+        where = {"timesteps": description.timesteps, "sampling_steps": steps}
         how = {name: getattr(sampling, name) for name in SHOWN}
         figures = judge.point(pictures, asked["labels"] if classes else None)
         if "text" in asked:

@@ -11,7 +11,8 @@ Labels = npt.NDArray[np.int64]
 
 def kernel(a: Array, b: Array) -> Array:
     """``(a . b / D + 1)^3`` of features ``(N, D)`` and ``(M, D)``, ``(N, M)``: Binkowski et al. (2018), section 4."""
-    return (a @ b.T / a.shape[1] + 1) ** 3
+    found: Array = (a @ b.T / a.shape[1] + 1) ** 3
+    return found
 
 
 def within(kernels: Array, labels: Labels) -> Array:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from stepladder.data.grid import scaled
 from stepladder.diffusion.likelihood import bits_per_dim, loss_by_time
 from stepladder.diffusion.networks.conditions import Condition
+from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.evaluation.pictures.held_out import Rows, condition, rows
 from stepladder.evaluation.pictures.intervals import bootstrap_interval, resampled
 from stepladder.evaluation.pictures.judging import Judge
@@ -17,7 +18,7 @@ from stepladder.evaluation.pictures.judging import Judge
 TIMES = 32  # at which the loss is measured
 
 
-def likelihood(model: nn.Module, config: dict[str, Any], judge: Judge) -> dict[str, Any]:
+def likelihood(model: nn.Module, description: DiffusionDescription, judge: Judge) -> dict[str, Any]:
     """The bound on the negative log-likelihood of held-out pictures, and the loss by time.
 
     Pictures are the first of ``evaluation.likelihood_images``, the same for every model; for bits/dim as many of them as
@@ -35,15 +36,15 @@ def likelihood(model: nn.Module, config: dict[str, Any], judge: Judge) -> dict[s
         return {}
     numbers = rows(judge.test, count)
     few = (
-        numbers[: max(1, settings.likelihood_evaluations // config["timesteps"])]
+        numbers[: max(1, settings.likelihood_evaluations // description.timesteps)]
         if settings.likelihood_evaluations
         else numbers
     )
-    bound = bits_per_dim(model, config, *_told(judge, few, config), seed=seed)
+    bound = bits_per_dim(model, description, *_told(judge, few, description), seed=seed)
     varied = np.array(bound["by_picture"])[resampled(np.zeros_like(few), settings.bootstrap, seed)].mean(1)
     low, high = bootstrap_interval(bound["bits_per_dim"], varied, settings.confidence)
     kept = {name: bound[name] for name in ("steps", "variance", "prior", "terms", "times")}
-    errors = loss_by_time(model, config, *_told(judge, numbers, config), points=TIMES, seed=seed)
+    errors = loss_by_time(model, description, *_told(judge, numbers, description), points=TIMES, seed=seed)
     return {
         "bits_per_dim": bound["bits_per_dim"],
         "bits_per_dim_low": low,
@@ -54,5 +55,5 @@ def likelihood(model: nn.Module, config: dict[str, Any], judge: Judge) -> dict[s
     }
 
 
-def _told(judge: Judge, numbers: Rows, config: dict[str, Any]) -> tuple[Tensor, Condition]:
-    return scaled(judge.test.images[numbers]), condition(judge.test, numbers, config)
+def _told(judge: Judge, numbers: Rows, description: DiffusionDescription) -> tuple[Tensor, Condition]:
+    return scaled(judge.test.images[numbers]), condition(judge.test, numbers, description)

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from stepladder.data.card import read_card
+from stepladder.description import read
 from stepladder.errors import UserError
 from stepladder.params import Params
-from stepladder.transformer.networks.trained import kind, read_config
+from stepladder.transformer.networks.description import TASKS
 
 
 def evaluate(params: Params, data: Path, model: Path, out: Path) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def evaluate(params: Params, data: Path, model: Path, out: Path) -> dict[str, An
         "labels": classes.evaluate,
         "masked_lm": masked.evaluate,
     }
-    task, prepared = kind(read_config(model))[0], read_card(data).get("task", "pairs")
+    task, prepared = read(model, *TASKS).task, read_card(data).get("task", "pairs")
     if prepared != task and not (task == "masked_lm" and prepared in ("lines", "labels")):
         raise UserError(
             f"{data} was prepared for text.task={prepared} and {model} is a model of {task}; prepare the text again, or train on it."

@@ -16,6 +16,7 @@ from stepladder.evaluation.text.measure import Floats, Score, scored
 from stepladder.judgement import identity
 from stepladder.params import Params
 from stepladder.transformer.inference.classification import classify
+from stepladder.transformer.networks.description import TextClassifierDescription
 from stepladder.transformer.networks.trained import load
 
 
@@ -30,14 +31,14 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
         saying the class that is commonest in training; ``by_class``; ``confusion`` ``[label][predicted]``; ``texts``;
         ``classes``; ``splits``, the same of each further test split.
     """
-    model, tokenizer, config = load(model_folder, task="labels")
-    card, section, classes = read_card(data), params.evaluation, config["classes"]
+    model, tokenizer, description = load(model_folder, TextClassifierDescription)
+    card, section, classes = read_card(data), params.evaluation, [*description.classes]
     commonest = max(classes, key=card["counts_by_class"]["train"].__getitem__)
     out.mkdir(parents=True, exist_ok=True)
     found: dict[str, dict[str, Any]] = {}
     for split in ["test", *splits.further(card["counts"])]:
         rows = files.read_lines(data / f"{split}.jsonl")
-        probable = classify(model, tokenizer, config, [row["text"] for row in rows])
+        probable = classify(model, tokenizer, description, [row["text"] for row in rows])
         best = probable.max(dim=1)
         rows = [
             row | {"predicted": classes[i], "probability": round(p, 4)}
@@ -53,7 +54,7 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
     metrics["judged"] = identity.judged(params, model_folder, data)
     history.write(out / "metrics.json", metrics)
     texts = [row["text"] for row in files.read_lines(data / "test.jsonl")[: pictures.MEASURED]]
-    readings = [pictures.reading(tokenizer, config, text) for text in texts]
+    readings = [pictures.reading(tokenizer, description, text) for text in texts]
     shown = readings[pictures.nearest(tokenizer, texts)]
     files.write_json(
         out / "attention.json",

@@ -17,6 +17,7 @@ from torch import Tensor
 from stepladder.data.buckets import Sentences
 from stepladder.data.tokenizer import encode
 from stepladder.transformer.inference.translation import tokens
+from stepladder.transformer.networks.description import TranslationDescription
 from stepladder.transformer.networks.trained import read_tokenizer
 
 Pairs = list[dict[str, Any]]
@@ -35,17 +36,19 @@ def running(data: Path, split: str, text: str, tokenizer: Tokenizer) -> Tensor:
 
 
 @contextmanager
-def pairs_of(data: Path, split: str, pairs: Pairs, tokenizer: Tokenizer, config: dict[str, Any]) -> Iterator[Path]:
+def pairs_of(
+    data: Path, split: str, pairs: Pairs, tokenizer: Tokenizer, description: TranslationDescription
+) -> Iterator[Path]:
     """A folder with the token ids of ``pairs``, those of ``split``; without such as are longer than the model reads."""
     if alike(tokenizer, data):
         yield data
         return
-    several = len(config["target_languages"]) > 1
+    several = len(description.target_languages) > 1
     sides: list[tuple[list[int], list[int]]] = []
     for pair in pairs:
-        (source,) = tokens(tokenizer, config, [pair["source"]], pair["language"] if several else None)
+        (source,) = tokens(tokenizer, description, [pair["source"]], pair["language"] if several else None)
         target = tokenizer.encode(pair["target"], add_special_tokens=False).ids
-        if max(len(source), len(target) + 1) <= config["max_length"]:
+        if max(len(source), len(target) + 1) <= description.max_length:
             sides.append((source[:-1], target))
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

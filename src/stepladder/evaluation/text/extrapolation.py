@@ -22,7 +22,7 @@ def loss_by_position(model: CausalLM, tokens: Tensor, batch_size: int = 8) -> Te
         UserError: the model learned a position each and was given more.
     """
     total = torch.zeros(tokens.shape[1] - 1, dtype=torch.float64, device=tokens.device)
-    for rows in tokens.split(batch_size):
+    for rows in torch.split(tokens, batch_size):
         logits = model(rows[:, :-1]).float()
         total += F.cross_entropy(logits.transpose(1, 2), rows[:, 1:], reduction="none").sum(0)
     return total / len(tokens)

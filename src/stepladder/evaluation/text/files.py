@@ -19,4 +19,5 @@ def write_lines(file: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def write_json(file: Path, content: dict[str, Any]) -> None:
+    """Write ``content`` as indented JSON into ``file``."""
     file.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

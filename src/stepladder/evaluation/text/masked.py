@@ -21,6 +21,7 @@ from stepladder.evaluation.text import encoding, files, pictures
 from stepladder.evaluation.text.measure import Floats, Score, scored
 from stepladder.judgement import identity
 from stepladder.params import Params
+from stepladder.transformer.networks.description import MaskedLMDescription
 from stepladder.transformer.networks.masked_lm import MaskedLM
 from stepladder.transformer.networks.trained import SpecialTokens, load
 from stepladder.transformer.training.batches import padded
@@ -38,14 +39,14 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
         The metrics of ``test``: ``accuracy`` (hidden tokens found), ``loss`` (nats a hidden token) and ``perplexity``, with
         intervals over rows; ``hidden``, how many there were; ``unigram_loss``, of knowing only how often each token is in training; ``splits``; ``protocol``.
     """
-    model, tokenizer, config = load(model_folder, task="masked_lm")
-    section, share, card = params.evaluation, _mask_share(config), read_card(data)
-    special, vocab_size = SpecialTokens.of(tokenizer), config["model"]["vocab_size"]
+    model, tokenizer, description = load(model_folder, MaskedLMDescription)
+    section, share, card = params.evaluation, description.mask_share, read_card(data)
+    special, vocab_size = SpecialTokens.of(tokenizer), description.model.vocab_size
     trained_on = Sentences.open(data / "train_text").tokens if card["task"] == "labels" else np.load(data / "train.npy")
     known = encoding.unigram(trained_on, vocab_size)
     found: dict[str, dict[str, Any]] = {}
     for split in ["test", *splits.further(card["counts"])]:
-        text = _rows(data, split, card["task"], config["context"], special)
+        text = _rows(data, split, card["task"], description.context, special)
         shown, wanted = (
             torch.from_numpy(a) for a in hide(text, vocab_size, special.pad, share, params.seed, HELD_OUT + 1)
         )
@@ -62,7 +63,7 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
     metrics["judged"] = identity.judged(params, model_folder, data)
     out.mkdir(parents=True, exist_ok=True)
     history.write(out / "metrics.json", metrics)
-    rows = _rows(data, "test", card["task"], config["context"], special)[: pictures.MEASURED]
+    rows = _rows(data, "test", card["task"], description.context, special)[: pictures.MEASURED]
     readings = [[[int(i) for i in row if i != special.pad]] for row in rows]
     shown_first = [readings[0][0][: 2 * pictures.SHOWN]]
     files.write_json(
@@ -97,11 +98,6 @@ def measures(statistics: Floats) -> list[Score]:
         Score("loss", statistics, loss),
         Score("perplexity", statistics, lambda total: math.exp(min(loss(total), 700.0))),
     ]
-
-
-def _mask_share(config: dict[str, Any]) -> float:
-    """That of its training; a model from before it was kept is judged with the published one."""
-    return float(config.get("mask_share", 0.15))
 
 
 def _rows(data: Path, split: str, task: str, context: int, special: SpecialTokens) -> Any:

@@ -12,7 +12,12 @@ from torch import Tensor, nn
 from stepladder.transformer.attention_maps import attention_maps, entropy
 from stepladder.transformer.blocks.positions import AbsolutePositions
 from stepladder.transformer.inference.translation import encode
-from stepladder.transformer.networks.trained import SpecialTokens, kind
+from stepladder.transformer.networks.description import (
+    TextClassifierDescription,
+    TextDescription,
+    TranslationDescription,
+)
+from stepladder.transformer.networks.trained import SpecialTokens
 
 SHOWN = 12  # tokens of the text whose maps are shown, about
 MEASURED = 64  # texts over which entropy is averaged, at most
@@ -22,15 +27,15 @@ Reading = Sequence[list[int]]  # what a model is given: a text, or a source and 
 
 
 def reading(
-    tokenizer: Tokenizer, config: dict[str, Any], text: str, target: str = "", language: str | None = None
+    tokenizer: Tokenizer, description: TextDescription, text: str, target: str = "", language: str | None = None
 ) -> Reading:
     """``text``, and of a translation ``target``, as the model is given them."""
-    special, task = SpecialTokens.of(tokenizer), kind(config)[0]
+    special = SpecialTokens.of(tokenizer)
     ids = tokenizer.encode(text, add_special_tokens=False).ids
-    if task == "pairs":
-        (source,) = encode(tokenizer, config, [text], language)
+    if isinstance(description, TranslationDescription):
+        (source,) = encode(tokenizer, description, [text], language)
         return source, [special.bos, *tokenizer.encode(target, add_special_tokens=False).ids]
-    if task == "labels":
+    if isinstance(description, TextClassifierDescription):
         return ([special.bos, *ids, special.eos],)
     return (ids,)
 

@@ -23,6 +23,7 @@ from stepladder.judgement import identity
 from stepladder.params import Params
 from stepladder.transformer.inference.generation import generate
 from stepladder.transformer.networks.causal_lm import CausalLM
+from stepladder.transformer.networks.description import CausalLMDescription
 from stepladder.transformer.networks.trained import load
 
 BUDGET = 8192  # tokens read at once
@@ -43,8 +44,8 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
         ``tokens``; ``splits``, the same of each further test split; ``protocol``. Of ``test`` alone ``loss_1x``, ``loss_2x`` and
         ``loss_4x``, beyond the training length (see ``extrapolation``), where the text is long enough and positions reach so far.
     """
-    model, tokenizer, config = load(model_folder, task="lines")
-    context, section = config["context"], params.evaluation
+    model, tokenizer, description = load(model_folder, CausalLMDescription)
+    context, section = description.context, params.evaluation
     unigram = encoding.unigram(np.load(data / "train.npy", mmap_mode="r"), read_card(data)["vocab_size"])
     out.mkdir(parents=True, exist_ok=True)
     found: dict[str, dict[str, Any]] = {}
@@ -75,9 +76,9 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
     metrics = {"task": "lines", **found.pop("test"), **beyond, "splits": found, "protocol": protocol}
     metrics["judged"] = identity.judged(params, model_folder, data)
     history.write(out / "metrics.json", metrics)
-    files.write_lines(out / "continuations.jsonl", continuations(model, tokenizer, config, text, params))
+    files.write_lines(out / "continuations.jsonl", continuations(model, tokenizer, description, text, params))
     passages = _passages(text, pictures.MEASURED)
-    readings = [pictures.reading(tokenizer, config, passage) for passage in passages]
+    readings = [pictures.reading(tokenizer, description, passage) for passage in passages]
     shown = [readings[0][0][: 2 * pictures.SHOWN]]
     files.write_json(
         out / "attention.json",
@@ -145,11 +146,11 @@ def measures(rows: list[dict[str, Any]]) -> list[Score]:
 
 
 def continuations(
-    model: CausalLM, tokenizer: Tokenizer, config: dict[str, Any], text: str, params: Params
+    model: CausalLM, tokenizer: Tokenizer, description: CausalLMDescription, text: str, params: Params
 ) -> list[dict[str, str]]:
     """Held-out passages, how the text goes on and how the model does: ``prompt``, ``text``, ``continuation``."""
     prompts = _passages(text, CONTINUED)
-    found = generate(model, tokenizer, config, prompts, params.decoding, seed=params.seed)
+    found = generate(model, tokenizer, description, prompts, params.decoding, seed=params.seed)
     starts = [text.index(prompt) + len(prompt) for prompt in prompts]
     return [
         {"prompt": prompt, "text": text[start : start + len(said)], "continuation": said}

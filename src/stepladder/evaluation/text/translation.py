@@ -25,6 +25,7 @@ from stepladder.evaluation.text.scores import (
 from stepladder.judgement import identity
 from stepladder.params import Params
 from stepladder.transformer.inference.translation import tokens, translate
+from stepladder.transformer.networks.description import TranslationDescription
 from stepladder.transformer.networks.seq2seq import Seq2Seq
 from stepladder.transformer.networks.trained import SpecialTokens, load
 from stepladder.transformer.training.batches import fixed_batches
@@ -44,7 +45,7 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
         asked for, ``perplexity``, ``sentences_per_second``, ``signatures``, ``copy`` (the scores of the untranslated
         source), ``exchanged`` (chrF of the references of other sentences), ``sentences``, and intervals ``*_low``, ``*_high``; and ``splits``, the same of each further test split.
     """
-    loaded = load(model_folder, task="pairs")
+    loaded = load(model_folder, TranslationDescription)
     counts = read_card(data)["counts"]
     out.mkdir(parents=True, exist_ok=True)
     found: dict[str, dict[str, Any]] = {}
@@ -67,26 +68,30 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
     return metrics
 
 
-def attention(model: Seq2Seq, tokenizer: Tokenizer, config: dict[str, Any], said: Pairs) -> dict[str, Any]:
+def attention(model: Seq2Seq, tokenizer: Tokenizer, description: TranslationDescription, said: Pairs) -> dict[str, Any]:
     """What the report draws of the model's attention while it reads sources and says its translations of them."""
-    several = len(config["target_languages"]) > 1
+    several = len(description.target_languages) > 1
     readings = [
-        pictures.reading(tokenizer, config, row["source"], row["translation"], row["language"] if several else None)
+        pictures.reading(
+            tokenizer, description, row["source"], row["translation"], row["language"] if several else None
+        )
         for row in said[: pictures.MEASURED]
     ]
     shown = readings[pictures.nearest(tokenizer, [row["source"] for row in said[: len(readings)]])]
     return pictures.described(model, tokenizer, shown, readings) | {"positions": pictures.positions(model)}
 
 
-def translated(model: Seq2Seq, tokenizer: Tokenizer, config: dict[str, Any], pairs: Pairs, params: Params) -> list[str]:
+def translated(
+    model: Seq2Seq, tokenizer: Tokenizer, description: TranslationDescription, pairs: Pairs, params: Params
+) -> list[str]:
     """The translation of each pair's source to its language; of one that is longer than the model reads, none."""
     translations = [""] * len(pairs)
-    for language in config["target_languages"]:
+    for language in description.target_languages:
         mine = [i for i, p in enumerate(pairs) if p["language"] == language]
-        read = tokens(tokenizer, config, [pairs[i]["source"] for i in mine], language)
-        fitting = [len(ids) <= config["max_length"] for ids in read]
+        read = tokens(tokenizer, description, [pairs[i]["source"] for i in mine], language)
+        fitting = [len(ids) <= description.max_length for ids in read]
         sources = [pairs[i]["source"] if fits else "" for i, fits in zip(mine, fitting, strict=True)]
-        texts = translate(model, tokenizer, config, sources, params.decoding, language, seed=params.seed)
+        texts = translate(model, tokenizer, description, sources, params.decoding, language, seed=params.seed)
         for i, text in zip(mine, texts, strict=True):
             translations[i] = text
     return translations

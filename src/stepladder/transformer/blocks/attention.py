@@ -138,12 +138,13 @@ class SelfAttention(nn.Module):
         """Attention of queries to keys and values of all positions up to the queries': ``(B, T, d_model)``."""
         if self.alibi is not None:
             mask, causal = self._biased(query, key, mask, causal), False
-        return self.output(_merge(self.attend(query, key, value, mask, causal)))
+        result: Tensor = self.output(_merge(self.attend(query, key, value, mask, causal)))
+        return result
 
     def _biased(self, query: Tensor, key: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
         """ALiBi's bias, minus infinity where ``mask`` or causality forbids."""
         assert self.alibi is not None
-        bias = self.alibi(query.shape[2], key.shape[2])
+        bias: Tensor = self.alibi(query.shape[2], key.shape[2])
         if causal:
             bias = bias.masked_fill(~causal_mask(query.shape[2], key.shape[2], bias.device), -math.inf)
         if mask is not None:
@@ -175,13 +176,14 @@ class CrossAttention(nn.Module):
     def finish(self, x: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
         """``x`` ``(B, T, d_model)`` attends to projected keys and values ``(B, G, S, d_head)``."""
         (query,) = _split(self.query(x), self.d_head, self.num_heads)
-        return self.output(_merge(self.attend(self.scale(query), key, value, mask, False)))
+        result: Tensor = self.output(_merge(self.attend(self.scale(query), key, value, mask, False)))
+        return result
 
 
 def projection(inputs: int, *outputs: int) -> nn.Linear:
     """One matrix for several projections, each of them initialised by itself (Glorot and Bengio 2010)."""
     linear = Linear(inputs, sum(outputs))
-    for part in linear.weight.detach().split(outputs):
+    for part in torch.split(linear.weight.detach(), list(outputs)):
         nn.init.xavier_uniform_(part)
     nn.init.zeros_(linear.bias)
     return linear

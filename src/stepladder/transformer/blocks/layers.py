@@ -95,13 +95,14 @@ class FeedForward(nn.Module):
         self.inner = Linear(d_model, 2 * d_ff if activation == "swiglu" else d_ff)
         self.outer = Linear(d_ff, d_model)
         for linear in (self.inner, self.outer):
-            for part in linear.weight.detach().split(d_ff if linear is self.inner else d_model):
+            for part in torch.split(linear.weight.detach(), d_ff if linear is self.inner else d_model):
                 nn.init.xavier_uniform_(part)
             nn.init.zeros_(linear.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., d_model)`` to the same shape."""
-        return self.outer(self.activation(self.inner(x)))
+        result: Tensor = self.outer(self.activation(self.inner(x)))
+        return result
 
 
 class EncoderLayer(nn.Module):
@@ -186,8 +187,9 @@ def run(layer: nn.Module, x: Tensor, *others: Any, checkpointing: bool) -> Tenso
     """``layer(x, *others)``; with ``checkpointing``, what it computes is forgotten and computed again for the gradients."""
     if checkpointing and torch.is_grad_enabled():
         result: Tensor = checkpoint(layer, x, *others, use_reentrant=False)
-        return result
-    return layer(x, *others)
+    else:
+        result = layer(x, *others)
+    return result
 
 
 def _self_attention(options: LayerOptions) -> SelfAttention:

@@ -29,7 +29,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if not suits(x, weight):
         return F.linear(x, weight, bias)
     if torch.is_grad_enabled():
-        result: Tensor = _Linear.apply(x, weight, bias)
+        result: Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]  # untyped in torch
         return result
     return product(x, _packed.get(id(weight), weight), bias)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -11,14 +9,17 @@ from torch import Tensor
 from stepladder.errors import UserError
 from stepladder.transformer.inference.translation import pad_rows
 from stepladder.transformer.networks.classifier import TextClassifier
+from stepladder.transformer.networks.description import TextClassifierDescription
 from stepladder.transformer.networks.trained import SpecialTokens
 
 TOGETHER = 64  # texts classified at once
 
 
 @torch.inference_mode()
-def classify(model: TextClassifier, tokenizer: Tokenizer, config: dict[str, Any], texts: list[str]) -> Tensor:
-    """Probabilities ``(N, C)`` of ``config["classes"]`` for each of ``texts``, in their order.
+def classify(
+    model: TextClassifier, tokenizer: Tokenizer, description: TextClassifierDescription, texts: list[str]
+) -> Tensor:
+    """Probabilities ``(N, C)`` of ``description.classes`` for each of ``texts``, in their order.
 
     Raises:
         UserError: a text is longer than the model was trained for.
@@ -26,9 +27,9 @@ def classify(model: TextClassifier, tokenizer: Tokenizer, config: dict[str, Any]
     special, device = SpecialTokens.of(tokenizer), next(model.parameters()).device
     encoded = encode(tokenizer, texts)
     for number, ids in enumerate(encoded, 1):
-        if len(ids) > config["max_length"]:
-            raise UserError(f"Text {number} has {too_long(len(ids), config)}")
-    found = torch.empty(len(texts), len(config["classes"]))
+        if len(ids) > description.max_length:
+            raise UserError(f"Text {number} has {too_long(len(ids), description)}")
+    found = torch.empty(len(texts), len(description.classes))
     order = sorted(range(len(texts)), key=lambda i: len(encoded[i]))
     for start in range(0, len(order), TOGETHER):
         rows = order[start : start + TOGETHER]
@@ -42,6 +43,6 @@ def encode(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
     return [[special.bos, *e.ids, special.eos] for e in tokenizer.encode_batch(texts, add_special_tokens=False)]
 
 
-def too_long(length: int, config: dict[str, Any]) -> str:
+def too_long(length: int, description: TextClassifierDescription) -> str:
     """The end of a sentence on a text of ``length`` tokens."""
-    return f"{length} tokens; the model reads up to {config['max_length']}: shorten it, or train with a larger text.max_length."
+    return f"{length} tokens; the model reads up to {description.max_length}: shorten it, or train with a larger text.max_length."

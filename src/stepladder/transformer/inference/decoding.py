@@ -37,7 +37,8 @@ class Hypothesis:
 
 def length_penalty(length: int, alpha: float) -> float:
     """``(5 + length)^alpha / 6^alpha``, by which log-probabilities are divided (Wu et al. 2016, equation 14)."""
-    return ((5 + length) / 6) ** alpha
+    penalty: float = ((5 + length) / 6) ** alpha
+    return penalty
 
 
 def top(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -48,7 +49,7 @@ def top(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     blocks = scores.shape[-1] // BLOCK
     if scores.device.type != "cpu" or blocks <= 2 * k:
         return scores.topk(k)
-    whole = scores[..., : blocks * BLOCK].unflatten(-1, (blocks, BLOCK))
+    whole = torch.unflatten(scores[..., : blocks * BLOCK], -1, (blocks, BLOCK))
     chosen = whole.amax(-1).topk(k).indices
     kept = whole.gather(-2, chosen[..., None].expand(*chosen.shape, BLOCK)).flatten(-2)
     values, at = torch.cat([kept, scores[..., blocks * BLOCK :]], dim=-1).topk(k)

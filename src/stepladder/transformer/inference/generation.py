@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -15,6 +14,7 @@ from stepladder.params import Decoding
 from stepladder.transformer.inference.decoding import beam_search, greedy
 from stepladder.transformer.inference.sampling import sample, stream
 from stepladder.transformer.networks.causal_lm import CausalLM
+from stepladder.transformer.networks.description import CausalLMDescription
 from stepladder.transformer.networks.trained import SpecialTokens
 
 UNFINISHED = "\ufffd"  # stands for a character whose later bytes are still to come
@@ -23,7 +23,7 @@ UNFINISHED = "\ufffd"  # stands for a character whose later bytes are still to c
 def generate(
     model: CausalLM,
     tokenizer: Tokenizer,
-    config: dict[str, Any],
+    description: CausalLMDescription,
     prompts: list[str],
     decoding: Decoding,
     *,
@@ -39,14 +39,14 @@ def generate(
     for length in sorted({len(ids) for ids in encoded}):
         rows = [i for i, ids in enumerate(encoded) if len(ids) == length]
         source = torch.tensor([encoded[i] for i in rows], device=next(model.parameters()).device)
-        found |= zip(rows, _continued(model, tokenizer, config, source, decoding, seed, rows), strict=True)
+        found |= zip(rows, _continued(model, tokenizer, description, source, decoding, seed, rows), strict=True)
     return [tokenizer.decode(found[i]) for i in range(len(prompts))]
 
 
 def generate_stream(
     model: CausalLM,
     tokenizer: Tokenizer,
-    config: dict[str, Any],
+    description: CausalLMDescription,
     prompt: str,
     decoding: Decoding,
     *,
@@ -63,7 +63,7 @@ def generate_stream(
             "A beam search knows its text only at the end; set decoding.method to sample (top_k=1: greedy)."
         )
     source = torch.tensor([_encoded(tokenizer, prompt)] * count, device=next(model.parameters()).device)
-    special, context = SpecialTokens.of(tokenizer), config["context"]
+    special, context = SpecialTokens.of(tokenizer), description.context
     tokens: list[list[int]] = [[] for _ in range(count)]
     shown = [""] * count
     for step in stream(model, source, decoding, bos=special.bos, eos=special.eos, seed=seed, context=context):
@@ -81,13 +81,13 @@ def generate_stream(
 def _continued(
     model: CausalLM,
     tokenizer: Tokenizer,
-    config: dict[str, Any],
+    description: CausalLMDescription,
     source: Tensor,
     decoding: Decoding,
     seed: int,
     rows: list[int],
 ) -> list[list[int]]:
-    ends, context = _ends(tokenizer), config["context"]
+    ends, context = _ends(tokenizer), description.context
     if decoding.method == "sample":
         return sample(model, source, decoding, seed=seed, samples=rows, context=context, **ends)
     longest = min(decoding.max_length, context - source.shape[1])

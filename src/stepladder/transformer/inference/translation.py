@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from tokenizers import Tokenizer
@@ -14,6 +14,7 @@ from stepladder.params import Decoding
 from stepladder.transformer.blocks.linear import packed
 from stepladder.transformer.inference.decoding import Hypothesis, beam_search, greedy
 from stepladder.transformer.inference.sampling import sample
+from stepladder.transformer.networks.description import TranslationDescription
 from stepladder.transformer.networks.seq2seq import Seq2Seq
 from stepladder.transformer.networks.trained import SpecialTokens, token_id
 
@@ -24,7 +25,7 @@ ROWS_BUDGET = 8192  # source tokens times hypotheses decoded together
 def translate(
     model: Seq2Seq,
     tokenizer: Tokenizer,
-    config: dict[str, Any],
+    description: TranslationDescription,
     sentences: list[str],
     decoding: Decoding,
     language: str | None = None,
@@ -52,7 +53,7 @@ def translate(
         return [found[0].tokens for found in _beam(model, source, decoding, ends)]
 
     beams = decoding.beam_size if decoding.method == "beam" else 1
-    found = _in_batches(model, tokenizer, encode(tokenizer, config, sentences, language), beams, best)
+    found = _in_batches(model, tokenizer, encode(tokenizer, description, sentences, language), beams, best)
     texts = tokenizer.decode_batch(found)
     return [text.strip() if sentence.strip() else "" for sentence, text in zip(sentences, texts, strict=True)]
 
@@ -60,7 +61,7 @@ def translate(
 def n_best(
     model: Seq2Seq,
     tokenizer: Tokenizer,
-    config: dict[str, Any],
+    description: TranslationDescription,
     sentences: list[str],
     decoding: Decoding,
     language: str | None = None,
@@ -80,7 +81,7 @@ def n_best(
             "beam search has 1 to beam_size of them."
         )
     ends = _ends(tokenizer)
-    encoded = encode(tokenizer, config, sentences, language)
+    encoded = encode(tokenizer, description, sentences, language)
     found: list[list[Hypothesis]] = _in_batches(
         model, tokenizer, encoded, decoding.beam_size, lambda source, _: _beam(model, source, decoding, ends)
     )
@@ -90,26 +91,30 @@ def n_best(
     ]
 
 
-def encode(tokenizer: Tokenizer, config: dict[str, Any], sentences: list[str], language: str | None) -> list[list[int]]:
+def encode(
+    tokenizer: Tokenizer, description: TranslationDescription, sentences: list[str], language: str | None
+) -> list[list[int]]:
     """Source tokens of each sentence, as the model was trained on them: the language's tag, the text, the end."""
-    encoded = tokens(tokenizer, config, sentences, language)
+    encoded = tokens(tokenizer, description, sentences, language)
     for number, ids in enumerate(encoded, 1):
-        if len(ids) > config["max_length"]:
-            raise UserError(f"Sentence {number} has {too_long(len(ids), config)}")
+        if len(ids) > description.max_length:
+            raise UserError(f"Sentence {number} has {too_long(len(ids), description)}")
     return encoded
 
 
-def tokens(tokenizer: Tokenizer, config: dict[str, Any], sentences: list[str], language: str | None) -> list[list[int]]:
+def tokens(
+    tokenizer: Tokenizer, description: TranslationDescription, sentences: list[str], language: str | None
+) -> list[list[int]]:
     """As ``encode``, however long."""
-    prefix = _tag(tokenizer, config["target_languages"], language)
+    prefix = _tag(tokenizer, description.target_languages, language)
     eos = SpecialTokens.of(tokenizer).eos
     return [[*prefix, *e.ids, eos] for e in tokenizer.encode_batch(sentences, add_special_tokens=False)]
 
 
-def too_long(length: int, config: dict[str, Any]) -> str:
+def too_long(length: int, description: TranslationDescription) -> str:
     """The end of a sentence on a text of ``length`` tokens."""
     return (
-        f"{length} tokens; the model translates up to {config['max_length']}: split the sentence, or train with a larger "
+        f"{length} tokens; the model translates up to {description.max_length}: split the sentence, or train with a larger "
         "text.max_length."
     )
 
@@ -147,7 +152,7 @@ def _in_batches(
     return [found[i] for i in range(len(encoded))]
 
 
-def _tag(tokenizer: Tokenizer, languages: list[str], language: str | None) -> list[int]:
+def _tag(tokenizer: Tokenizer, languages: Sequence[str], language: str | None) -> list[int]:
     """The token before the source that says which of several languages is wanted."""
     if language is not None and language not in languages:
         raise UserError(f"The model does not translate to {language}; it knows {', '.join(languages)}.")

@@ -63,7 +63,8 @@ class CausalLM(nn.Module):
         x = self.embed(tokens, self.embedding)
         for layer in self.decoder:
             x = run(layer, x, None, True, checkpointing=self.checkpointing)
-        return self.decoder_norm(x)
+        result: Tensor = self.decoder_norm(x)
+        return result
 
     def logits(self, hidden: Tensor) -> Tensor:
         """``(..., d_model)`` to scores ``(..., V)``."""
@@ -90,7 +91,7 @@ class CausalLM(nn.Module):
 
     def _through(self, tokens: Tensor, cache: Cache) -> Tensor:
         """``tokens`` ``(R, T)`` through all layers, into the cache: ``(R, T, d_model)``."""
-        x = self.embed(tokens, self.embedding, cache.length)
+        x: Tensor = self.embed(tokens, self.embedding, cache.length)
         for i, layer in enumerate(self.decoder):
             x = layer.step(x, cache, i)  # type: ignore[operator]
         cache.advance(tokens.shape[1])

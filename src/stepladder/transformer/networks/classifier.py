@@ -53,7 +53,8 @@ class TextClassifier(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """``tokens`` ``(B, T)`` to scores ``(B, C)``."""
-        return self.head(self.pool(self.pooled(self.encoder(tokens), tokens)))
+        scores: Tensor = self.head(self.pool(self.pooled(self.encoder(tokens), tokens)))
+        return scores
 
     def pooled(self, encoded: Tensor, tokens: Tensor) -> Tensor:
         """One vector a text, ``(B, d_model)``, of ``encoded`` ``(B, T, d_model)``."""

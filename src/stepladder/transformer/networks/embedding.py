@@ -39,4 +39,5 @@ class Embedding(nn.Module):
         embedded = F.embedding(tokens, table)
         if self.factor != 1.0:
             embedded = embedded * self.factor
-        return self.dropout(self.norm(self.positions(embedded, start)))
+        result: Tensor = self.dropout(self.norm(self.positions(embedded, start)))
+        return result

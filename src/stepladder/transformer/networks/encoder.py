@@ -40,4 +40,5 @@ class Encoder(nn.Module):
         x, mask = self.embed(tokens, self.embedding), padding_mask(tokens, self.pad)
         for layer in self.layers:
             x = run(layer, x, mask, checkpointing=self.checkpointing)
-        return self.norm(x)
+        result: Tensor = self.norm(x)
+        return result

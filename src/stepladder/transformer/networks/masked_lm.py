@@ -55,11 +55,13 @@ class MaskedLM(nn.Module):
 
     def encode(self, tokens: Tensor) -> Tensor:
         """A vector for each of ``tokens`` ``(B, T)``: ``(B, T, d_model)``."""
-        return self.encoder(tokens)
+        encoded: Tensor = self.encoder(tokens)
+        return encoded
 
     def hidden(self, tokens: Tensor) -> Tensor:
         """``(B, T, d_model)``: what ``logits`` needs."""
-        return self.head(self.encode(tokens))
+        result: Tensor = self.head(self.encode(tokens))
+        return result
 
     def logits(self, hidden: Tensor) -> Tensor:
         """``(..., d_model)`` to scores ``(..., V)``, by the embeddings' matrix."""

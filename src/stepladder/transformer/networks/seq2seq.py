@@ -78,14 +78,16 @@ class Seq2Seq(nn.Module):
         x = self.embed_source(source, self.source_embedding)
         for layer in self.encoder:
             x = run(layer, x, mask, checkpointing=self.checkpointing)
-        return self.encoder_norm(x)
+        memory: Tensor = self.encoder_norm(x)
+        return memory
 
     def decode(self, target: Tensor, memory: Tensor, memory_mask: Tensor | None) -> Tensor:
         """``(B, T, d_model)``: what ``logits`` needs, for all positions of ``target`` ``(B, T)`` at once."""
         x = self.embed_target(target, self.target_embedding)
         for layer in self.decoder:
             x = run(layer, x, memory, memory_mask, checkpointing=self.checkpointing)
-        return self.decoder_norm(x)
+        decoded: Tensor = self.decoder_norm(x)
+        return decoded
 
     def logits(self, decoded: Tensor) -> Tensor:
         """``(..., d_model)`` to scores ``(..., V)``."""

@@ -1,35 +1,36 @@
-"""A trained language model's folder: its network, its tokenizer and its configuration."""
+"""A trained language model's folder: its network, its tokenizer and its description."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import nn
 
+from stepladder import loading
 from stepladder.errors import UserError
 from stepladder.transformer.networks.causal_lm import CausalLM
 from stepladder.transformer.networks.classifier import TextClassifier
+from stepladder.transformer.networks.description import (
+    TASKS,
+    CausalLMDescription,
+    MaskedLMDescription,
+    TextClassifierDescription,
+    TextDescription,
+    TranslationDescription,
+)
 from stepladder.transformer.networks.masked_lm import MaskedLM
 from stepladder.transformer.networks.seq2seq import Seq2Seq
 
-NETWORKS: dict[tuple[str, str], type[nn.Module]] = {
-    ("pairs", "encoder_decoder"): Seq2Seq,
-    ("lines", "decoder"): CausalLM,
-    ("masked_lm", "encoder"): MaskedLM,
-    ("labels", "encoder"): TextClassifier,
+NETWORKS: dict[str, type[nn.Module]] = {
+    TranslationDescription.kind: Seq2Seq,
+    CausalLMDescription.kind: CausalLM,
+    MaskedLMDescription.kind: MaskedLM,
+    TextClassifierDescription.kind: TextClassifier,
 }
-VERBS = {
-    ("pairs", "encoder_decoder"): "translate",
-    ("lines", "decoder"): "generate",
-    ("masked_lm", "encoder"): "attention",
-    ("labels", "encoder"): "classify",
-}
+D = TypeVar("D", bound=TextDescription)
 
 
 @dataclass(frozen=True)
@@ -61,41 +62,24 @@ def token_id(tokenizer: Tokenizer, token: str) -> int:
     return int(found)
 
 
-def kind(config: dict[str, Any]) -> tuple[str, str]:
-    """The task and the architecture of the model that ``config`` describes; sentence pairs where it names none."""
-    return config.get("task", "pairs"), config.get("architecture", "encoder_decoder")
+def kind(description: TextDescription) -> tuple[str, str]:
+    """Task and architecture of a model; for the code that older registered models bring along."""
+    return description.task, description.architecture
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """The configuration of the model in ``folder``; raises ``UserError`` where there is none."""
-    for name in ("model.safetensors", "config.json"):
-        if not (folder / name).exists():
-            raise UserError(f"There is no {name} in {folder}; train a model with `stepladder train transformer`.")
-    return dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-
-
-def load(folder: Path, task: str = "", architecture: str = "") -> tuple[Any, Tokenizer, dict[str, Any]]:
-    """The model, tokenizer and configuration that a training left in ``folder``, ready to use.
+def load(folder: Path, *records: type[D]) -> tuple[Any, Tokenizer, D]:
+    """The network, tokenizer and description of the model in ``folder``, ready to use.
 
     Args:
-        task, architecture: what the model is wanted for; empty: anything.
+        records: what the model is wanted for, such as ``TranslationDescription``; none: anything.
 
     Raises:
         UserError: the folder is incomplete or damaged, or the model is for something else.
     """
-    config = read_config(folder)
-    found = kind(config)
-    if found not in NETWORKS or (task or found[0], architecture or found[1]) != found:
-        wanted = [f"text.task={task}"] * bool(task) + [f"transformer.architecture={architecture}"] * bool(architecture)
-        raise UserError(
-            f"{folder} holds a model of text.task={found[0]} and transformer.architecture={found[1]} where "
-            f"{' and '.join(wanted) or 'a language model'} is needed; `stepladder {VERBS.get(found, 'sample')}` uses it."
-        )
-    model = NETWORKS[found](**config["model"])
-    try:
-        weights, own = load_file(folder / "model.safetensors"), dict(model.named_parameters(remove_duplicate=False))
-        shared = {id(own[name]): weight for name, weight in weights.items() if name in own}  # stored under one name
-        model.load_state_dict(weights | {n: shared[id(p)] for n, p in own.items() if id(p) in shared})
-    except (SafetensorError, RuntimeError):
-        raise UserError(f"The weights in {folder} are damaged, or not those of its config.json; train again.") from None
-    return model.eval(), read_tokenizer(folder / "tokenizer.json"), config
+    wanted: Any = records or TASKS
+    network, description = loading.load(folder, _network, *wanted)
+    return network, read_tokenizer(folder / "tokenizer.json"), description
+
+
+def _network(description: TextDescription) -> nn.Module:
+    return NETWORKS[description.task](**description.model.model_dump())

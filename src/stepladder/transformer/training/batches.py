@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from stepladder.data.buckets import Rows, Sentences, by_length, part
-from stepladder.tasks.experiment import Batch
+from stepladder.tasks.task import Batch
 from stepladder.transformer.networks.trained import SpecialTokens
 
 # compiled networks are specialised to divisibility: with lengths alike in this few graphs serve all batches

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,9 +13,11 @@ from stepladder.data.buckets import Rows
 from stepladder.data.card import read_card
 from stepladder.params import Params, Training
 from stepladder.params.fitting import trainable
-from stepladder.tasks.experiment import Batch, Experiment
+from stepladder.tasks.experiment import Experiment
+from stepladder.tasks.task import Batch
 from stepladder.transformer.networks.causal_lm import CausalLM
-from stepladder.transformer.training.language_task import LanguageTask, deal, share, shared_config
+from stepladder.transformer.networks.description import CausalLMDescription, CausalLMNetwork
+from stepladder.transformer.training.language_task import LanguageTask, deal, share, shared
 from stepladder.transformer.training.loss import token_loss
 
 
@@ -25,14 +26,17 @@ class CausalLMTask(LanguageTask):
 
     dynamic_shapes = False
 
-    def __init__(self, config: dict[str, Any], label_smoothing: float, training: Training) -> None:
-        super().__init__(CausalLM(**config["model"]), config, label_smoothing, training, config["model"]["pad"])
+    def __init__(self, description: CausalLMDescription, label_smoothing: float, training: Training) -> None:
+        super().__init__(
+            CausalLM(**description.model.model_dump()), description, label_smoothing, training, description.model.pad
+        )
+        self.tokens_per_character = description.tokens_per_character
 
     def _loss(self, batch: Batch, smoothing: float) -> Tensor:
         return token_loss(self.model, batch["text"], wanted=batch["wanted"], smoothing=smoothing)
 
     def _figures(self, loss: Tensor, accuracy: Tensor) -> dict[str, Tensor]:
-        bits = loss * self.config["tokens_per_character"] / math.log(2)
+        bits = loss * self.tokens_per_character / math.log(2)
         return super()._figures(loss, accuracy) | {"bits_per_character": bits}
 
 
@@ -40,16 +44,20 @@ def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1
     """The training of a causal language model that ``params`` describes, on running text prepared in ``data``."""
     section, training, card = params.transformer, params.transformer.training, read_card(data)
     trainable("transformer", params, card, world_size)
-    config, special = shared_config(params, data)
-    config["model"] |= {
-        "layers": section.decoder_layers,
-        "tie_embeddings": section.tie_embeddings,
-        "max_length": section.context,
-    }
-    config |= {
-        "context": section.context,
-        "tokens_per_character": card["counts"]["validation"] / card["characters"]["validation"],
-    }
+    common = shared(params, data)
+    special = common.special
+    network = CausalLMNetwork(
+        **common.network,
+        layers=section.decoder_layers,
+        tie_embeddings=section.tie_embeddings,
+        max_length=section.context,
+    )
+    description = CausalLMDescription(
+        model=network,
+        data=common.data,
+        context=section.context,
+        tokens_per_character=card["counts"]["validation"] / card["characters"]["validation"],
+    )
     size, parts = training.batch_size // section.context, training.accumulate * world_size
     tokens = read(data, "train")
     blocks = Blocks(tokens[: round(section.data_share * len(tokens))], section.context + 1, size, params.seed)
@@ -60,7 +68,7 @@ def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1
         return batch(mine, share(size * section.context, parts)) | {"position": k}
 
     return Experiment(
-        task=CausalLMTask(config, section.label_smoothing, training),
+        task=CausalLMTask(description, section.label_smoothing, training),
         draw=draw,
         validation=fixed_batches(data, "validation", section.context, size, special.pad, rank, world_size),
         files={"tokenizer.json": data / "tokenizer.json"},

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from stepladder.data.buckets import Buckets, Rows, Sentences, part
 from stepladder.data.card import longest_of, read_card
+from stepladder.description import WEIGHTS, brief
+from stepladder.description import read as read_description
 from stepladder.errors import UserError
 from stepladder.params import Params, Training
 from stepladder.params.fitting import trainable
-from stepladder.tasks.experiment import Batch, Experiment
+from stepladder.tasks.experiment import Experiment
+from stepladder.tasks.task import Batch, Task
 from stepladder.transformer.networks.classifier import TextClassifier
+from stepladder.transformer.networks.description import (
+    MaskedLMDescription,
+    TextClassifierDescription,
+    TextClassifierNetwork,
+)
 from stepladder.transformer.networks.trained import SpecialTokens
 from stepladder.transformer.training.batches import MULTIPLE, padded
-from stepladder.transformer.training.language_task import LanguageTask, chosen, share, shared_config
+from stepladder.transformer.training.language_task import LanguageTask, chosen, share, shared
 
 NOTHING = -1  # the class of a row that counts nothing
 SHAPE = ("vocab_size", "d_model", "d_ff", "num_heads", "layers", "max_length", "positions", "kv_heads")
@@ -30,8 +38,16 @@ SHAPE = ("vocab_size", "d_model", "d_ff", "num_heads", "layers", "max_length", "
 class ClassifierTask(LanguageTask):
     """Learns the class of a text; a batch holds ``text`` ``(B, T)`` and ``wanted`` ``(B,)``, class numbers."""
 
-    def __init__(self, config: dict[str, Any], label_smoothing: float, training: Training) -> None:
-        super().__init__(TextClassifier(**config["model"]), config, label_smoothing, training, NOTHING)
+    description: TextClassifierDescription
+
+    def __init__(self, description: TextClassifierDescription, label_smoothing: float, training: Training) -> None:
+        super().__init__(
+            TextClassifier(**description.model.model_dump()), description, label_smoothing, training, NOTHING
+        )
+
+    def compile_model(self) -> None:
+        """All of it: the scores are the network's own."""
+        Task.compile_model(self)
 
     def _loss(self, batch: Batch, smoothing: float) -> Tensor:
         return _cross_entropy(self.model(batch["text"]), batch["wanted"], smoothing)
@@ -55,15 +71,16 @@ def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1
     """
     section, training, card = params.transformer, params.transformer.training, read_card(data)
     trainable("transformer", params, card, world_size)
-    config, special = shared_config(params, data)
+    common = shared(params, data)
+    special = common.special
     classes = card["classes"]
-    config["model"] |= {
-        "layers": section.encoder_layers,
-        "max_length": longest_of(card),
-        "classes": len(classes),
-    }
-    config |= {"classes": classes, "max_length": longest_of(card), "base": section.base}
-    task = ClassifierTask(config, section.label_smoothing, training)
+    network = TextClassifierNetwork(
+        **common.network, layers=section.encoder_layers, max_length=longest_of(card), classes=len(classes)
+    )
+    description = TextClassifierDescription(
+        model=network, data=common.data, classes=classes, max_length=longest_of(card), base=section.base
+    )
+    task = ClassifierTask(description, section.label_smoothing, training)
     if section.base:
         start_from(task, Path(section.base), data)
 
@@ -94,20 +111,19 @@ def start_from(task: ClassifierTask, folder: Path, data: Path) -> None:
     Raises:
         UserError: there is no such model, it is of another shape, or it reads texts by another tokenizer.
     """
+    make = "train a masked model with `stepladder train masked-lm`"
+    theirs = read_description(folder, MaskedLMDescription, remedy=f"transformer.base names it; {make}").model
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        weights = load_file(folder / "model.safetensors")
+        weights = load_file(folder / WEIGHTS)
         tokenizer = (folder / "tokenizer.json").read_bytes()
-    except OSError as error:
-        raise UserError(
-            f"transformer.base={folder}: {error.filename} cannot be read; train a masked model with `stepladder train masked-lm`."
-        ) from None
-    theirs, ours = config.get("model", {}), task.config["model"]
-    if differing := [key for key in SHAPE if theirs.get(key) != ours.get(key)]:
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"transformer.base={folder} cannot be read ({brief(error)}); {make}.") from None
+    ours = task.description.model
+    if differing := [key for key in SHAPE if getattr(theirs, key) != getattr(ours, key)]:
         key = differing[0]
         raise UserError(
-            f"transformer.base={folder} has {key}={theirs.get(key)} and this classifier {ours.get(key)}; give both the same "
-            "transformer parameters, or train the masked model anew."
+            f"transformer.base={folder} has {key}={getattr(theirs, key)} and this classifier {getattr(ours, key)}; give both the "
+            "same transformer parameters, or train the masked model anew."
         )
     if tokenizer != (data / "tokenizer.json").read_bytes():
         raise UserError(

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
 from stepladder.data.buckets import Rows
 from stepladder.data.card import read_card
+from stepladder.description import Data
 from stepladder.params import Params, Training
-from stepladder.tasks.experiment import Batch
 from stepladder.tasks.optim import configure
+from stepladder.tasks.task import Batch, Task
+from stepladder.transformer.networks.description import TextDescription
 from stepladder.transformer.networks.trained import SpecialTokens, read_tokenizer
 
 
-class LanguageTask(pl.LightningModule):
+class LanguageTask(Task):
     """Learns a token or a class at each place that is wanted.
 
     A batch holds what ``_loss`` reads, ``wanted`` (``nothing`` where no token is wanted), ``tokens``, the number that the sum of
@@ -27,20 +29,23 @@ class LanguageTask(pl.LightningModule):
 
     Attributes:
         nothing: what stands in ``wanted`` where nothing is.
-        layer_gradients: the journal gets the gradient's norm of each layer.
-        dynamic_shapes: batches have many shapes, which one compiled graph is to serve.
     """
 
     layer_gradients = True
-    dynamic_shapes = True
+    dynamic_shapes = True  # batches have many
 
     def __init__(
-        self, model: nn.Module, config: dict[str, Any], label_smoothing: float, training: Training, nothing: int
+        self, model: nn.Module, description: TextDescription, label_smoothing: float, training: Training, nothing: int
     ) -> None:
         super().__init__()
-        self.model, self.config, self.nothing = model, config, nothing
+        self.model, self.description, self.nothing = model, description, nothing
         self.label_smoothing, self.training_section = label_smoothing, training
         self._sums: list[Tensor] = []
+
+    def compile_model(self) -> None:
+        """What comes before the scores, which are made with the loss."""
+        model: Any = self.model
+        model.hidden = torch.compile(model.hidden, dynamic=self.dynamic_shapes)
 
     def _loss(self, batch: Batch, smoothing: float) -> Tensor:
         """The sum of losses, in nats."""
@@ -52,7 +57,8 @@ class LanguageTask(pl.LightningModule):
 
     def loss(self, batch: Batch) -> Tensor:
         """This micro-batch's share of the mean loss a token of the whole batch."""
-        return self._loss(batch, self.label_smoothing) / batch["tokens"]
+        loss: Tensor = self._loss(batch, self.label_smoothing) / batch["tokens"]
+        return loss
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.loss(batch)
@@ -88,12 +94,26 @@ def share(tokens: float, parts: int) -> float:
     return max(float(tokens), 1.0) / parts
 
 
-def shared_config(params: Params, data: Path) -> tuple[dict[str, Any], SpecialTokens]:
-    """What every language model's ``config.json`` holds, and the tokenizer's special tokens."""
+@dataclass(frozen=True)
+class Shared:
+    """What every language model's training begins with.
+
+    Attributes:
+        network: arguments that the networks have in common.
+        data: what was learned from.
+    """
+
+    special: SpecialTokens
+    network: dict[str, Any]
+    data: Data
+
+
+def shared(params: Params, data: Path) -> Shared:
+    """The special tokens of the text prepared in ``data``, and what every model's description says, by ``params``."""
     section = params.transformer
     tokenizer, card = read_tokenizer(data / "tokenizer.json"), read_card(data)
     special = SpecialTokens.of(tokenizer)
-    model = {
+    network = {
         "vocab_size": tokenizer.get_vocab_size(),
         "d_model": section.d_model,
         "d_ff": section.d_ff,
@@ -102,8 +122,7 @@ def shared_config(params: Params, data: Path) -> tuple[dict[str, Any], SpecialTo
         "pad": special.pad,
         **section.mechanisms(),
     }
-    described = {"architecture": section.architecture, "task": card.get("task", "pairs"), "model": model}
-    return described | {"data": {key: card[key] for key in ("source", "content_hash")}}, special
+    return Shared(special, network, Data(**{key: card[key] for key in ("source", "content_hash")}))
 
 
 def chosen(rows: int, share: float, seed: int) -> Rows:

@@ -27,7 +27,7 @@ def smoothed_cross_entropy(logits: Tensor, target: Tensor, *, pad: int, smoothin
     Returns:
         A scalar, in single precision.
     """
-    result: Tensor = _SmoothedCrossEntropy.apply(logits, target, pad, smoothing)
+    result: Tensor = _SmoothedCrossEntropy.apply(logits, target, pad, smoothing)  # type: ignore[no-untyped-call]  # untyped in torch
     return result
 
 
@@ -78,7 +78,7 @@ def projected_cross_entropy(
         bias: ``(V,)``, or None.
         target: ``(N,)`` tokens; those equal to ``pad`` count nothing.
     """
-    result: Tensor = _ProjectedCrossEntropy.apply(hidden, weight, bias, target, pad, smoothing, torch.is_grad_enabled())
+    result: Tensor = _ProjectedCrossEntropy.apply(hidden, weight, bias, target, pad, smoothing, torch.is_grad_enabled())  # type: ignore[no-untyped-call]  # untyped in torch
     return result
 
 
@@ -112,7 +112,9 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
         of_hidden = torch.empty_like(counted)
         of_weight, of_bias = (None if w is None or not training else torch.zeros_like(w) for w in (weight, bias))
         size = ROWS.get(hidden.device.type, MOST_ROWS)
-        for part, tokens, of_part in zip(counted.split(size), wanted.split(size), of_hidden.split(size), strict=True):
+        for part, tokens, of_part in zip(
+            torch.split(counted, size), torch.split(wanted, size), torch.split(of_hidden, size), strict=True
+        ):
             scores = linear(part, weight, bias).float()
             largest = scores.amax(-1)
             chosen = scores.gather(1, tokens[:, None])[:, 0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,9 @@ from stepladder.data.blocks import read as read_running
 from stepladder.data.buckets import Buckets, Rows, Sentences
 from stepladder.data.card import longest_of, read_card
 from stepladder.params import Params, Training
-from stepladder.tasks.experiment import Batch, Experiment
+from stepladder.tasks.experiment import Experiment
+from stepladder.tasks.task import Batch
+from stepladder.transformer.networks.description import MaskedLMDescription, MaskedLMNetwork
 from stepladder.transformer.networks.masked_lm import MaskedLM
 from stepladder.transformer.training.batches import MULTIPLE, padded
 from stepladder.transformer.training.language_task import (
@@ -22,7 +23,7 @@ from stepladder.transformer.training.language_task import (
     chosen,
     deal,
     share,
-    shared_config,
+    shared,
 )  # fmt: skip
 from stepladder.transformer.training.loss import token_loss
 from stepladder.transformer.training.masking import HELD_OUT, MASK, hide
@@ -31,8 +32,10 @@ from stepladder.transformer.training.masking import HELD_OUT, MASK, hide
 class MaskedLMTask(LanguageTask):
     """Learns to find hidden tokens again; a batch holds ``text`` ``(B, T)`` and ``wanted`` ``(B, T)``, padding where not hidden."""
 
-    def __init__(self, config: dict[str, Any], label_smoothing: float, training: Training) -> None:
-        super().__init__(MaskedLM(**config["model"]), config, label_smoothing, training, config["model"]["pad"])
+    def __init__(self, description: MaskedLMDescription, label_smoothing: float, training: Training) -> None:
+        super().__init__(
+            MaskedLM(**description.model.model_dump()), description, label_smoothing, training, description.model.pad
+        )
 
     def _loss(self, batch: Batch, smoothing: float) -> Tensor:
         return token_loss(self.model, batch["text"], wanted=batch["wanted"], smoothing=smoothing)
@@ -41,12 +44,14 @@ class MaskedLMTask(LanguageTask):
 def masked(params: Params, data: Path, training: Training, rank: int = 0, world_size: int = 1) -> Experiment:
     """The training of a masked language model that ``params`` describe, on running text or texts prepared in ``data``."""
     section = params.transformer
-    config, special = shared_config(params, data)
-    running = config["task"] == "lines"
-    longest = section.context if running else longest_of(read_card(data))
-    config["model"] |= {"layers": section.encoder_layers, "max_length": longest}
-    config |= {"task": "masked_lm", "context": longest, "mask_share": section.mask_share}
-    vocab_size, parts = config["model"]["vocab_size"], training.accumulate * world_size
+    common = shared(params, data)
+    special = common.special
+    card = read_card(data)
+    running = card.get("task") == "lines"
+    longest = section.context if running else longest_of(card)
+    network = MaskedLMNetwork(**common.network, layers=section.encoder_layers, max_length=longest)
+    description = MaskedLMDescription(model=network, data=common.data, context=longest, mask_share=section.mask_share)
+    vocab_size, parts = description.model.vocab_size, training.accumulate * world_size
 
     if running:
         size = training.batch_size // longest
@@ -81,7 +86,7 @@ def masked(params: Params, data: Path, training: Training, rank: int = 0, world_
         return batch(rows[:, 0], rows[:, 1], 1.0, special.pad)
 
     return Experiment(
-        task=MaskedLMTask(config, section.label_smoothing, training),
+        task=MaskedLMTask(description, section.label_smoothing, training),
         draw=draw,
         validation=deal(np.stack([shown, hidden], 1), size, rank, world_size, held_out, special.pad),
         files={"tokenizer.json": data / "tokenizer.json"},

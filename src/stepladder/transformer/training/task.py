@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from torch import Tensor
@@ -13,12 +13,14 @@ from stepladder.data.buckets import Buckets, part
 from stepladder.data.card import longest_of, read_card
 from stepladder.params import Params, Training
 from stepladder.params.fitting import trainable
-from stepladder.tasks.experiment import Batch, Experiment
+from stepladder.tasks.experiment import Experiment
+from stepladder.tasks.task import Batch
+from stepladder.transformer.networks.description import Seq2SeqNetwork, TranslationDescription
 from stepladder.transformer.networks.seq2seq import Seq2Seq
 from stepladder.transformer.networks.trained import read_tokenizer
 from stepladder.transformer.training import causal_lm_task, classifier_task, masked_lm_task
 from stepladder.transformer.training.batches import MULTIPLE, PairBatches, fixed_batches, read
-from stepladder.transformer.training.language_task import LanguageTask, chosen, share, shared_config
+from stepladder.transformer.training.language_task import LanguageTask, chosen, share, shared
 from stepladder.transformer.training.loss import token_loss
 from stepladder.transformer.training.validation_bleu import ValidationBLEU
 
@@ -46,9 +48,15 @@ class TranslationTask(LanguageTask):
     """
 
     def __init__(
-        self, config: dict[str, Any], label_smoothing: float, training: Training, bleu: ValidationBLEU | None = None
+        self,
+        description: TranslationDescription,
+        label_smoothing: float,
+        training: Training,
+        bleu: ValidationBLEU | None = None,
     ) -> None:
-        super().__init__(Seq2Seq(**config["model"]), config, label_smoothing, training, config["model"]["pad"])
+        super().__init__(
+            Seq2Seq(**description.model.model_dump()), description, label_smoothing, training, description.model.pad
+        )
         self.bleu = bleu
 
     def _loss(self, batch: Batch, smoothing: float) -> Tensor:
@@ -70,25 +78,29 @@ def translation(params: Params, data: Path, *, rank: int = 0, world_size: int = 
     section, training, card = params.transformer, params.transformer.training, read_card(data)
     trainable("transformer", params, card, world_size)
     longest = longest_of(card)
-    config, special = shared_config(params, data)
-    config["model"] |= {
-        "encoder_layers": section.encoder_layers,
-        "decoder_layers": section.decoder_layers,
-        "tie_embeddings": section.tie_embeddings,
-        "max_length": longest + 2,
-    }
-    config |= {
-        "source_language": card["languages"]["source"],
-        "target_languages": card["languages"]["targets"],
-        "max_length": longest,
-    }
+    common = shared(params, data)
+    special = common.special
+    network = Seq2SeqNetwork(
+        **common.network,
+        encoder_layers=section.encoder_layers,
+        decoder_layers=section.decoder_layers,
+        tie_embeddings=section.tie_embeddings,
+        max_length=longest + 2,
+    )
+    description = TranslationDescription(
+        model=network,
+        data=common.data,
+        source_language=card["languages"]["source"],
+        target_languages=card["languages"]["targets"],
+        max_length=longest,
+    )
     tokenizer = read_tokenizer(data / "tokenizer.json")
     bleu = (
         ValidationBLEU(tokenizer, special, card["languages"]["targets"], longest)
         if training.stop_on == "bleu"
         else None
     )
-    task = TranslationTask(config, section.label_smoothing, training, bleu)
+    task = TranslationTask(description, section.label_smoothing, training, bleu)
 
     source, target = read(data, "train", "source"), read(data, "train", "target")
     mine = chosen(len(target), section.data_share, params.seed)

@@ -1,0 +1,233 @@
+"""What a trained model's folder says of its model, ``config.json``: frozen records, and their one reader.
+
+Each family has its record beside its network; everything that loads, draws, serves or judges reads that. A default is what a folder means
+that was made before the key existed, and never changes. ``VERSION`` rises with every key that an older reader must not pass over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from stepladder.errors import UserError
+
+VERSION = 1
+FILE, WEIGHTS = "config.json", "model.safetensors"
+SHOWN = 60  # characters of a strange value
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a folder may hold: what it is called, what uses it, and what makes one."""
+
+    title: str
+    use: str
+    make: str
+
+
+KINDS = {
+    "diffusion": Kind("diffusion model", "`stepladder sample` draws with it", "`stepladder train diffusion`"),
+    "vae": Kind("variational autoencoder", "`stepladder sample` draws with it", "`stepladder train vae`"),
+    "gan": Kind("generator of a GAN", "`stepladder sample` draws with it", "`stepladder train gan`"),
+    "noisy-classifier": Kind(
+        "noisy classifier", "`stepladder sample --classifier` is guided by it", "`stepladder train noisy-classifier`"
+    ),
+    "feature-net": Kind("feature network", "`stepladder evaluate` judges by it", "`dvc repro feature-net`"),
+    "pairs": Kind("translation model", "`stepladder translate` uses it", "`stepladder train transformer`"),
+    "lines": Kind("causal language model", "`stepladder generate` uses it", "`stepladder train transformer`"),
+    "labels": Kind("classifier of texts", "`stepladder classify` uses it", "`stepladder train transformer`"),
+    "masked_lm": Kind("masked language model", "`stepladder attention` reads with it", "`stepladder train masked-lm`"),
+}
+TEXTS = ("pairs", "lines", "labels", "masked_lm")  # of the family transformer, by their ``task``
+
+
+class Record(BaseModel):
+    """A part of a description: frozen, unknown keys forbidden."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _named(value: Any) -> Any:
+    return str(value) if type(value) is int else value
+
+
+Name = Annotated[str, BeforeValidator(_named)]  # of a class; a number names one, too
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+Number = Annotated[int, Field(ge=0, lt=2**31)]
+Depth = Annotated[int, Field(ge=0, le=1024)]  # layers or blocks one after the other
+Shape = tuple[Count, Count, Count]  # (C, H, W) of a picture
+
+
+class Data(BaseModel):
+    """The prepared data that a model learned from; what its card says further is its card's."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str = ""
+    source: str = ""
+    content_hash: str = ""
+
+    @classmethod
+    def of(cls, card: Mapping[str, Any]) -> Data:
+        """What the ``card`` of prepared data says of these."""
+        return cls(**{key: card[key] for key in cls.model_fields if key in card})
+
+
+class Description(Record):
+    """What every model's folder says; a family's adds its network's arguments, ``model``, and what using it takes.
+
+    Attributes:
+        kind: its name in ``KINDS``. identity: keys that say which it is, and are always written.
+        version: of the record; absent in folders from before there were versions.
+        family: as ``training.families`` names it; absent in older folders of some families.
+    """
+
+    kind: ClassVar[str]
+    identity: ClassVar[tuple[str, ...]] = ("version", "family")
+
+    version: int = VERSION
+    family: str = ""
+    data: Data = Data()
+
+    def to_json(self) -> str:
+        """The text of ``config.json``: of which family and version it is, and what was said when it was made."""
+        said = self.model_dump(mode="json", exclude_unset=True)
+        return json.dumps({key: getattr(self, key) for key in self.identity} | said, indent=2) + "\n"
+
+    def __getitem__(self, key: str) -> Any:
+        """For the code that older registered models bring along, which reads a dictionary."""
+        return getattr(self, key)
+
+
+D = TypeVar("D", bound=Description)
+
+
+def read(folder: Path, *records: type[D], remedy: str = "") -> D:
+    """The description of the model in ``folder``, which is of one of the families of ``records``.
+
+    Args:
+        remedy: what to do where there is no such model; "": make one.
+
+    Raises:
+        UserError: there is no such folder, or it lacks ``config.json`` or the weights, or that is damaged, says what no such model has,
+            is that of another family, or was made by a newer stepladder.
+    """
+    names = [record.kind for record in records]
+    said = _said(folder, names, remedy)
+    found = _kind(said)
+    if found and found not in names:
+        raise UserError(
+            f"{folder} holds {_a(found)}, not {_a(*names)}; {KINDS[found].use}{'; ' * bool(remedy)}{remedy}."
+        )
+    record = next((record for record in records if record.kind == found), records[0])
+    older = "version" not in said
+    kept = {key: value for key, value in said.items() if not older or key in record.model_fields}
+    try:
+        return record.model_validate_json(json.dumps(kept), strict=True)
+    except ValidationError as error:
+        raise refused(folder, names, _wrong(error, kept), remedy) from None
+
+
+def kind(folder: Path) -> str:
+    """What the model in ``folder`` is, a name in ``KINDS``, without a look at the rest.
+
+    Raises:
+        UserError: there is no such folder or model, or what it is cannot be told.
+    """
+    found = _kind(_said(folder, [], ""))
+    if not found:
+        raise refused(folder, [], f"its {FILE} does not say of which family it is")
+    return found
+
+
+def refused(folder: Path, names: Sequence[str], why: str, remedy: str = "") -> UserError:
+    """The sentence on a ``folder`` that holds no model of the kinds ``names``, none: of any kind, that can be loaded."""
+    titles = " or ".join(KINDS[name].title for name in names) or "trained model"
+    make = f", or make one with {KINDS[names[0]].make}" if names else ""
+    todo = remedy or f"name a folder with {WEIGHTS} and {FILE}{make}"
+    return UserError(f"{folder} holds no {titles} that can be loaded: {why}; {todo}.")
+
+
+def _said(folder: Path, names: Sequence[str], remedy: str) -> dict[str, Any]:
+    """What ``config.json`` says, an object of a known version."""
+    if not folder.is_dir():
+        raise refused(folder, names, "there is no such folder", remedy)
+    for name in (FILE, WEIGHTS):
+        if not (folder / name).is_file():
+            raise refused(folder, names, f"it has no {name}", remedy)
+    try:
+        said = json.loads((folder / FILE).read_bytes().decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise refused(folder, names, f"its {FILE} is damaged ({brief(error)})", remedy) from None
+    except OSError as error:
+        raise refused(folder, names, f"its {FILE} cannot be read ({error.strerror})", remedy) from None
+    if not isinstance(said, dict):
+        raise refused(folder, names, f"its {FILE} is damaged (it is no JSON object)", remedy)
+    version = said.get("version", VERSION)
+    if type(version) is not int or version < 1:
+        raise refused(folder, names, f"its {FILE} has version={_shown(version)}, which is none", remedy)
+    if version > VERSION:
+        raise UserError(
+            f"{folder} was made by a newer stepladder: its {FILE} is of version {version}, and this stepladder reads up to version "
+            f"{VERSION}; update stepladder, or name a model that this one made."
+        )
+    return said
+
+
+def _kind(said: dict[str, Any]) -> str:
+    """A name in ``KINDS``, "" where it cannot be told: older folders name a family where there was more than one reader."""
+    family, task = said.get("family", ""), said.get("task", "pairs")
+    if not family:
+        model = said["model"] if isinstance(said.get("model"), dict) else {}
+        if {"task", "architecture", "target_languages"} & said.keys() or "vocab_size" in model:
+            family = "transformer"
+        elif {"timesteps", "prediction", "label_dropout"} & said.keys():
+            family = "diffusion"
+        elif "features" in model:
+            family = "feature-net"
+    if family == "transformer":
+        return task if task in TEXTS else ""
+    return family if isinstance(family, str) and family in KINDS and family not in TEXTS else ""
+
+
+def _wrong(error: ValidationError, said: dict[str, Any]) -> str:
+    """The first thing that is wrong with a description."""
+    first = error.errors(include_url=False)[0]
+    where: list[str] = []
+    within: Any = said
+    for part in first["loc"]:  # a union's branches are no keys
+        item = isinstance(within, list) and isinstance(part, int) and part < len(within)
+        if item or (isinstance(within, dict) and part in within):
+            within = within[part]
+        elif part != first["loc"][-1] or first["type"] != "missing":
+            continue
+        where.append(str(part))
+    name = ".".join(where)
+    if first["type"] == "missing":
+        return f"its {FILE} lacks {name}"
+    if first["type"] == "extra_forbidden":
+        return f"its {FILE} has {name}, which no such model has"
+    message = first["msg"].removeprefix("Value error, ")
+    if not name:
+        return f"its {FILE} is damaged ({brief(message)})"
+    return f"its {FILE} has {name}={_shown(within)}: {message[0].lower()}{brief(message)[1:]}"
+
+
+def brief(error: object) -> str:
+    """An error's message on one line, without its full stop, cut where it is long."""
+    return " ".join(str(error).split())[:160].rstrip(".;") or type(error).__name__
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+
+
+def _a(*names: str) -> str:
+    """``KINDS`` with their article."""
+    return " or ".join(f"a{'n' * (KINDS[name].title[0] in 'aeiou')} {KINDS[name].title}" for name in names)

@@ -1,0 +1,135 @@
+"""The description of a diffusion model, adapted or not: its process, its network, and what can be asked of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Discriminator, Field, Tag, TypeAdapter
+
+from stepladder.description import Count, Data, Depth, Description, Name, Number, Record, Shape
+from stepladder.diffusion.processes.settings import ProcessDescription
+from stepladder.params.classifier import PROCESS
+
+
+class TextEncoderNetwork(Record):
+    """Arguments of ``text_encoder.TextEncoder``."""
+
+    d_model: Count
+    depth: Depth
+    heads: Count
+    dropout: float
+
+
+class Network(Record):
+    """Arguments that the denoising networks have in common; by itself one's own network, which no folder holds.
+
+    Attributes:
+        shape: (C, H, W) of a picture.
+        outputs: channels given; None: C.
+    """
+
+    backbone: str = "own"
+    shape: Shape
+    classes: Number = 0
+    outputs: Count | None = None
+    vocabulary: Number = 0
+    text_length: Number = 0
+    text_encoder: TextEncoderNetwork | None = None
+    low_resolution: Number = 0
+
+    def arguments(self) -> dict[str, Any]:
+        """What the network's class takes."""
+        return self.model_dump(exclude={"backbone"})
+
+
+class UNetNetwork(Network):
+    """Arguments of ``unet.UNet``."""
+
+    backbone: Literal["unet"] = "unet"
+    classes: Number
+    channels: Count
+    channel_mult: tuple[Count, ...] = Field(min_length=1, max_length=32)
+    blocks: Depth
+    attention_resolutions: tuple[int, ...]
+    middle_attention: bool = True
+    heads: Count
+    dropout: float
+    norm_groups: Count = 8
+    scale_shift: bool = True
+    resample: Literal["conv", "residual"] = "conv"
+    conv: Literal["full", "depthwise_separable", "fft"] = "full"
+    progressive: Literal["none", "input", "output", "both"] = "none"
+    activation_checkpointing: bool = False
+
+
+class DiTNetwork(Network):
+    """Arguments of ``dit.DiT``."""
+
+    backbone: Literal["dit"] = "dit"
+    classes: Number
+    patch: Count
+    d_model: Count
+    depth: Depth
+    heads: Count
+    mlp_ratio: float
+    dropout: float
+    activation_checkpointing: bool = False
+
+
+def _backbone(network: Any) -> str:
+    return str(network.get("backbone", "unet")) if isinstance(network, dict) else getattr(network, "backbone", "unet")
+
+
+AnyNetwork = Annotated[
+    Annotated[UNetNetwork, Tag("unet")] | Annotated[DiTNetwork, Tag("dit")] | Annotated[Network, Tag("own")],
+    Discriminator(_backbone, custom_error_type="backbone", custom_error_message="there are the backbones unet and dit"),
+]
+
+
+NETWORK: TypeAdapter[Network] = TypeAdapter(AnyNetwork)
+
+
+def described(network: dict[str, Any]) -> Network:
+    """The arguments ``network`` of a backbone, by their names, as a record."""
+    return NETWORK.validate_python(network)
+
+
+class Adapted(Record):
+    """How a model was adapted: from one of ``data``, by which ``rank`` of which ``layers`` where by LoRA, to which classes."""
+
+    method: Literal["lora", "full"]
+    rank: Count | None = None
+    layers: str | None = None
+    new_classes: tuple[Name, ...]
+    data: Data = Data()
+
+
+class DiffusionDescription(Description, ProcessDescription):
+    """A diffusion model.
+
+    Attributes:
+        variance: of the reverse steps: fixed when sampling, or learned between its two bounds.
+        classes: names of those that it knows; their numbers are their places.
+        label_dropout: share of its training's pictures whose class and text were hidden.
+    """
+
+    kind: ClassVar[str] = "diffusion"
+    family: Literal["diffusion"] = "diffusion"
+    model: AnyNetwork
+    prediction: Literal["eps", "x0", "v"]
+    variance: Literal["fixed", "learned_range"] = "fixed"
+    timesteps: Count
+    classes: tuple[Name, ...]
+    label_dropout: float
+    adapted: Adapted | None = None
+
+    @property
+    def new_classes(self) -> tuple[str, ...]:
+        """Those that it learned when it was adapted."""
+        return self.adapted.new_classes if self.adapted else ()
+
+
+def guided(description: DiffusionDescription) -> dict[str, Any]:
+    """What a noisy classifier has to share with the model of ``description``, see ``fitting.guiding``."""
+    shared = {key: getattr(description, key) for key in PROCESS}
+    return {"classes": description.classes, "shape": description.model.shape} | shared

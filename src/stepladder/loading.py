@@ -1,0 +1,47 @@
+"""A trained network from its folder, of whichever family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from stepladder.description import FILE, WEIGHTS, Description, brief, read, refused
+from stepladder.errors import UserError
+
+D = TypeVar("D", bound=Description)
+N = TypeVar("N", bound=nn.Module)
+FAILURES = (
+    AssertionError, AttributeError, ArithmeticError, KeyError, IndexError, MemoryError, RuntimeError, TypeError, ValueError, UserError
+)  # fmt: skip
+
+
+def load(folder: Path, build: Callable[[D], N], *records: type[D], remedy: str = "") -> tuple[N, D]:
+    """The network, in evaluation mode on the CPU, and the description of the model in ``folder``.
+
+    Args:
+        build: makes the network that a description describes.
+        records: families that are looked for. remedy: see ``description.read``.
+
+    Raises:
+        UserError: as ``description.read``, or the weights are damaged, or not those of the network that is described.
+    """
+    described = read(folder, *records, remedy=remedy)
+    names = [described.kind]
+    try:
+        network = build(described)
+    except FAILURES as error:
+        why = f"its {FILE} describes no network that can be built ({brief(error)})"
+        raise refused(folder, names, why, remedy) from None
+    try:
+        weights, own = load_file(folder / WEIGHTS), dict(network.named_parameters(remove_duplicate=False))
+        shared = {id(own[name]): weight for name, weight in weights.items() if name in own}  # stored under one name
+        network.load_state_dict(weights | {n: shared[id(p)] for n, p in own.items() if id(p) in shared})
+    except (OSError, SafetensorError, *FAILURES) as error:
+        why = f"its weights are damaged, or not those of its {FILE} ({brief(error)})"
+        raise refused(folder, names, why, remedy) from None
+    return network.eval(), described

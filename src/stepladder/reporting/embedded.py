@@ -1,0 +1,42 @@
+"""Pictures within a page: figures for light and for dark ground, and strips of drawn pictures."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from stepladder.reporting.markup import Markup, data_uri, element
+
+DISPLAYED = 430  # CSS pixels: a strip with fewer than these is enlarged, and then by whole pixels
+
+
+def figure(reports: Path, name: str, description: str, caption: str | None = None) -> Markup | None:
+    """A figure for light and dark ground, ``None`` where it was not drawn."""
+    light, dark = (reports / "figures" / ground / f"{name}.png" for ground in ("", "dark"))
+    if not light.exists():
+        return None
+    source = (
+        element("source", srcset=data_uri(dark), media="screen and (prefers-color-scheme: dark)")
+        if dark.exists()
+        else None
+    )
+    picture = element("picture", source, element("img", src=data_uri(light), alt=description))
+    return element(
+        "figure", element("div", picture, class_="scroll"), element("figcaption", caption) if caption else None
+    )
+
+
+def strip(file: Path, description: str) -> Markup:
+    """The pictures in the PNG ``file``, which a click enlarges."""
+    width, height = _size(file)
+    picture = element(
+        "img", src=data_uri(file), width=width, height=height, loading="lazy", alt=description,
+        class_="pixels" if width < DISPLAYED else None,
+    )  # fmt: skip
+    return element("button", picture, type="button")
+
+
+def _size(png: Path) -> tuple[int, int]:
+    with png.open("rb") as file:
+        width, height = struct.unpack(">II", file.read(24)[16:24])
+    return width, height

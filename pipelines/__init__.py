@@ -2,6 +2,9 @@
 
 import sys
 from importlib.util import find_spec
+from pathlib import Path
+
+import yaml
 
 _lacking = [name for name in ("prefect", "dvc", "psutil") if find_spec(name) is None]
 if _lacking:
@@ -10,3 +13,10 @@ if _lacking:
         file=sys.stderr,
     )
     raise SystemExit(2)
+
+
+def deployed() -> dict[str, str]:
+    """Each flow's name, and the module it is in: what ``prefect.yaml`` deploys."""
+    listed = yaml.safe_load(Path(__file__).resolve().parents[1].joinpath("prefect.yaml").read_text(encoding="utf-8"))
+    entrypoints = [one["entrypoint"].partition(":") for one in listed["deployments"]]
+    return {flow: file.removesuffix(".py").replace("/", ".") for file, _, flow in entrypoints}

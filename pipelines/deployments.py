@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from prefect import serve
+from importlib import import_module
+from typing import Any
+
+from prefect import Flow, serve
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
 
+from pipelines import deployed
 from pipelines.automations import TAG
-from pipelines.evaluate import evaluate
-from pipelines.pipeline import pipeline
-from pipelines.predict import predict
-from pipelines.promote import promote
-from pipelines.report import report
-from pipelines.reproduce import reproduce
-from pipelines.sweep import sweep
-from pipelines.train import train
 
 NAME = "this-machine"
-FLOWS = (pipeline, train, sweep, evaluate, promote, report, reproduce, predict)
+FLOWS: tuple[Flow[..., Any], ...] = tuple(getattr(import_module(module), flow) for flow, module in deployed().items())
+"""In the order of ``prefect.yaml``."""
 
 
 def deployments() -> list[RunnerDeployment]:

@@ -35,16 +35,8 @@ HELP = {
     f"brackets: what {WORKSPACE} had when this form was made",
     "models": "which models, by the names of their stages in dvc.yaml; for diffusion one at each of timesteps",
     "model": "a registered one: models:/NAME/VERSION or models:/NAME@ALIAS",
-    "force": "promote whatever the gate says; needs a reason",
-    "reason": "kept in the model's history",
-    "evaluate": "judge it again also where it is bit-identical",
-    "source": "a .txt file (a sentence a line), a .csv file (a column label, or text), or a folder of such, from the project's folder",
-    "out": "file or folder that is made, from the project's folder",
-    "steps": "of a diffusion model: sampling steps S; 0: the model's own",
-    "beam_size": "of a translation model: hypotheses kept; 0: the model's own",
-    "chunk": "rows answered, and kept, at once; at least 1",
-    "experiment": "name of a DVC experiment (`dvc exp list`), such as an earlier flow run's; empty: the workspace",
 }
+"""Of fields that several flows have; a flow's own field is explained in its docstring."""
 EMPTY: Any = MISSING
 """The default of a field that shows nothing: none, in the form's schema, where ``None`` would be sent as null and refused."""
 F = TypeVar("F", bound=Callable[..., Any])
@@ -185,9 +177,10 @@ def _help() -> dict[str, str]:
 
 def described(function: F) -> F:
     """Add the spec's help to the docstring of ``function``, from which Prefect takes the help of a form's fields."""
-    texts = _help()
-    lines = [f"    {name}: {texts[name]}" for name in inspect.signature(function).parameters]
-    function.__doc__ = "\n".join([inspect.getdoc(function) or "", "", "Args:", *lines])
+    said, texts = inspect.getdoc(function) or "", _help()
+    own = said if "\nArgs:\n" in said else f"{said}\n\nArgs:"
+    rest = [name for name in inspect.signature(function).parameters if f"\n    {name}: " not in own]
+    function.__doc__ = "\n".join([own, *(f"    {name}: {texts[name]}" for name in rest)])
     return function
 
 

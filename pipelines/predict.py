@@ -23,6 +23,13 @@ def predict(
 ) -> State[None]:
     """Translate a file of sentences, or draw a table of labels. A run that was stopped goes on where it was when it is started
     again with the same values.
+
+    Args:
+        source: a .txt file (a sentence a line), a .csv file (a column label, or text), or a folder of such, from the project's folder
+        out: file or folder that is made, from the project's folder
+        steps: of a diffusion model: sampling steps S; 0: the model's own
+        beam_size: of a translation model: hypotheses kept; 0: the model's own
+        chunk: rows answered, and kept, at once; at least 1
     """
     options = [("--steps", steps), ("--beam-size", beam_size)]
     given = [part for name, value in options if value for part in (name, str(value))]

@@ -15,5 +15,8 @@ from pipelines.hooks import HOOKS
 def report(experiment: Experiment = "") -> State[None]:
     """Write the report of the workspace, or of a DVC experiment, from what was made with its parameters. It trains, judges and
     registers nothing; what there is not yet is named.
+
+    Args:
+        experiment: name of a DVC experiment (`dvc exp list`), such as an earlier flow run's; empty: the workspace
     """
     return pages.write(experiment)

@@ -22,12 +22,12 @@ from pathlib import Path
 
 import psutil
 
+from pipelines import deployed
 from stepladder import project
 from stepladder.errors import UserError
 from stepladder.tracking import store
 
 HOST = "127.0.0.1"
-FLOWS = ("pipeline", "train", "sweep", "evaluate", "promote", "report", "reproduce", "predict")
 START_SECONDS = 120.0
 STOP_SECONDS = 10.0
 SETTINGS = {
@@ -207,7 +207,7 @@ def _answers(address: str) -> bool:
 
 
 def _served(api: str) -> bool:
-    for flow in FLOWS:
+    for flow in deployed():
         try:
             with urllib.request.urlopen(f"{api}/deployments/name/{flow}/this-machine", timeout=5) as answer:
                 if json.load(answer).get("status") != "READY":

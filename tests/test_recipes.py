@@ -3,6 +3,7 @@
 Parameters admit it by name, pages and studies list it, and it works.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -52,6 +53,23 @@ PROCESS = '''class Arc(ContinuousTime):
 
 
 PROCESSES: dict'''
+
+FLOW = '''"""The flow ``clean``."""
+
+from prefect import flow
+
+from pipelines import form
+
+
+@flow(name="clean")
+@form.described
+def clean(preset: form.Preset = form.WORKSPACE, days: int = 30) -> None:
+    """Remove what is old.
+
+    Args:
+        days: what was not used for so many
+    """
+'''
 
 
 @dataclass(frozen=True)
@@ -143,7 +161,30 @@ def test_a_recipe_adds_what_it_says(recipe: Recipe, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+def test_a_flow_is_a_file_and_a_line_of_what_is_deployed(tmp_path: Path) -> None:
+    shutil.copytree("pipelines", tmp_path / "pipelines", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "pipelines/clean.py").write_text(FLOW, encoding="utf-8")
+    listed = Path("prefect.yaml").read_text(encoding="utf-8")
+    line = '  - {<<: *anywhere, entrypoint: "pipelines/clean.py:clean"}\n'
+    (tmp_path / "prefect.yaml").write_text(listed + line, encoding="utf-8")
+    script = """
+from pipelines.deployments import FLOWS
+from pipelines import deployed
+assert "clean" in deployed()
+fields = FLOWS[-1].parameters.properties
+assert fields["days"]["description"] == "what was not used for so many", fields
+assert "a named set" in fields["preset"]["description"], fields
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=300,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{SOURCE.parent.resolve()}", "PREFECT_HOME": str(tmp_path / "home")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 def test_the_page_says_how_many_files_a_recipe_touches() -> None:
-    said = dict(re.findall(r"^\| a (schedule|sampler|process) \| (\d) \|", Path("CONTRIBUTING.md").read_text(), re.M))
+    said = dict(
+        re.findall(r"^\| a (schedule|sampler|process|flow) \| (\d) \|", Path("CONTRIBUTING.md").read_text(), re.M)
+    )
     kinds = {"straight": "schedule", "halfway": "sampler", "arc": "process"}
-    assert said == {kinds[recipe.added]: str(len(recipe.edits)) for recipe in RECIPES}
+    assert said == {"flow": "1"} | {kinds[recipe.added]: str(len(recipe.edits)) for recipe in RECIPES}

@@ -94,7 +94,7 @@ def speed(args: argparse.Namespace) -> None:
         "device": torch.cuda.get_device_name(), "torch": torch.__version__, "command": " ".join(sys.argv), "shape": shape,
         "batch": batch, "parameters": counts,
         "images_per_second": {name: batch / statistics.median(values) for name, values in seconds.items()},
-        "seconds_per_step": {name: values for name, values in seconds.items()},
+        "seconds_per_step": dict(seconds),
     })  # fmt: skip
 
 

@@ -70,11 +70,9 @@ def main() -> None:
                 rows.append(row)
                 print({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
     tokenizer = tokenizer_of(args.data)
-    known = {line for line in (args.data / "train_texts.txt").read_text(encoding="utf-8").splitlines()}
+    known = set((args.data / "train_texts.txt").read_text(encoding="utf-8").splitlines())
     styles = len(config["classes"])
-    shown = [name for name in SHOWN] + sorted(
-        set((args.data / "test_texts.txt").read_text(encoding="utf-8").splitlines())
-    )[::12]
+    shown = list(SHOWN) + sorted(set((args.data / "test_texts.txt").read_text(encoding="utf-8").splitlines()))[::12]
     asked = [name for _ in range(styles) for name in shown]
     tokens = torch.from_numpy(encode(tokenizer, asked, config["model"]["text_length"]))
     condition = {"labels": torch.arange(styles).repeat_interleave(len(shown)), "text": tokens}

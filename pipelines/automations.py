@@ -128,6 +128,7 @@ def apply(wanted: list[Automation]) -> None:
 
 
 def main() -> int:
+    """Make the automations, or say in one sentence why not; the exit code."""
     try:
         wanted = automations()
     except UserError as error:

@@ -20,6 +20,7 @@ FLOWS: tuple[Flow[..., Any], ...] = tuple(getattr(import_module(module), flow) f
 
 
 def deployments() -> list[RunnerDeployment]:
+    """A deployment of each flow, with the schedules that someone gave it."""
     return [flow.to_deployment(NAME, tags=[TAG], schedules=_schedules(flow.name)) for flow in FLOWS]  # type: ignore[misc]
 
 

@@ -168,11 +168,13 @@ def publish(results: Results, title: str, outcome: Outcome, root: Path, experime
 
 
 def state(outcome: Outcome, remark: str = "") -> State[None]:
+    """How the flow run ended, with the sentence that its page shows."""
     message = outcome.sentence() + remark
     return Failed(message=message) if outcome.failed else Completed(message=message)
 
 
 def run_stages(part: Graph, workspace: Path, root: Path, by_hand: bool = False) -> Outcome:
+    """Run the stages of ``part``, each when what it needs is there, as many at once as devices are free; what became of each."""
     share = create_progress_artifact(progress=0.0, key="stages-done", description=f"of {len(part)} stages")
     outcome = Outcome()
     if any(graph.family(stage) == source.STAGE for stage in part):

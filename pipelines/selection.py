@@ -21,6 +21,7 @@ Select = Callable[[Graph], Graph]
 
 
 def everything(whole: Graph) -> Graph:
+    """All stages."""
     return whole
 
 

@@ -90,6 +90,8 @@ class Services:
 
 
 def main() -> int:
+    """Start what is not there yet, and wait for Ctrl-C or SIGTERM; the exit code."""
+
     def stop(*_: object) -> None:
         raise Stop
 

@@ -30,7 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # of the children
     monkeypatch.setattr(slots, "gpus", lambda: ())
-    monkeypatch.setattr(slots, "_listed", lambda: {})
+    monkeypatch.setattr(slots, "_listed", dict)
     monkeypatch.setattr(slots, "SECONDS_BETWEEN", 0.005)
     return tmp_path
 

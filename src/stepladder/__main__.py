@@ -1,3 +1,5 @@
+"""``python -m stepladder``: the command line."""
+
 import sys
 
 from stepladder.cli import main

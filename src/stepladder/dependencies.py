@@ -99,7 +99,8 @@ def code(*modules: str) -> tuple[str, ...]:
 
 def section_code(reads: Iterable[str]) -> tuple[str, ...]:
     """The source files that define the sections of parameters named, or those that hold the keys named: their defaults and
-    what they compute of their values."""  # fmt: skip
+    what they compute of their values.
+    """
     found: set[str] = set()
     for read in reads:
         found |= set(_defined(Params.model_fields[read.partition(".")[0]].annotation))

@@ -99,7 +99,8 @@ def pages(root: Path) -> str:
 
 def _code() -> Path:
     """The package, by way of the folder that pip names after the version: another version in its place, perhaps with other files,
-    breaks the link, so that DVC finds nothing up to date before ``stepladder link`` has looked at it."""  # fmt: skip
+    breaks the link, so that DVC finds nothing up to date before ``stepladder link`` has looked at it.
+    """
     found = list(HOME.parent.glob("stepladder-*.dist-info"))
     return found[0] / os.pardir / HOME.name if len(found) == 1 else HOME
 

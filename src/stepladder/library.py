@@ -164,7 +164,8 @@ def trajectory(
 
 def process(name: str, *, timesteps: int = 1000, **config: Any) -> Process:
     """The process ``name`` of ``PROCESSES``, with the other parameters ``diffusion.*`` that say what it is: ``schedule``,
-    ``prediction``, ``betas``, ``log_snr``, ``zero_terminal_snr``, and ``sigma_data``."""  # fmt: skip
+    ``prediction``, ``betas``, ``log_snr``, ``zero_terminal_snr``, and ``sigma_data``.
+    """
     if name not in PROCESSES:
         raise UserError(f"There is no process {name!r}; there are: {', '.join(PROCESSES)}.")
     known = {"schedule": "cosine", "prediction": "v"} | config | {"process": name, "timesteps": timesteps}
@@ -251,7 +252,7 @@ def experiment(
 
     Raises:
         UserError: the parameters are refused, alone or with this data.
-    """  # fmt: skip
+    """
     tree = params if isinstance(params, Params) else build(dict(params or {}))
     start = import_module(FAMILIES[family].module).experiment
     made: Experiment = start(tree, Path(data), timesteps=timesteps if family == "diffusion" else None)
@@ -265,7 +266,8 @@ def samplers() -> dict[str, Callable[..., Tensor]]:
 
 def denoiser(model: Model, labels: Sequence[int | str] | Tensor | int, steps: int, **sampling: Any) -> Denoise:
     """``denoise(x, i)`` of ``model`` at the levels that S = ``steps`` visits, for a sampler of one's own; guided and limited as
-    ``sampling`` says. Levels are ``model.process.levels(steps)``."""  # fmt: skip
+    ``sampling`` says. Levels are ``model.process.levels(steps)``.
+    """
     how = build({"sampling": sampling}).sampling
     told = {"labels": _numbers(model, labels)}
     return drawing.denoiser(model.network, model.description, told, model.process.levels(steps, how.spacing), how)

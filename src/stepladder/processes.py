@@ -100,7 +100,8 @@ def command(folder: Path, world: World, key: str) -> list[str]:
 
 def run(command: list[str], held: Held) -> int:
     """Run ``command`` in this process group and in the slots ``held``; signals to end are passed on, and waited for. Returns its exit code, or 128
-    and the signal's number where a signal ended it."""  # fmt: skip
+    and the signal's number where a signal ended it.
+    """
     # Threads that soon stop spinning: on a busy machine waiting ones would else slow the working ones down many times.
     defaults = {"GOMP_SPINCOUNT": "1000", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTHONUNBUFFERED": "1"}
     # A store anew whenever ranks meet: in one kept by torchrun they find the addresses of dead ranks, and nodes that count

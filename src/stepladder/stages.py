@@ -138,7 +138,8 @@ def is_ours(entry: Any) -> bool:
 
 def differing(graph: Path) -> dict[str, str]:
     """Commands, by name, of the stages in ``graph`` that do not name the code that they run, not all parameters that they read,
-    or not all results that this version's stage of that command reads."""  # fmt: skip
+    or not all results that this version's stage of that command reads.
+    """
     found = {}
     for name, entry in _entries(graph).items():
         stage = entry.get("do", entry)

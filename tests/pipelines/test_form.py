@@ -98,7 +98,7 @@ def deployed(prefect_api: str) -> dict[str, str]:
 def test_form_shows_help_bounds_choices_and_the_workspaces_values(prefect_api, deployed):
     schema = httpx.get(f"{prefect_api}/deployments/{deployed['sweep']}").json()["parameter_openapi_schema"]
     fields = schema["properties"]
-    assert list(sorted(fields, key=lambda name: fields[name]["position"])) == [
+    assert sorted(fields, key=lambda name: fields[name]["position"]) == [
         "preset", "timesteps", "sampling_steps", "seed", "diffusion", "sampling",
     ]  # fmt: skip
     assert fields["preset"]["enum"][:1] == ["params.yaml"]

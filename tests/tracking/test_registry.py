@@ -147,7 +147,7 @@ def test_versions_say_where_they_come_from(models, unpacked):
 
 def test_again_is_no_new_version(models, unpacked):
     first, again = register(models), register(models)
-    assert {name: model["version"] for name, model in again.items()} == {name: "1" for name in first}
+    assert {name: model["version"] for name, model in again.items()} == dict.fromkeys(first, "1")
     assert again["diffusion-digits"]["why"] == "champion already: frechet 0.6"
     assert again["diffusion-digits"]["aliases"] == ["challenger", "champion"]
 

@@ -61,7 +61,8 @@ class Discriminator(nn.Module):
 
 def discriminator_loss(loss: str, real: Tensor, drawn: Tensor) -> Tensor:
     """From logits ``(N,)`` of real and drawn pictures: Goodfellow et al. (2014), equation 1, or, ``wgan_gp``,
-    Gulrajani et al. (2017), equation 2."""
+    Gulrajani et al. (2017), equation 2.
+    """
     if loss == "wgan_gp":
         return drawn.mean() - real.mean()
     return F.softplus(-real).mean() + F.softplus(drawn).mean()

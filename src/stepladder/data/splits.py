@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-NAMES = {"train": "train", "test": "test", "validation": "validation", "valid": "validation"} | {
-    short: "validation" for short in ("val", "dev")
-}
+NAMES = {"train": "train", "test": "test", "validation": "validation", "valid": "validation"} | dict.fromkeys(
+    ("val", "dev"), "validation"
+)
 WANTED = ("train", "validation", "test")
 
 

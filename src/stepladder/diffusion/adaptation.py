@@ -157,7 +157,8 @@ def grown(
     weights: dict[str, Tensor], before: DiffusionDescription, description: DiffusionDescription
 ) -> dict[str, Tensor]:
     """``weights`` with a row for each new class, which starts as that of no class, the last, or as the classes' mean
-    where the model was always told one."""  # fmt: skip
+    where the model was always told one.
+    """
     added = len(description.classes) - len(before.classes)
     if not added:
         return weights

@@ -57,7 +57,7 @@ def visits(steps: int, jump: int, resamples: int) -> list[int]:
     First whenever one step is left to the data, then for every ``jump`` steps more that are left, the path goes back ``jump``
     levels, ``resamples`` - 1 times, as long as there are that many levels.
     """
-    back = {left: resamples - 1 for left in range(1, steps - jump + 1, jump)}
+    back = dict.fromkeys(range(1, steps - jump + 1, jump), resamples - 1)
     i, path = 0, [0]
     while i < steps:
         i += 1

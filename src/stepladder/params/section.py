@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Section(BaseModel):
+    """A section of the parameters: no other keys, no change after it was checked."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 

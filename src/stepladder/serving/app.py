@@ -32,6 +32,8 @@ SECURITY = (
 
 
 class Ask(BaseModel):
+    """What every request to a model names."""
+
     model_config = ConfigDict(extra="forbid")
     model: str = Field(description="name of a served model")
 

@@ -31,7 +31,8 @@ def check_arm(study: Study, arm: str, data: Path, feature_net: Path) -> None:
 
 def check_data(name: str, study: Study) -> None:
     """Raise ``UserError`` where an arm asks for other data than ``params.yaml`` has prepared, which is what all arms learn from,
-    or for figures that models of it have not."""  # fmt: skip
+    or for figures that models of it have not.
+    """
     given = load()
     for arm, each in study.arms.items():
         section = FAMILIES[each.family].data

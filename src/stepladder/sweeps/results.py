@@ -49,7 +49,7 @@ def row(children: Sequence[Child]) -> Row:
         cells = [metrics | {"folder": str(child.folder)} for child in children if (metrics := found.get(child.seed))]
         every = studies.rows(study, cells, confidence)
         best = studies.best(every, metric) or every[0]
-        figure = best.figures.get(metric, Figure({seed: None for seed in found}))
+        figure = best.figures.get(metric, Figure(dict.fromkeys(found)))
         steps = best.steps if best.sampling else None
     else:
         values = {

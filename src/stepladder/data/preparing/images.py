@@ -23,9 +23,9 @@ from stepladder.errors import UserError
 from stepladder.params import ImageData, Params
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-EIGHT_BITS = {"1": "L", "L": "L", "LA": "RGBA", "PA": "RGBA", "P": "RGB", "RGB": "RGB", "RGBA": "RGBA"} | {
-    mode: "RGB" for mode in ("YCbCr", "CMYK", "LAB", "HSV")
-}
+EIGHT_BITS = {"1": "L", "L": "L", "LA": "RGBA", "PA": "RGBA", "P": "RGB", "RGB": "RGB", "RGBA": "RGBA"} | dict.fromkeys(
+    ("YCbCr", "CMYK", "LAB", "HSV"), "RGB"
+)
 FEWEST_HELD_OUT = 10
 FEWEST_OWN_HELD_OUT = 4  # of twenty pictures, a fifth
 

@@ -154,7 +154,8 @@ class ContinuousTime(Process):
 
     def levels(self, steps: int, spacing: str = "trailing") -> Levels:
         """Chosen among u = 1/T, 2/T, ..., 1, T being the largest S that the model is used with, as a discrete process chooses
-        among its steps; ``log_snr`` and ``karras`` give their levels exactly."""  # fmt: skip
+        among its steps; ``log_snr`` and ``karras`` give their levels exactly.
+        """
         grid = self.at(np.arange(1, self.timesteps + 1) / self.timesteps)
         if spacing not in ("log_snr", "karras"):
             return grid.rows(spaced(self.timesteps, steps, spacing)[::-1])

@@ -57,7 +57,8 @@ class Discrete(VariancePreserving):
 
     def levels_of_every_t(self, u: Array) -> Levels:
         """The level of T steps at time (t + 1) / T, for every T at once, where the schedule is a curve; where it is a table of
-        betas, one of its steps."""  # fmt: skip
+        betas, one of its steps.
+        """
         if self.description.schedule == "betas":
             whole = self.description.model_copy(update={"timesteps": len(self.description.betas)})
             table = Discrete(whole).steps
@@ -92,7 +93,8 @@ class Continuous(VariancePreserving, ContinuousTime):
 class EDM(ContinuousTime):
     """alpha is 1, ln sigma goes evenly from ln 0.002 to ln 80; the network's input and output are scaled for data of standard
     deviation ``sigma_data``: Karras et al. (2022), table 1. A ladder ends at the smallest sigma, and Heun corrects every step,
-    since the scaling keeps the network's error small."""  # fmt: skip
+    since the scaling keeps the network's error small.
+    """
 
     name, title = "edm", "Karras et al."
     has_own_target = has_own_levels = True

@@ -169,7 +169,8 @@ class DiffusionTask(Task):
 
 def side_at(k: int, micro_batches: int, curriculum: tuple[int, ...], share: float) -> int | None:
     """Side of the pictures of the ``k``-th of all ``micro_batches``: of ``curriculum`` in turn, in equal parts of the first
-    ``share`` of them; None for the full side."""  # fmt: skip
+    ``share`` of them; None for the full side.
+    """
     stage = int(k / (share * micro_batches) * len(curriculum))
     return curriculum[stage] if stage < len(curriculum) else None
 

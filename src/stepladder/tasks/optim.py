@@ -60,6 +60,6 @@ def adamw(peaks: Mapping[nn.Module, float], training: Training, beta1: float = 0
     optimizer = torch.optim.AdamW(groups, betas=(beta1, training.beta2), fused=True)
     # Lightning refuses to clip a fused optimiser's gradients under autocast, since it could divide by the loss scale itself. Told
     # that it does not, the scaler of fp16 does so before the clipping, as for any other, and bf16 has no scale.
-    optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+    optimizer._step_supports_amp_scaling = False
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: factor(step, training))
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -7,6 +7,7 @@ pictures, and there are no verdicts.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -29,31 +30,37 @@ class FeatureNetTask(PictureTask):
 
     description: FeatureNetDescription
 
-    def __init__(self, description: FeatureNetDescription, training: Training, seed: int) -> None:
-        super().__init__(description, training, seed)
+    def __init__(
+        self, description: FeatureNetDescription, training: Training, seed: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        super().__init__(description, training, seed, rank, world_size)
         self.model = Classifier(**description.model.model_dump())
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        x, labels = self._turned(batch)
         _, random = self.generators(batch["position"])
-        x, labels = self._turned(scaled(batch["images"]), batch["labels"])
-        _, logits = self.model(_shifted(x, random))
+        reach = _reach(x)
+        dy, dx = self.drawn(partial(torch.randint, -reach, reach + 1), (2, batch["size"]), random, dim=1)
+        _, logits = self.model(_shifted(x, dy, dx))
         loss = F.cross_entropy(logits, labels, label_smoothing=0.05)
         self.log("train/loss", loss.detach())
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        x, labels = self._turned(scaled(batch["images"]), batch["labels"])
+        x, labels = self._turned(batch)
         _, logits = self.model(x)
         right = (logits.argmax(1) == labels).float().mean()
         self.log_validation(batch, accuracy=right, loss=F.cross_entropy(logits, labels))
 
-    def _turned(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _turned(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The pictures ``(n, C, H, W)`` and their classes ``(n,)``; where they have none, turned ones and how they were."""
+        x = scaled(batch["images"])
         if self.description.classes:
-            return x, labels
-        turned = x.clone()
+            return x, batch["labels"]
+        turns = torch.arange(batch["size"], device=x.device)[self.mine] % 4
         for k in range(1, 4):
-            turned[k::4] = _turn(x[k::4], k)
-        return turned, torch.arange(len(x), device=x.device) % 4
+            x[turns == k] = _turn(x[turns == k], k)
+        return x, turns
 
 
 def experiment(
@@ -71,7 +78,7 @@ def experiment(
         channels=card["shape"][0], width=section.width, features=section.features, classes=len(classes) or 4
     )
     description = FeatureNetDescription(model=network, classes=classes, data=Data.of(card))
-    task = FeatureNetTask(description, section.training, params.seed)
+    task = FeatureNetTask(description, section.training, params.seed, rank, world_size)
     return Experiment(task, pictures.micro_batch, pictures.validation(VALIDATED, most=None))
 
 
@@ -82,13 +89,15 @@ def _turn(x: Tensor, k: int) -> Tensor:
     return x.flip([axis for axis, bit in ((2, 1), (3, 2)) if k & bit])
 
 
-def _shifted(x: Tensor, random: torch.Generator) -> Tensor:
-    """Each picture moved by up to an eighth of its side, its border repeated."""
+def _reach(x: Tensor) -> int:
+    return max(1, x.shape[2] // 8)
+
+
+def _shifted(x: Tensor, dy: Tensor, dx: Tensor) -> Tensor:
+    """Each picture moved by its ``dy`` and ``dx`` ``(n,)``, up to an eighth of its side, its border repeated."""
     n, _, h, w = x.shape
-    reach = max(1, h // 8)
-    padded = F.pad(x, (reach,) * 4, mode="replicate")
-    dy, dx = torch.randint(2 * reach + 1, (2, n), generator=random, device=x.device)
-    rows = dy[:, None] + torch.arange(h, device=x.device)
-    columns = dx[:, None] + torch.arange(w, device=x.device)
+    padded = F.pad(x, (_reach(x),) * 4, mode="replicate")
+    rows = dy[:, None] + _reach(x) + torch.arange(h, device=x.device)
+    columns = dx[:, None] + _reach(x) + torch.arange(w, device=x.device)
     picture = torch.arange(n, device=x.device)
     return padded.permute(0, 2, 3, 1)[picture[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

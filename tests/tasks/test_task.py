@@ -48,9 +48,8 @@ def made(family: str, text: dict[str, Path]) -> Experiment:
             merge(small.model_dump(mode="json"), changed | {"classification": {"pretraining": BATCH["training"]}})
         )
     data = digits.prepared() if images else text[family]
-    return import_module(FAMILIES[family].module).experiment(
-        small, data, timesteps=10 if family == "diffusion" else None
-    )
+    more = {"timesteps": 10} if family == "diffusion" else {}
+    return import_module(FAMILIES[family].module).experiment(small, data, **more)
 
 
 @pytest.mark.parametrize("family", sorted(set(FAMILIES) - set(BEYOND)))

@@ -122,10 +122,8 @@ def _fixed(network: nn.Module) -> dict[str, Tensor]:
     return {name: parameter.detach() for name, parameter in network.named_parameters()}
 
 
-def experiment(
-    params: Params, data: Path, *, rank: int = 0, world_size: int = 1, timesteps: int | None = None
-) -> Experiment:
-    """The adversarial training on pictures prepared in ``data``; ``timesteps`` is not used.
+def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1) -> Experiment:
+    """The adversarial training on pictures prepared in ``data``.
 
     Raises:
         UserError: nothing is prepared, the batch does not divide, or the pictures cannot be halved so often.

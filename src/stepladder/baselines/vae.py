@@ -62,10 +62,8 @@ class VAETask(PictureTask):
         return autoencoder.bound(x, self.model.encode(x, labels), lambda z: self.model.decode(z, labels), eps)
 
 
-def experiment(
-    params: Params, data: Path, *, rank: int = 0, world_size: int = 1, timesteps: int | None = None
-) -> Experiment:
-    """The autoencoder's training on pictures prepared in ``data``; ``timesteps`` is not used.
+def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1) -> Experiment:
+    """The autoencoder's training on pictures prepared in ``data``.
 
     Raises:
         UserError: nothing is prepared, the batch does not divide, or the pictures cannot be halved so often.

@@ -66,10 +66,8 @@ class AdaptedTask(DiffusionTask):
             lora.merge(self.model)
 
 
-def experiment(
-    params: Params, data: Path, *, rank: int = 0, world_size: int = 1, timesteps: int | None = None
-) -> Experiment:
-    """The adaptation that ``params.adaptation`` describes, to pictures prepared in ``data``; ``timesteps`` is the model's own.
+def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1) -> Experiment:
+    """The adaptation that ``params.adaptation`` describes, to pictures prepared in ``data``, at the model's own T.
 
     Raises:
         UserError: there is no such model, the pictures are of another shape, or the batch does not divide.
@@ -160,8 +158,3 @@ def objective(description: DiffusionDescription, training: Training) -> Diffusio
             "training": training,
         }
     )
-
-
-def base_and_adapter(model: nn.Module, description: DiffusionDescription, adapter: dict[str, Tensor]) -> nn.Module:
-    """The network ``model``, grown by the classes of its ``description``, with an adapter's file worked in."""
-    return lora.apply(model, adapter, first=len(description.classes) - len(description.new_classes))

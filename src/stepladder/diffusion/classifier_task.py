@@ -61,9 +61,7 @@ class ClassifierTask(PictureTask):
         return self.model(x, time).float(), batch["labels"], time
 
 
-def experiment(
-    params: Params, data: Path, *, rank: int = 0, world_size: int = 1, timesteps: int | None = None
-) -> Experiment:
+def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1) -> Experiment:
     """The training for the process and schedule of ``params.diffusion``, on pictures prepared in ``data``; it serves every T.
 
     Raises:

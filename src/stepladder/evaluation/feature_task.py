@@ -63,10 +63,8 @@ class FeatureNetTask(PictureTask):
         return x, turns
 
 
-def experiment(
-    params: Params, data: Path, *, rank: int = 0, world_size: int = 1, timesteps: int | None = None
-) -> Experiment:
-    """The feature network's training on pictures prepared in ``data``; ``timesteps`` is not used.
+def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1) -> Experiment:
+    """The feature network's training on pictures prepared in ``data``.
 
     Raises:
         UserError: nothing is prepared, or the pictures do not fill a batch.

@@ -50,8 +50,9 @@ def train(folder: Path) -> None:
     start = finished_steps(checkpoint) if checkpoint else 0
 
     torch.manual_seed(mix(params.seed))
+    more = {} if spec["timesteps"] is None else {"timesteps": spec["timesteps"]}
     experiment: Experiment = import_module(FAMILIES[family].module).experiment(
-        params, Path(spec["data"]), rank=rank, world_size=world_size, timesteps=spec["timesteps"]
+        params, Path(spec["data"]), rank=rank, world_size=world_size, **more
     )
     if rank == 0:
         lineage.capture_environment(folder / lineage.FOLDER)

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from stepladder.data.preparing.images import prepare
 from stepladder.params import Params, build
 from stepladder.tasks.experiment import Experiment
-from stepladder.tasks.task import Batch, network
+from stepladder.tasks.task import Batch
 
 
 def params(**sections: Any) -> Params:
@@ -80,7 +80,7 @@ def loss(experiment: Experiment, batch: Batch) -> torch.Tensor:
 def save(experiment: Experiment, folder: Path) -> Path:
     """The model as training leaves it."""
     folder.mkdir(parents=True)
-    weights = network(experiment.task).state_dict()
+    weights = experiment.task.model.state_dict()
     save_file({name: weight.contiguous() for name, weight in weights.items()}, folder / "model.safetensors")
     (folder / "config.json").write_text(experiment.task.description.to_json())
     return folder

@@ -38,7 +38,7 @@ from stepladder.evaluation import feature_task
 from stepladder.evaluation.pictures import feature_net
 from stepladder.params import build, merge
 from stepladder.tasks.experiment import Experiment
-from stepladder.tasks.task import network
+from stepladder.training.best import stored
 from stepladder.training.worker import _export
 from stepladder.transformer import pretraining_task
 from stepladder.transformer.blocks.layers import LayerOptions
@@ -81,7 +81,7 @@ def write(experiment: Experiment, folder: Path) -> None:
     folder.mkdir()
     if finish := getattr(experiment.task, "finish", None):
         finish(folder)
-    _export(experiment, network(experiment.task).state_dict(), folder, {})
+    _export(experiment, stored(experiment.task.model), folder, {})
 
 
 @pytest.fixture(scope="module")

@@ -255,7 +255,7 @@ def experiment(
     """
     tree = params if isinstance(params, Params) else build(dict(params or {}))
     start = import_module(FAMILIES[family].module).experiment
-    made: Experiment = start(tree, Path(data), timesteps=timesteps if family == "diffusion" else None)
+    made: Experiment = start(tree, Path(data), **({"timesteps": timesteps} if family == "diffusion" else {}))
     return made
 
 

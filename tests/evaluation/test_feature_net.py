@@ -10,7 +10,6 @@ from stepladder.errors import UserError
 from stepladder.evaluation.feature_task import _shifted, _turn, experiment
 from stepladder.evaluation.pictures.feature_net import load
 from stepladder.evaluation.pictures.features import judge
-from stepladder.tasks.randomness import generator
 from tests.digits import log_nothing, loss, params, prepared, save, trained, without_classes
 
 
@@ -75,11 +74,35 @@ def test_shifts_are_up_to_an_eighth(shape):
     columns = torch.arange(w).expand(h, w)
     for coordinates, middle in ((rows, h // 2), (columns, w // 2)):
         x = coordinates.float().expand(200, channels, h, w)
-        moved = _shifted(x, generator(0))[:, 0, h // 2, w // 2] - middle
         reach = max(1, h // 8)
-        assert set(moved.tolist()) <= set(range(-reach, reach + 1))
-        assert moved.min() < 0 < moved.max()
-    assert _shifted(torch.zeros(2, *shape), generator(0)).shape == (2, *shape)
+        shifts = torch.randint(-reach, reach + 1, (200,))
+        moved = _shifted(x, shifts, shifts)[:, 0, h // 2, w // 2] - middle
+        assert torch.equal(moved.long(), shifts)
+    assert _shifted(torch.zeros(2, *shape), shifts[:2], shifts[:2]).shape == (2, *shape)
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_the_number_of_ranks_changes_neither_the_loss_nor_the_validation(tmp_path, classes):
+    data = prepared() if classes else without_classes(tmp_path / "images")
+
+    def made(rank=0, world_size=1):
+        torch.manual_seed(0)
+        e = experiment(params(), data, rank=rank, world_size=world_size)
+        e.task.eval()
+        return e, log_nothing(e)
+
+    (whole, told), *ranks = made(), made(0, 2), made(1, 2)
+    for position in (0, 1, 7):
+        expected = loss(whole, whole.draw(position))
+        parts = torch.stack([loss(rank, rank.draw(position)) for rank, _ in ranks])
+        torch.testing.assert_close(parts.mean(), expected)
+    sums = []
+    for e, logged in ((whole, told), *ranks):
+        for i, batch in enumerate(e.validation):
+            e.task.validation_step(batch, i)
+        right = logged["validation/accuracy"]
+        sums.append(sum(share * len(b["labels"]) for share, b in zip(right, e.validation, strict=True)))
+    assert sums[1] + sums[2] == pytest.approx(sums[0])
 
 
 def test_a_position_gives_the_same_loss_again(tmp_path):

@@ -14,7 +14,6 @@ from stepladder.data.preparing.images import prepare_own
 from stepladder.diffusion.training import task as diffusion_task
 from stepladder.params import Params, merge
 from stepladder.params import build as build_params
-from stepladder.tasks.task import network
 from stepladder.training import checkpoint, families, worker
 from tests import digits
 from tests.training import project, toy
@@ -115,7 +114,7 @@ def test_a_network_that_is_no_longer_of_numbers_ends_every_family(tmp_path, monk
 
         def draw(k):
             if k == POISONED:
-                for parameter in network(whole.task).parameters():
+                for parameter in whole.task.model.parameters():
                     parameter.data.fill_(math.nan)
             return whole.draw(k)
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from stepladder.errors import UserError
 from stepladder.training.gradients import by_layer
-from stepladder.training.memory import LargestBatch
+from stepladder.training.memory import try_largest
 
 
 class Task(nn.Module):
@@ -37,7 +37,7 @@ def test_the_largest_batch_is_tried_and_leaves_no_trace():
     task = Task()
     weights = task.model.weight.clone()
     before = torch.get_rng_state()
-    LargestBatch({"x": torch.ones(5, 3)}).on_train_start(TRAINER, task)
+    try_largest(TRAINER, task, {"x": torch.ones(5, 3)})
     assert task.seen == [(5, 3)]
     assert torch.equal(torch.get_rng_state(), before)
     assert task.model.weight.grad is None
@@ -50,9 +50,9 @@ def test_the_largest_batch_is_tried_and_leaves_no_trace():
 )
 def test_too_little_memory_is_one_sentence(error):
     with pytest.raises(UserError, match=r"largest batch \(x \(5, 3\)\) needs more memory .* raise training.accumulate"):
-        LargestBatch({"x": torch.ones(5, 3)}).on_train_start(TRAINER, Task(error))
+        try_largest(TRAINER, Task(error), {"x": torch.ones(5, 3)})
     with pytest.raises(RuntimeError, match="other"):
-        LargestBatch({"x": torch.ones(5, 3)}).on_train_start(TRAINER, Task(RuntimeError("other")))
+        try_largest(TRAINER, Task(RuntimeError("other")), {"x": torch.ones(5, 3)})
 
 
 def test_gradient_norms_are_by_numbered_layer():

@@ -6,7 +6,8 @@ import torch
 from safetensors.torch import load_file
 
 from stepladder.training import checkpoint, families, worker
-from stepladder.training.unfreezing import Unfreezing, frozen
+from stepladder.training.course import Course
+from stepladder.training.unfreezing import frozen
 from tests.training import toy
 from tests.training.test_worker import spec
 
@@ -40,15 +41,17 @@ def test_parts_are_unfrozen_in_turn_at_equal_parts_of_the_first_half():
 def test_frozen_weights_stay_and_the_others_learn(tmp_path, monkeypatch):
     moved = {}
 
-    class Watching(Unfreezing):
-        def on_train_batch_start(self, trainer, pl_module, *_):
+    class Watching(Course):
+        def on_train_batch_start(self, trainer, pl_module, *given):
+            super().on_train_batch_start(trainer, pl_module, *given)
             self.before = [p.detach().clone() for p in pl_module.model.parameters()]
 
-        def on_train_batch_end(self, trainer, pl_module, *_):
+        def on_train_batch_end(self, trainer, pl_module, *given):
+            super().on_train_batch_end(trainer, pl_module, *given)
             named = zip(pl_module.model.named_parameters(), self.before, strict=True)
             moved[trainer.global_step - 1] = {name for (name, p), before in named if not torch.equal(p, before)}
 
-    monkeypatch.setattr(worker, "Unfreezing", Watching)
+    monkeypatch.setattr(worker, "Course", Watching)
     worker.train(with_parts(tmp_path / "a", "stem.weight", "head", weight_decay=0.1))
     everything = {"stem.weight", "stem.bias", "head.weight", "head.bias"}
     assert all(moved[step] == {"stem.bias"} for step in range(10)), "no gradient, and no weight decay either"

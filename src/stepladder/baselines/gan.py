@@ -24,24 +24,21 @@ from stepladder.baselines.adversarial import (
     gradient_penalty,
     r1,
 )
-from stepladder.baselines.batches import batches
 from stepladder.baselines.description import GANDescription, GANNetwork
 from stepladder.baselines.drawing import preview
+from stepladder.data.image_arrays import scaled
 from stepladder.description import Data
 from stepladder.params import GAN, Params
 from stepladder.tasks.experiment import Experiment
-from stepladder.tasks.optim import allow_clipping, factor
-from stepladder.tasks.randomness import generator
-from stepladder.tasks.task import Batch, Task
-
-VALIDATION_STREAM = 2**40  # numbers of micro-batches stay below
+from stepladder.tasks.optim import adamw
+from stepladder.tasks.pictures import VALIDATION_STREAM, Pictures, PictureTask
+from stepladder.tasks.task import Batch
 
 
-class GANTask(Task):
+class GANTask(PictureTask):
     """Two networks in turn, see above. ``model``, which is averaged and exported, is the generator.
 
-    Codes, and where the gradient penalty is taken, are drawn for the whole micro-batch from (seed, position), and a rank
-    takes its own. Drawn pictures have the classes of the batch's real ones.
+    Drawn pictures have the classes of the batch's real ones.
     """
 
     losses: Tensor
@@ -51,16 +48,15 @@ class GANTask(Task):
     def __init__(
         self, description: GANDescription, section: GAN, seed: int, rank: int = 0, world_size: int = 1
     ) -> None:
-        super().__init__()
-        self.description, self.section, self.seed = description, section, seed
-        self.rank, self.world_size = rank, world_size
+        super().__init__(description, section.training, seed, rank, world_size)
+        self.section = section
         network = description.model.model_dump()
         self.model = Generator(**network)
         self.discriminator = Discriminator(**{key: network[key] for key in network if key != "latent"})
         self.register_buffer("losses", torch.zeros(2))  # the latest of generator and discriminator
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        real, labels = batch["images"].float() / 127.5 - 1, batch["labels"]
+        real, labels = scaled(batch["images"]), batch["labels"]
         codes, share = self._noise(batch["size"], batch["position"])
         if self.is_generators_turn(batch["position"]):
             drawn = functional_call(self.discriminator, _fixed(self.discriminator), (self.model(codes, labels), labels))
@@ -77,35 +73,20 @@ class GANTask(Task):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        real, labels = batch["images"].float() / 127.5 - 1, batch["labels"]
+        real, labels = scaled(batch["images"]), batch["labels"]
         codes, _ = self._noise(batch["size"], VALIDATION_STREAM + batch_idx)
         pictures = self.model(codes, labels)
-        size: Any = float(len(labels))  # an int would be averaged over the ranks as one, and rounded down
-        drawn = generator_loss(self.section.loss, self.discriminator(pictures, labels))
-        self.log("validation/generator_loss", drawn, batch_size=size, sync_dist=True)
-        told = self._discriminator_loss(real, pictures, labels)
-        self.log("validation/discriminator_loss", told, batch_size=size, sync_dist=True)
+        self.log_validation(
+            batch,
+            generator_loss=generator_loss(self.section.loss, self.discriminator(pictures, labels)),
+            discriminator_loss=self._discriminator_loss(real, pictures, labels),
+        )
 
     def configure_optimizers(self) -> Any:
         """One AdamW over both, each at its own learning rate; one course for both rates."""
-        training = self.section.training
-        rates = (
-            (self.model, training.learning_rate),
-            (self.discriminator, self.section.discriminator_learning_rate),
-        )
-        groups = [
-            {
-                "params": [p for p in network.parameters() if (p.ndim >= 2) == matrices],
-                "lr": rate,
-                "weight_decay": decay,
-            }
-            for network, rate in rates
-            for matrices, decay in ((True, training.weight_decay), (False, 0.0))
-        ]
-        optimizer = torch.optim.AdamW(groups, betas=(self.section.beta1, training.beta2), fused=True)
-        allow_clipping(optimizer)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: factor(step, training))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        section = self.section
+        rates = {self.model: section.training.learning_rate, self.discriminator: section.discriminator_learning_rate}
+        return adamw(rates, section.training, section.beta1)
 
     def is_generators_turn(self, position: int) -> bool:
         """Whether the micro-batch at ``position`` trains the generator."""
@@ -130,10 +111,10 @@ class GANTask(Task):
         return self.section.r1 * r1(critic, real) if self.section.r1 else torch.zeros((), device=real.device)
 
     def _noise(self, size: int, position: int) -> tuple[Tensor, Tensor]:
-        random = generator(self.seed, position, device=self.device)
-        codes = torch.randn((size, self.section.latent), generator=random, device=self.device)
-        share = torch.rand(size, generator=random, device=self.device)
-        return codes[self.rank :: self.world_size], share[self.rank :: self.world_size]
+        """This rank's codes ``(n, latent)``, and the shares ``(n,)`` of real pictures where the gradient penalty is taken."""
+        _, random = self.generators(position)
+        codes = self.drawn(torch.randn, (size, self.section.latent), random)
+        return codes, self.drawn(torch.rand, (size,), random)
 
 
 def _fixed(network: nn.Module) -> dict[str, Tensor]:
@@ -141,18 +122,17 @@ def _fixed(network: nn.Module) -> dict[str, Tensor]:
     return {name: parameter.detach() for name, parameter in network.named_parameters()}
 
 
-def experiment(
-    params: Params, data: Path, *, rank: int = 0, world_size: int = 1, timesteps: int | None = None
-) -> Experiment:
-    """The adversarial training on pictures prepared in ``data``; ``timesteps`` is not used.
+def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1) -> Experiment:
+    """The adversarial training on pictures prepared in ``data``.
 
     Raises:
         UserError: nothing is prepared, the batch does not divide, or the pictures cannot be halved so often.
     """
     section = params.gan
-    card, micro_batch, validation = batches("gan", params, data, rank, world_size)
+    pictures = Pictures("gan", params, section.training, data, rank, world_size)
     network = section.model_dump(include={"channels", "channel_mult", "latent"})
-    classes = card["classes"] if section.conditional else []
-    described = GANNetwork(shape=card["shape"], classes=len(classes), **network)
-    description = GANDescription(model=described, classes=classes, data=Data.of(card))
-    return Experiment(GANTask(description, section, params.seed, rank, world_size), micro_batch, validation)
+    classes = pictures.card["classes"] if section.conditional else []
+    described = GANNetwork(shape=pictures.card["shape"], classes=len(classes), **network)
+    description = GANDescription(model=described, classes=classes, data=Data.of(pictures.card))
+    task = GANTask(description, section, params.seed, rank, world_size)
+    return Experiment(task, pictures.micro_batch, pictures.validation())

@@ -7,6 +7,8 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor, from_numpy, uint8
 
+from stepladder.data import image_arrays
+
 
 def to_uint8(pictures: Tensor) -> npt.NDArray[np.uint8]:
     """``(N, C, H, W)`` in [-1, 1] to uint8 0..255."""
@@ -15,7 +17,7 @@ def to_uint8(pictures: Tensor) -> npt.NDArray[np.uint8]:
 
 def scaled(images: npt.NDArray[np.uint8]) -> Tensor:
     """uint8 ``(N, C, H, W)`` to [-1, 1]."""
-    return from_numpy(np.array(images)).float() / 127.5 - 1
+    return image_arrays.scaled(from_numpy(np.array(images)))
 
 
 def single(picture: Tensor) -> Image.Image:

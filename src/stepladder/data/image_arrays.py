@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from stepladder.data.card import read_card
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -38,3 +41,8 @@ class ImageArrays:
             card,
             np.load(folder / f"{split}_texts.npy") if "text" in card else None,
         )
+
+
+def scaled(images: Tensor) -> Tensor:
+    """uint8 pictures, of any shape, to [-1, 1]."""
+    return images.float() / 127.5 - 1

@@ -14,24 +14,20 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from stepladder.data.image_arrays import ImageArrays
-from stepladder.data.shuffle import Shuffle
 from stepladder.description import Data
 from stepladder.diffusion import lora
 from stepladder.diffusion.networks.conditions import Condition
 from stepladder.diffusion.networks.description import Adapted, DiffusionDescription
 from stepladder.diffusion.processes.processes import of
 from stepladder.diffusion.sampling.loading import load
-from stepladder.diffusion.super_resolution import low_resolution
-from stepladder.diffusion.training.task import PREVIEWED, DiffusionTask
+from stepladder.diffusion.training.task import DiffusionTask, held_out
 from stepladder.errors import UserError
 from stepladder.params import Adaptation, Diffusion, Params, Training
-from stepladder.params.fitting import trainable
 from stepladder.tasks.experiment import Experiment
+from stepladder.tasks.pictures import Pictures
 from stepladder.tasks.task import Batch
 
 ADAPTER = "adapter.safetensors"
-MOST_VALIDATED = 2048
 
 
 class AdaptedTask(DiffusionTask):
@@ -70,10 +66,8 @@ class AdaptedTask(DiffusionTask):
             lora.merge(self.model)
 
 
-def experiment(
-    params: Params, data: Path, *, rank: int = 0, world_size: int = 1, timesteps: int | None = None
-) -> Experiment:
-    """The adaptation that ``params.adaptation`` describes, to pictures prepared in ``data``; ``timesteps`` is the model's own.
+def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1) -> Experiment:
+    """The adaptation that ``params.adaptation`` describes, to pictures prepared in ``data``, at the model's own T.
 
     Raises:
         UserError: there is no such model, the pictures are of another shape, or the batch does not divide.
@@ -81,45 +75,30 @@ def experiment(
     section = params.adaptation
     base, before = load(Path(section.model))
     training = section.method_training
-    train, test = ImageArrays.open(data, "train"), ImageArrays.open(data, "test")
-    shape, wanted = train.card["shape"], before.model.shape
+    pictures = Pictures("adapted", params, training, data, rank, world_size)
+    card, shape, wanted = pictures.card, pictures.card["shape"], before.model.shape
     if list(shape) != list(wanted):
         raise UserError(
             f"The pictures in {data} are prepared as {' x '.join(map(str, shape))} and the model {section.model} draws "
             f"{' x '.join(map(str, wanted))}; prepare them anew with `stepladder prepare own`."
         )
-    trainable("adapted", params, train.card, world_size)
-    size = training.batch_size // training.accumulate
-    description = configuration(before, section, train.card)
+    description = configuration(before, section, card)
     weights = grown(base.state_dict(), before, description)
-    numbers = torch.tensor(class_numbers(description, train.card))
+    numbers = torch.tensor(class_numbers(description, card))
     length = description.model.text_length if description.model.vocabulary else 0
-    shuffle = Shuffle(len(train.labels), size, params.seed)
 
-    def batch(arrays: ImageArrays, rows: Any, size: int) -> Batch:
-        told: Batch = {"labels": numbers[torch.from_numpy(arrays.labels[rows]).clamp(min=0)]}
-        if length:
-            told["text"] = torch.zeros(len(rows), length, dtype=torch.int64)
-        return told | {"images": torch.from_numpy(arrays.images[rows]), "size": size}
+    def told(batch: Batch) -> Batch:
+        labels = numbers[batch["labels"]]
+        hidden = {"text": torch.zeros(len(labels), length, dtype=torch.int64)} if length else {}
+        return batch | {"labels": labels} | hidden
 
-    def micro_batch(k: int) -> Batch:
-        return batch(train, shuffle.rows(k)[rank::world_size], size) | {"position": k}
-
-    order = shuffle.all(len(test.labels))[:MOST_VALIDATED]
-    validation = [
-        batch(test, order[s : s + size][rank::world_size], min(size, len(order) - s))
-        for s in range(0, len(order), size)
-    ]
-    shown = batch(test, [i % len(test.labels) for i in range(PREVIEWED)], PREVIEWED)
-    previewed: Condition = {key: shown[key] for key in ("labels", "text") if key in shown}
-    if side := description.model.low_resolution:
-        low = low_resolution(shown["images"].float() / 127.5 - 1, side)
-        previewed |= {"low_resolution": low, "low_resolution_noise": torch.zeros(len(low))}
+    previewed = told(held_out(pictures, description.model.low_resolution))
     task = AdaptedTask(
         description, objective(description, training), section, weights, params.seed, rank, world_size, previewed
     )
     files = {"tokenizer.json": Path(section.model) / "tokenizer.json"} if length else {}
-    return Experiment(task, micro_batch, [b for b in validation if len(b["labels"])], files)
+    validation = [told(batch) for batch in pictures.validation()]
+    return Experiment(task, lambda k: told(pictures.micro_batch(k)), validation, files)
 
 
 def network(params: Params, card: dict[str, Any]) -> nn.Module:
@@ -180,8 +159,3 @@ def objective(description: DiffusionDescription, training: Training) -> Diffusio
             "training": training,
         }
     )
-
-
-def base_and_adapter(model: nn.Module, description: DiffusionDescription, adapter: dict[str, Tensor]) -> nn.Module:
-    """The network ``model``, grown by the classes of its ``description``, with an adapter's file worked in."""
-    return lora.apply(model, adapter, first=len(description.classes) - len(description.new_classes))

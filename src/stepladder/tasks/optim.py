@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -44,23 +45,21 @@ def peak(model: nn.Module, training: Training) -> float:
     return float(training.learning_rate * (width * training.warmup_steps) ** -0.5)
 
 
-def configure(model: nn.Module, training: Training) -> dict[str, Any]:
+def configure(model: nn.Module, training: Training) -> Any:
     """What ``LightningModule.configure_optimizers`` returns: AdamW with decay on matrices only, and the schedule."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    return adamw({model: peak(model, training)}, training)
+
+
+def adamw(peaks: Mapping[nn.Module, float], training: Training, beta1: float = 0.9) -> Any:
+    """The same of several networks, each with a highest learning rate of its own."""
     groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": training.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=peak(model, training), betas=(0.9, training.beta2), fused=True)
-    allow_clipping(optimizer)
+        {"params": [p for p in model.parameters() if p.requires_grad and (p.ndim >= 2) == matrices], "lr": rate, "weight_decay": decay}
+        for model, rate in peaks.items()
+        for matrices, decay in ((True, training.weight_decay), (False, 0.0))
+    ]  # fmt: skip
+    optimizer = torch.optim.AdamW(groups, betas=(beta1, training.beta2), fused=True)
+    # Lightning refuses to clip a fused optimiser's gradients under autocast, since it could divide by the loss scale itself. Told
+    # that it does not, the scaler of fp16 does so before the clipping, as for any other, and bf16 has no scale.
+    optimizer._step_supports_amp_scaling = False
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: factor(step, training))
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-
-def allow_clipping(optimizer: torch.optim.Optimizer) -> None:
-    """Let Lightning clip a fused optimiser's gradients under autocast.
-
-    It refuses to, since such an optimiser could divide by the loss scale itself; told that it does not, the scaler of fp16 does
-    so before the clipping, as for any other, and bf16 has no scale.
-    """
-    optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]

@@ -46,6 +46,10 @@ class Task(pl.LightningModule, ABC):
     def configure_optimizers(self) -> Any:
         """As Lightning has it, see ``optim.configure``."""
 
+    def loss(self, batch: Batch) -> Tensor:
+        """Of families whose experiment has a ``largest`` batch: the same loss as in training, and nothing logged."""
+        raise NotImplementedError
+
     def preview(self) -> Image.Image | None:
         """What the network makes at present, as one picture; None: nothing that can be looked at."""
         return None
@@ -56,9 +60,3 @@ class Task(pl.LightningModule, ABC):
     def compile_model(self) -> None:
         """Have ``model`` compiled at its first batch."""
         self.model.compile(dynamic=self.dynamic_shapes)
-
-
-def network(task: pl.LightningModule) -> nn.Module:
-    """The plain network of a task."""
-    assert isinstance(task, Task), f"{type(task).__name__} is no Task"
-    return task.model

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from stepladder.errors import UserError
 from stepladder.params import Training
-from stepladder.tasks.task import network
+from stepladder.tasks.task import Task
 
 HIGHER = {"loss": False, "bleu": True}
 
@@ -19,8 +20,7 @@ HIGHER = {"loss": False, "bleu": True}
 class BestWeights(pl.Callback):
     """Keeps, in ``file``, the weights with the best validation figure that ``training.stop_on`` names.
 
-    Placed before the average of the weights, so that it sees those that were validated. A resumed training repeats the
-    validations since its checkpoint, and writes the same weights again.
+    A resumed training repeats the validations since its checkpoint, and writes the same weights again.
 
     Attributes:
         step, figures: of the best validation. waited: validations since. stopped: whether they became too many.
@@ -30,11 +30,12 @@ class BestWeights(pl.Callback):
         self.file, self.metric, self.patience = file, training.stop_on, training.patience
         self.step, self.figures, self.waited, self.stopped = 0, dict[str, float](), 0, False
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.stopped:  # killed after the last validation, before the model was written
-            trainer.should_stop = True
+    def compare(self, trainer: pl.Trainer, task: Task) -> None:
+        """After a validation, with the weights that were validated in place: keep them, or perhaps stop.
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        Raises:
+            UserError: the training has no such figure.
+        """
         if self.metric == "none":
             return
         name = f"validation/{self.metric}"
@@ -51,16 +52,16 @@ class BestWeights(pl.Callback):
             self.step, self.figures, self.waited = trainer.global_step, figures, 0
             if trainer.is_global_zero:
                 fresh = self.file.with_suffix(".new")
-                save_file({k: v.contiguous().cpu() for k, v in _weights(pl_module).items()}, fresh)
+                save_file({k: v.contiguous().cpu() for k, v in stored(task.model).items()}, fresh)
                 os.replace(fresh, self.file)
             return
         self.waited += 1
         if self.patience and self.waited >= self.patience:
             self.stopped = trainer.should_stop = True
 
-    def restore(self, pl_module: pl.LightningModule) -> None:
+    def restore(self, task: Task) -> None:
         """Put the best weights in place."""
-        network(pl_module).load_state_dict(load_file(self.file), strict=False)
+        task.model.load_state_dict(load_file(self.file), strict=False)
 
     def state_dict(self) -> dict[str, Any]:
         return {"step": self.step, "figures": self.figures, "waited": self.waited, "stopped": self.stopped}
@@ -70,12 +71,7 @@ class BestWeights(pl.Callback):
         self.waited, self.stopped = state_dict["waited"], state_dict["stopped"]
 
 
-def _weights(pl_module: pl.LightningModule) -> dict[str, Any]:
-    """Weights and buffers; a tied one once."""
-    found: dict[str, Any] = {}
-    seen: set[int] = set()
-    for name, value in network(pl_module).state_dict().items():
-        if value.data_ptr() not in seen:
-            seen.add(value.data_ptr())
-            found[name] = value
-    return found
+def stored(model: nn.Module) -> dict[str, Tensor]:
+    """Weights and buffers as they are stored, by name; a tied one once."""
+    once = dict(model.named_parameters()) | dict(model.named_buffers())
+    return {name: value for name, value in model.state_dict().items() if name in once}

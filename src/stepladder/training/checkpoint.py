@@ -27,63 +27,46 @@ ENVIRONMENT = "stepladder_environment"
 OF_A_START = ("journal.jsonl", "previews", "averaged", "best.safetensors")  # what a start leaves beside it
 
 
-class TimedCheckpoint(pl.Callback):
+class TimedCheckpoint:
     """Saves the whole state to ``folder/last.ckpt`` between two optimiser steps, every ``EVERY_SECONDS`` and on an exception.
 
     A checkpoint is always of a finished step: all that a resumed training has to know besides is its number. The one that
     was last is kept as ``previous.ckpt``. Several ranks agree before every step whether it is time, and whether one of them
     was told to end: then all save and end after the same step.
+
+    Attributes:
+        between_steps: whether the state is one to go on from; who runs the training says so.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._saved, self._saved_step = time.monotonic(), 0
-        self._between_steps = True
+        self.between_steps = True
         self._told_to_end = False
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def begin(self, trainer: pl.Trainer) -> None:
+        """Before the first step of this process."""
         self._saved_step = trainer.global_step
         for optimizer in trainer.optimizers:
             lay_out_alike(optimizer)
         if trainer.world_size > 1:  # Lightning's own handler has each rank end after a step of its own
             signal.signal(signal.SIGTERM, self._end)
 
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+    def save_if_due(self, trainer: pl.Trainer) -> None:
+        """Before a micro-batch. Raises ``SIGTERMException``, after saving, where a rank of several was told to end."""
         due, end = time.monotonic() - self._saved >= EVERY_SECONDS, self._told_to_end
         if trainer.world_size > 1:
-            due, end = _any_rank(due, end, device=pl_module.device)
-        if self._between_steps and (due or end):
+            due, end = _any_rank(due, end, device=trainer.strategy.root_device)
+        if self.between_steps and (due or end):
             self._save(trainer)
             if end:
                 raise SIGTERMException
 
-    def on_before_optimizer_step(self, *_: Any) -> None:
-        self._between_steps = False
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        self._between_steps = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+    def save_after(self, trainer: pl.Trainer, exception: BaseException) -> None:
+        """What there is, unless it is the state that is wrong or the disk that is full."""
         full = isinstance(exception, OSError) and exception.errno == errno.ENOSPC
-        if self._between_steps and trainer.world_size == 1 and not full and not isinstance(exception, Diverged):
+        if self.between_steps and trainer.world_size == 1 and not full and not isinstance(exception, Diverged):
             self._save(trainer)
-
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Take back the micro-batch that was fetched and not trained on; Lightning does so for one of two counters.
-
-        And the step that it will count, right after a validation, for the round in which it finds that there is none to do.
-        What it was made under goes with it.
-        """
-        checkpoint[ENVIRONMENT] = lineage.deciding()
-        loop = checkpoint["loops"]["fit_loop"]
-        total = loop["epoch_loop.batch_progress"]["total"]
-        total["ready"] = total["started"] = total["completed"]
-        if total["completed"] and total["completed"] % trainer.val_check_batch == 0:
-            loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
 
     def _end(self, *_: Any) -> None:
         self._told_to_end = True
@@ -102,6 +85,20 @@ class TimedCheckpoint(pl.Callback):
                 os.replace(last, self.folder / PREVIOUS)
             os.replace(fresh, last)
         self._saved, self._saved_step = time.monotonic(), trainer.global_step
+
+
+def complete(checkpoint: dict[str, Any], trainer: pl.Trainer) -> None:
+    """Take back the micro-batch that was fetched and not trained on; Lightning does so for one of two counters.
+
+    And the step that it will count, right after a validation, for the round in which it finds that there is none to do.
+    What it was made under goes with it.
+    """
+    checkpoint[ENVIRONMENT] = lineage.deciding()
+    loop = checkpoint["loops"]["fit_loop"]
+    total = loop["epoch_loop.batch_progress"]["total"]
+    total["ready"] = total["started"] = total["completed"]
+    if total["completed"] and total["completed"] % trainer.val_check_batch == 0:
+        loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
 
 
 def lay_out_alike(optimizer: torch.optim.Optimizer) -> None:

@@ -18,7 +18,7 @@ class Family:
     """One family.
 
     Attributes:
-        module: has ``experiment(params, data, rank, world_size, timesteps) -> Experiment``.
+        module: has ``experiment(params, data, *, rank, world_size) -> Experiment``; that of diffusion is given ``timesteps`` too.
         reads: sections of the parameters, or single keys, that its result depends on.
         data: kind of the prepared data that it learns from: images, own or text.
         training: the section that says how it is trained.

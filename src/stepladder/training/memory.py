@@ -2,45 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 import pytorch_lightning as pl
 import torch
 
 from stepladder.errors import UserError
-from stepladder.tasks.task import Batch
+from stepladder.tasks.task import Batch, Task
 
 
-class LargestBatch(pl.Callback):
-    """Runs ``batch`` forward and backward once before the training; leaves weights, gradients and randomness as they were.
+def try_largest(trainer: pl.Trainer, task: Task, batch: Batch) -> None:
+    """Run ``batch`` forward and backward once; weights, gradients and randomness are left as they were.
 
-    Of tasks that have ``loss(batch)``.
+    Raises:
+        UserError: memory does not suffice.
     """
-
-    def __init__(self, batch: Batch | None) -> None:
-        self.batch = batch
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Raise ``UserError`` where memory does not suffice."""
-        if self.batch is None:
-            return
-        devices = [pl_module.device] if pl_module.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
-            try:
-                batch = trainer.strategy.batch_to_device(self.batch)
-                with trainer.precision_plugin.train_step_context():
-                    loss = cast(Any, pl_module).loss(batch)
-                loss.backward()
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if "memory" not in str(error):
-                    raise
-                shapes = {name: tuple(value.shape) for name, value in self.batch.items() if hasattr(value, "shape")}
-                raise UserError(
-                    f"The largest batch ({', '.join(f'{name} {shape}' for name, shape in shapes.items())}) needs more memory than "
-                    f"{pl_module.device} has; lower training.batch_size, raise training.accumulate, or set "
-                    "transformer.activation_checkpointing=true."
-                ) from None
-            finally:
-                for parameter in pl_module.parameters():
-                    parameter.grad = None
-        self.batch = None
+    devices = [task.device] if task.device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        try:
+            moved = trainer.strategy.batch_to_device(batch)
+            with trainer.precision_plugin.train_step_context():
+                loss = task.loss(moved)
+            loss.backward()
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if "memory" not in str(error):
+                raise
+            shapes = {name: tuple(value.shape) for name, value in batch.items() if hasattr(value, "shape")}
+            raise UserError(
+                f"The largest batch ({', '.join(f'{name} {shape}' for name, shape in shapes.items())}) needs more memory than "
+                f"{task.device} has; lower training.batch_size, raise training.accumulate, or set "
+                "transformer.activation_checkpointing=true."
+            ) from None
+        finally:
+            for parameter in task.parameters():
+                parameter.grad = None

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-import pytorch_lightning as pl
 from torch import nn
 
 from stepladder.errors import UserError
-from stepladder.tasks.task import network
 
 SHARE = 0.5  # of the steps, in which the parts are unfrozen
 
@@ -22,8 +19,8 @@ def frozen(parts: Sequence[str], step: int, steps: int) -> tuple[str, ...]:
     return tuple(part for i, part in enumerate(parts, 1) if step * len(parts) < i * SHARE * steps)
 
 
-class Unfreezing(pl.Callback):
-    """Takes the gradients of frozen parts away right before the optimiser's step, and before gradients are clipped.
+def freeze(model: nn.Module, parts: Sequence[str], step: int, steps: int) -> None:
+    """Take the gradients of the ``parts`` away that optimiser step ``step`` (0-based) of ``steps`` leaves as they are.
 
     A parameter without a gradient is left alone by the optimiser: no weight decay, and its moments start when it is
     unfrozen. What is frozen is a function of the step's number alone, so that resuming needs no state. All gradients are
@@ -31,23 +28,12 @@ class Unfreezing(pl.Callback):
     it waits for, and all ranks would have to rebuild it at every change.
 
     Args:
-        parts: names of modules or parameters of the network, each with all that is below it.
-        steps: of the whole training.
+        parts: names of modules or parameters of ``model``, each with all that is below it.
     """
-
-    def __init__(self, parts: Sequence[str], steps: int) -> None:
-        self.parts, self.steps = parts, steps
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Raise ``UserError`` where the network has no such part."""
-        check_parts(network(pl_module), self.parts)
-
-    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        held = frozen(self.parts, trainer.global_step, self.steps)
-        if held:
-            for name, parameter in network(pl_module).named_parameters():
-                if _below(name, held):
-                    parameter.grad = None
+    if held := frozen(parts, step, steps):
+        for name, parameter in model.named_parameters():
+            if _below(name, held):
+                parameter.grad = None
 
 
 def check_parts(model: nn.Module, parts: Sequence[str]) -> None:

@@ -11,8 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from stepladder.data.image_arrays import ImageArrays
-from stepladder.data.shuffle import Shuffle
+from stepladder.data.image_arrays import scaled
 from stepladder.description import Data
 from stepladder.diffusion.losses import squared_error
 from stepladder.diffusion.networks.backbones import build
@@ -26,24 +25,15 @@ from stepladder.diffusion.training.training_levels import Drawn, StepLevels, tra
 from stepladder.diffusion.training.weighting import weight
 from stepladder.errors import UserError
 from stepladder.params import Diffusion, Params, Sampling
-from stepladder.params.fitting import trainable
 from stepladder.tasks.experiment import Experiment
-from stepladder.tasks.optim import configure
-from stepladder.tasks.randomness import generator
-from stepladder.tasks.task import Batch, Task
+from stepladder.tasks.pictures import VALIDATION_STREAM, Pictures, PictureTask
+from stepladder.tasks.task import Batch
 
-VALIDATION_STREAM = 2**40  # numbers of micro-batches stay below
 PREVIEWED = 40
-MOST_VALIDATED = 2048
 
 
-class DiffusionTask(Task):
-    """Learns to undo noise: draws a level for each picture, adds that much noise, and measures what the network makes of it.
-
-    A batch holds ``images`` ``(n, C, H, W)`` uint8, ``labels`` ``(n,)``, ``text`` ``(n, L)`` where the model reads it, ``position``
-    and ``size``, the examples of the micro-batch over all ranks. Levels, noise and hidden conditions are drawn for all of
-    them from (seed, position), and a rank takes its own: the number of ranks does not change the result.
-    """
+class DiffusionTask(PictureTask):
+    """Learns to undo noise: draws a level for each picture, adds that much noise, and measures what the network makes of it."""
 
     quartiles: Tensor
     description: DiffusionDescription
@@ -58,10 +48,8 @@ class DiffusionTask(Task):
         world_size: int = 1,
         previewed: Condition | None = None,
     ) -> None:
-        super().__init__()
-        self.description, self.diffusion, self.seed = description, diffusion, seed
-        self.mine = slice(rank, None, world_size)
-        self.process = of(description)
+        super().__init__(description, diffusion.training, seed, rank, world_size)
+        self.diffusion, self.process = diffusion, of(description)
         self.model = build(description.model)
         self.levels = training_levels(self.process, diffusion, rank, world_size)
         self.previewed = previewed or {"labels": torch.arange(PREVIEWED) % 10 % max(len(description.classes), 1)}
@@ -81,13 +69,7 @@ class DiffusionTask(Task):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Plain squared error at uniform times with the same noise every time, whatever the loss: it can be compared."""
         _, error, bound = self._errors(batch, VALIDATION_STREAM + batch_idx, training=False)
-        size: Any = float(len(batch["labels"]))  # an int would be averaged over the ranks as one, and rounded down
-        self.log("validation/loss", error.mean(), batch_size=size, sync_dist=True)
-        if bound is not None:
-            self.log("validation/bound", bound.mean(), batch_size=size, sync_dist=True)
-
-    def configure_optimizers(self) -> Any:
-        return configure(self.model, self.diffusion.training)
+        self.log_validation(batch, loss=error.mean(), **({} if bound is None else {"bound": bound.mean()}))
 
     def preview(self) -> Image.Image:
         """Forty pictures, ten a row, one class a column where classes are all there is, in at most ten steps."""
@@ -110,10 +92,8 @@ class DiffusionTask(Task):
 
     def _errors(self, batch: Batch, position: int, *, training: bool) -> tuple[Drawn, Tensor, Tensor | None]:
         """Of each picture the level, the squared error of the prediction, and the bound where the loss has it."""
-        random = generator(self.seed, position)
-        drawn = self.levels.draw(batch["size"], random, self.device, uniform=not training)
-        if self.device.type != "cpu":
-            random = generator(self.seed, position, device=self.device)
+        on_cpu, random = self.generators(position)
+        drawn = self.levels.draw(batch["size"], on_cpu, self.device, uniform=not training)
         x_0, eps, condition = self._pictures(batch, position, random, training=training)
         x = q_sample(x_0, eps, drawn.alpha, drawn.sigma)
         output = self.model(self.process.scale_input(x, drawn.sigma), drawn.time, condition)
@@ -135,9 +115,9 @@ class DiffusionTask(Task):
         if training:
             side = side_at(position, d.training.steps * d.training.accumulate, d.curriculum, d.curriculum_share)
         shape = images.shape[1:] if side is None else (images.shape[1], *sides_of(images, side))
-        eps = self._drawn(torch.randn, (size, *shape), random)
-        hidden, flipped = self._drawn(torch.rand, (2, size), random, dim=1)
-        x_0 = images.float() / 127.5 - 1
+        eps = self.drawn(torch.randn, (size, *shape), random)
+        hidden, flipped = self.drawn(torch.rand, (2, size), random, dim=1)
+        x_0 = scaled(images)
         if training and d.flip:
             x_0 = torch.where(flipped[:, None, None, None] < 0.5, x_0.flip(3), x_0)
         condition: Condition = {key: batch[key] for key in ("labels", "text") if key in batch}
@@ -145,15 +125,10 @@ class DiffusionTask(Task):
             condition = hide(condition, hidden < d.label_dropout, len(self.description.classes))
         if d.low_resolution:
             low = low_resolution(x_0, d.low_resolution)
-            noise = d.low_resolution_noise * self._drawn(torch.rand, (size,), random)
-            low = low + noise[:, None, None, None] * self._drawn(torch.randn, (size, *low.shape[1:]), random)
+            noise = d.low_resolution_noise * self.drawn(torch.rand, (size,), random)
+            low = low + noise[:, None, None, None] * self.drawn(torch.randn, (size, *low.shape[1:]), random)
             condition |= {"low_resolution": low, "low_resolution_noise": noise}
         return (x_0 if side is None else low_resolution(x_0, side)), eps, condition
-
-    def _drawn(self, distribution: Any, shape: tuple[int, ...], random: torch.Generator, dim: int = 0) -> Tensor:
-        """This rank's part along ``dim`` of what is drawn for all."""
-        drawn: Tensor = distribution(shape, generator=random, device=self.device)
-        return drawn[self.mine] if dim == 0 else drawn[:, self.mine]
 
     def _log_quartiles(self, time: Tensor, losses: Tensor) -> None:
         """The mean loss in each quarter of time; of a quarter that no picture fell into, the last one known."""
@@ -185,24 +160,25 @@ def experiment(
     """
     if timesteps is None:
         raise UserError("A diffusion model needs its number of timesteps: --timesteps T.")
-    train, test = ImageArrays.open(data, "train"), ImageArrays.open(data, "test")
-    section, training = params.diffusion, params.diffusion.training
-    trainable("diffusion", params, train.card, world_size)
-    size = training.batch_size // training.accumulate
-    description = configuration(section, train.card, timesteps)
-    shuffle = Shuffle(len(train.labels), size, params.seed)
-
-    def micro_batch(k: int) -> Batch:
-        rows = shuffle.rows(k)[rank::world_size]
-        return _batch(train, rows, size, section.text) | {"position": k}
-
-    order = shuffle.all(len(test.labels))[:MOST_VALIDATED]
-    chunks = np.array_split(order, -(-len(order) // size))  # of one length, so that each rank has a part of each
-    validation = [_batch(test, chunk[rank::world_size], len(chunk), section.text) for chunk in chunks]
-    task = DiffusionTask(description, section, params.seed, rank, world_size, _previewed(section, test))
-    validation = [batch for batch in validation if len(batch["labels"])]
+    section = params.diffusion
+    pictures = Pictures("diffusion", params, section.training, data, rank, world_size, section.text)
+    description = configuration(section, pictures.card, timesteps)
+    more = section.text or section.low_resolution
+    previewed = held_out(pictures, section.low_resolution) if more else None
+    task = DiffusionTask(description, section, params.seed, rank, world_size, previewed)
     tokenizer = data / "tokenizer.json"
-    return Experiment(task, micro_batch, validation, {tokenizer.name: tokenizer} if tokenizer.exists() else {})
+    files = {tokenizer.name: tokenizer} if tokenizer.exists() else {}
+    return Experiment(task, pictures.micro_batch, pictures.validation(even=True), files)
+
+
+def held_out(pictures: Pictures, side: int) -> Condition:
+    """What is known of the first held-out pictures, to be previewed; with the pictures of a low resolution, where it has a ``side``."""
+    batch = pictures.batch(pictures.test, np.arange(PREVIEWED) % len(pictures.test.labels))
+    images = batch.pop("images")
+    if side:
+        low = low_resolution(scaled(images), side)
+        batch |= {"low_resolution": low, "low_resolution_noise": torch.zeros(len(low))}
+    return batch
 
 
 def configuration(section: Diffusion, card: dict[str, Any], timesteps: int) -> DiffusionDescription:
@@ -241,22 +217,3 @@ def network(params: Params, card: dict[str, Any]) -> nn.Module:
     """The network that ``params`` describe for the pictures of ``card``, without its weights: for its parts' names."""
     with torch.device("meta"):
         return build(configuration(params.diffusion, card, 1).model)
-
-
-def _batch(arrays: ImageArrays, rows: Any, size: int, text: bool) -> Batch:
-    labels = torch.from_numpy(arrays.labels[rows]).clamp(min=0)
-    batch: Batch = {"images": torch.from_numpy(arrays.images[rows]), "labels": labels, "size": size}
-    texts = getattr(arrays, "texts", None)
-    return batch | {"text": torch.from_numpy(texts[rows])} if text and texts is not None else batch
-
-
-def _previewed(section: Diffusion, test: ImageArrays) -> Condition | None:
-    """Conditions of held-out pictures, where more than the class is asked for."""
-    if not (section.text or section.low_resolution):
-        return None
-    batch = _batch(test, range(min(PREVIEWED, len(test.labels))), PREVIEWED, section.text)
-    condition: Condition = {key: batch[key] for key in ("labels", "text") if key in batch}
-    if section.low_resolution:
-        low = low_resolution(batch["images"].float() / 127.5 - 1, section.low_resolution)
-        condition |= {"low_resolution": low, "low_resolution_noise": torch.zeros(len(low))}
-    return condition

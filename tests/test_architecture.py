@@ -57,6 +57,7 @@ EVERYWHERE = {
     "metrics",
     "processes",
     "replacing",
+    "text_tasks",
 }
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from stepladder import stages
 from stepladder.errors import UserError
-from stepladder.metrics.every import METRICS
+from stepladder.metrics.every import measured
 from stepladder.params import Diffusion
+from stepladder.text_tasks.tasks import FORMS
 from stepladder.training.families import FAMILIES
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def points(study: Study) -> Iterator[Point]:
 def check(study: Study) -> None:
     """Raise ``UserError`` where a claim could never be measured, or a parameter would change nothing."""
     there = list(points(study))
-    kinds = {"images"} if not study.of_text else {"pairs", "lines", "labels"}
+    kinds = set(FORMS) if study.of_text else {"images"}
     for measure in (*study.measures, *study.plane):
         _check_measure(measure, kinds, "measures")
     for contrast in study.contrasts:
@@ -100,9 +101,8 @@ def asked(side: Side) -> str:
 
 
 def _check_measure(measure: str, kinds: set[str], where: str) -> None:
-    if not kinds & set(METRICS[measure].of):
-        known = ", ".join(name for name, each in METRICS.items() if kinds & set(each.of))
-        raise UserError(f"{where}: {measure} is not measured here; there are: {known}.")
+    if measure not in (known := measured(kinds)):
+        raise UserError(f"{where}: {measure} is not measured here; there are: {', '.join(known)}.")
 
 
 def _check_bits(study: Study, where: str, measure: str, arm: str) -> None:

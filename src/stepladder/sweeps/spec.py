@@ -15,7 +15,7 @@ from stepladder.params import Params, Section, build, load, merge, section
 from stepladder.studies.spec import Arm, Study, nested
 from stepladder.sweeps import space
 from stepladder.sweeps.space import SAMPLING_STEPS, TIMESTEPS, Dimension, Point
-from stepladder.text_tasks.tasks import PAIRS
+from stepladder.text_tasks.tasks import FORMS
 from stepladder.training.families import FAMILIES
 
 FOLDER = Path("sweeps")
@@ -58,7 +58,7 @@ class Sweep(Section):
             raise ValueError(f"seeds={list(self.seeds)} names one twice; name each once")
         if self.family == "diffusion" and TIMESTEPS not in self.space and not self.timesteps:
             raise ValueError("a diffusion model has T = 1 or more timesteps; sweep timesteps, or name one")
-        kinds = {"transformer": [PAIRS.name]}.get(self.family, ["images"] if self.family in JUDGED else [])
+        kinds = {"transformer": [*FORMS]}.get(self.family, ["images"] if self.family in JUDGED else [])
         measures = [name for name in measured(kinds) if METRICS[name].judged]
         if "/" not in self.metric and self.metric not in measures:
             raise ValueError(

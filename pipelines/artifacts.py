@@ -28,6 +28,7 @@ from stepladder.errors import UserError
 from stepladder.params import Params, differences, render
 from stepladder.reporting import figures, links
 from stepladder.reporting.comparison import compare
+from stepladder.text_tasks import tasks
 
 COLUMNS = {
     "timesteps": "T",
@@ -39,7 +40,6 @@ COLUMNS = {
     "accuracy": "accuracy of the wanted class",
     "milliseconds_per_image": "ms a picture",
 }
-SCORES = {"chrf": "chrF", "bleu": "BLEU", "exact_match": "exact match"}
 TRAININGS = ("| model | validation loss | seconds | MLflow run |", "| --- | --- | --- | --- |")
 SAMPLES_WIDTH = 640
 
@@ -141,13 +141,12 @@ def _summary(results: Results, comparison: dict[str, Any], pictures: dict[str, s
         )
     elif comparison.get("sweep"):
         parts.append("**None is recommended.** No point of the sweep has a finite distance.")
-    if translation := comparison.get("translation"):
-        scores = [f"{name} {translation[key]:.3g}" for key, name in SCORES.items() if key in translation]
-        parts.append(f"**Translation:** {', '.join(scores)}.{_failure(comparison, 'translation')}")
-    if language := comparison.get("language_model"):
-        named = ("bits_per_character", "perplexity", "accuracy", "macro_f1")
-        scores = [f"{name.replace('_', ' ')} {language[name]:.3g}" for name in named if name in language]
-        parts.append(f"**Language model:** {', '.join(scores)}.{_failure(comparison, 'language_model')}")
+    entry, text = tasks.compared(comparison)
+    if text:
+        named = tasks.TASKS[tasks.name_of(text)].page.summary
+        scores = [f"{name} {text[key]:.3g}" for key, name in named.items() if key in text]
+        title = entry.replace("_", " ").capitalize()
+        parts.append(f"**{title}:** {', '.join(scores)}.{_failure(comparison, entry)}")
     for help_, uri in pictures.items():
         parts += [f"### {help_}", f"![{help_}]({uri})"]
     if trainings := _trainings(results):

@@ -1,11 +1,13 @@
 """The arrows of docs/architecture.md: which package may import which."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from stepladder.diffusion.processes.processes import PROCESSES
 from stepladder.diffusion.samplers.samplers import SAMPLERS
+from stepladder.text_tasks.tasks import TASKS
+from stepladder.transformer.networks.description import every
 
 SOURCE = Path("src/stepladder")
 BELOW = {
@@ -57,6 +59,7 @@ EVERYWHERE = {
     "metrics",
     "processes",
     "replacing",
+    "text_tasks",
 }
 
 
@@ -135,27 +138,52 @@ def test_no_module_imports_what_imports_it():
         visit(name, ())
 
 
+def asked(node: ast.AST) -> list[ast.AST]:
+    """What is compared or looked up at a branch; nothing, where there is none."""
+    if isinstance(node, ast.Compare):
+        return [node.left, *node.comparators]
+    if isinstance(node, ast.Match):
+        return [node.subject, *(case.pattern for case in node.cases)]
+    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Dict):
+        return [*filter(None, node.value.keys), node.slice]
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        return [*filter(None, getattr(node.func.value, "keys", [])), *node.args]
+    return []
+
+
+def words(nodes: Iterable[ast.AST]) -> set[object]:
+    return {word.value for node in nodes for word in ast.walk(node) if isinstance(word, ast.Constant)}
+
+
 def test_processes_and_samplers_are_asked_for_by_name_in_their_own_records_only():
     """No branch on a name elsewhere: what one needs of a process or sampler, it asks of its record."""
     for file in SOURCE.rglob("*.py"):
         if {"processes", "samplers"} & set(file.relative_to(SOURCE).parts):
             continue
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            sides: list[ast.AST] = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
-            if isinstance(node, ast.Match):
-                sides = [node.subject, *(case.pattern for case in node.cases)]
-            if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Dict):
-                sides = [*filter(None, node.value.keys), node.slice]
-            if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Attribute)
-                and isinstance(node.func.value, ast.Dict)
-            ):
-                sides = [*filter(None, node.func.value.keys), *node.args]
-            named = {word.value for side in sides for word in ast.walk(side) if isinstance(word, ast.Constant)}
+            sides = asked(node)
             about = any(word in ast.unparse(side) for side in sides for word in ("process", "sampler"))
-            found = named & {*PROCESSES, *SAMPLERS}
+            found = words(sides) & {*PROCESSES, *SAMPLERS}
             assert not (about and found), f"{file}:{node.lineno} asks for {found}"
+
+
+def test_text_tasks_are_asked_for_by_name_in_their_own_records_only():
+    """No branch on a name elsewhere, no table of several, and no branch on the type of a description."""
+    types = {description.__name__ for description in every()}
+    for file in (*SOURCE.rglob("*.py"), *Path("pipelines").rglob("*.py")):
+        if file == SOURCE / "text_tasks" / "tasks.py":
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            sides = asked(node)
+            about = any(word in ast.unparse(side) for side in sides for word in ("task", "form", "prepared", "kind"))
+            found = words(sides) & TASKS.keys()
+            assert not (about and found), f"{file}:{node.lineno} asks for {found}"
+            listed = node.keys if isinstance(node, ast.Dict) else getattr(node, "elts", [])
+            several = words(item for item in listed if isinstance(item, ast.Constant)) & TASKS.keys()
+            assert len(several) < 2, f"{file}:{node.lineno} has a table of {several}"
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
+                asks = {word.id for word in ast.walk(node.args[1]) if isinstance(word, ast.Name)} & types
+                assert not asks, f"{file}:{node.lineno} asks for {asks}"
 
 
 def test_models_and_data_know_no_pipeline_tool():

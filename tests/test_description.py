@@ -38,6 +38,7 @@ from stepladder.evaluation import feature_task
 from stepladder.evaluation.pictures import feature_net
 from stepladder.params import build, merge
 from stepladder.tasks.experiment import Experiment
+from stepladder.text_tasks.tasks import TASKS
 from stepladder.training.best import stored
 from stepladder.training.worker import _export
 from stepladder.transformer import pretraining_task
@@ -46,12 +47,12 @@ from stepladder.transformer.networks import trained
 from stepladder.transformer.networks.causal_lm import CausalLM
 from stepladder.transformer.networks.classifier import TextClassifier
 from stepladder.transformer.networks.description import (
-    TASKS,
     CausalLMNetwork,
     Layers,
     MaskedLMNetwork,
     Seq2SeqNetwork,
     TextClassifierNetwork,
+    every,
 )
 from stepladder.transformer.networks.masked_lm import MaskedLM
 from stepladder.transformer.networks.seq2seq import Seq2Seq
@@ -172,7 +173,7 @@ def test_what_a_training_writes_is_read_as_it_was(folders, name):
 def test_a_folder_from_before_there_were_versions_is_read(folders, name, changed):
     """Of the families that had no ``family``, too, and with a key at the top that nothing reads any more."""
     older = {key: value for key, value in said(folders[name]).items() if key != "version"} | {"forgotten": 1}
-    if name in ("diffusion", "dit", "adapted", "feature-net", *description.TEXTS):
+    if name in ("diffusion", "dit", "adapted", "feature-net", *TASKS):
         del older["family"]
     found = LOADED[name](changed(name, older))[-1]
     assert found == LOADED[name](folders[name])[-1]
@@ -292,8 +293,8 @@ def test_a_model_of_another_family_is_named_with_what_uses_it(folders, name):
         sentence = refusal(name, folder)
         assert f"holds a{'n' * (KINDS[kind].title[0] in 'aeiou')} {KINDS[kind].title}, not a" in sentence
         assert KINDS[kind].use in sentence
-    for task in TASKS:
-        if name in description.TEXTS and task.kind != name:
+    for task in every():
+        if name in TASKS and task.kind != name:
             with pytest.raises(UserError, match=f"a {KINDS[name].title}, not a {KINDS[task.kind].title}"):
                 trained.load(folders[name], task)
 

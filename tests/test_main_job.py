@@ -115,6 +115,7 @@ def test_two_clones_give_the_same_lock(clone, tmp_path):
         ("data/bpe_dropout.py", {"train-transformer"}),
         ("diffusion/samplers/heun.py", {"evaluate-diffusion@2", "evaluate-diffusion@10", "register"}),
         ("reporting/report.py", {"report"}),
+        ("text_tasks/tasks.py", {"compare", "register", "report"}),
         ("serving/app.py", set()),
         ("commands/drawing.py", set()),
     ],

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stepladder.metrics.every import COSTS, METRICS
+from stepladder.metrics.every import COSTS, METRICS, OF
 from stepladder.metrics.pictures import PICTURES, POINTS, SUPPORT
 from stepladder.metrics.texts import FIGURES, JUDGED
 from stepladder.reporting.comparison import PLOTTED
 from stepladder.sweeps.spec import Sweep
+from stepladder.text_tasks.tasks import FORMS
 from stepladder.tracking import evaluations
 from stepladder.training.best import HIGHER
 
@@ -47,10 +48,10 @@ def test_all_of_an_evaluation_is_tracked() -> None:
 
 @pytest.mark.parametrize("family", ["diffusion", "vae", "transformer"])
 def test_a_sweep_decides_by_those_of_its_kind_the_way_that_is_better(family: str) -> None:
-    kind = "pairs" if family == "transformer" else "images"
+    kinds = FORMS if family == "transformer" else ["images"]
     base = {"family": family, "space": {RATES[family]: [0.1, 0.2]}, "timesteps": 4}
     for name, metric in METRICS.items():
-        if kind in metric.of and metric.judged:
+        if any(name in OF[kind] for kind in kinds) and metric.judged:
             assert Sweep(**base, metric=name).sign == metric.better
         else:
             with pytest.raises(ValueError, match=re.escape(f"family {family} has none of that name")):

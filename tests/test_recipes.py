@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -53,6 +53,217 @@ PROCESS = '''class Arc(ContinuousTime):
 
 
 PROCESSES: dict'''
+WORDS = """WORDS = TextTask(
+    "words",
+    prepared=Prepared("words, each by itself", Code("evaluation.text.words:prepare"), Code("evaluation.text.words:fits")),
+    model=Model(
+        title="model of words",
+        use="`stepladder serve` answers with it",
+        architecture="decoder",
+        description=Code("evaluation.text.words:WordsDescription"),
+        network=Code("transformer.networks.causal_lm:CausalLM"),
+        experiment=Code("evaluation.text.words:experiment"),
+    ),
+    judging=Judging(
+        Code("evaluation.text.words:evaluate"),
+        figure="bits_a_letter",
+        figures={"bits_a_letter": Metric("bits a letter", -1, headline=True)},
+        baseline=lambda m: [(m["alike"], "taking all letters for alike")],
+        items=Items("words.jsonl", ("word",), Code("evaluation.text.words:measures")),
+    ),
+    served=Served(
+        "word",
+        {"bits": "double"},
+        answer=Code("evaluation.text.words:answer"),
+        options=lambda settings: {},
+        settings=lambda decoding, model: {},
+        examples="words.jsonl",
+        further=(),
+        judged=lambda m: f"{m['words']} words",
+    ),
+    page=Page(
+        "Words",
+        tiles=lambda m: [("bits a letter", fixed(m["bits_a_letter"], 3), f"of {m['words']} words")],
+        summary={"bits_a_letter": "bits a letter"},
+        rows=(("bits_a_letter", "bits a letter"),),
+        examples=("The words", "words.jsonl", {"word": "held-out word"}),
+    ),
+)
+TASKS = """
+WORDS_MODULE = '''"""Words, each learned by itself: its letters from left to right. Followed by the recipe of CONTRIBUTING.md."""
+
+import json
+import math
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from stepladder import history
+from stepladder.data import splits
+from stepladder.data.buckets import Sentences
+from stepladder.data.card import held_out_hash, longest_of, prepared, read_card
+from stepladder.data.preparing import names
+from stepladder.data.tokenizer import train
+from stepladder.evaluation.text import files
+from stepladder.evaluation.text.measure import Score, scored
+from stepladder.judgement import identity
+from stepladder.transformer.networks.description import CausalLMDescription, CausalLMNetwork
+from stepladder.transformer.networks.trained import SpecialTokens, load
+
+HELD_OUT = {"validation": 40, "test": 40}
+
+
+class WordsDescription(CausalLMDescription):
+    kind: ClassVar[str] = "words"
+    task: Literal["words"] = "words"
+
+
+def prepare(params, folder):
+    words = sorted({word for name in names.english() for word in name.split() if word.isascii() and word.isalpha()})
+    words = splits.shuffled(words, params.seed)[: params.text.limit]
+    parts = {}
+    for name, count in HELD_OUT.items():
+        parts[name], words = words[:count], words[count:]
+    parts["train"] = words
+    tokenizer = train(words, "char", params.text.vocab_size)
+    card = {
+        "kind": "text", "task": params.text.task, "name": "words", "source": "pycountry", "licence": names.LICENCE,
+        "max_length": params.text.max_length, "counts": {name: len(part) for name, part in parts.items()},
+        "held_out_hash": held_out_hash(parts["test"]),
+    }
+    with prepared(folder, card) as fresh:
+        (fresh / "tokenizer.json").write_text(tokenizer.to_str() + "\\n")
+        for name, part in parts.items():
+            ids = [encoding.ids for encoding in tokenizer.encode_batch(part, add_special_tokens=False)]
+            Sentences.write(fresh / name, ids, tokenizer.get_vocab_size())
+            (fresh / f"{name}.txt").write_text("\\n".join(part))
+    return card
+
+
+def fits(key, params, training, card, devices):
+    if card["counts"]["train"] < training.batch_size:
+        raise ValueError(f"{key}.batch_size={training.batch_size} is more than there are words")
+
+
+def experiment(params, data, *, rank=0, world_size=1):
+    from stepladder.tasks.experiment import Experiment
+    from stepladder.transformer.training.batches import padded
+    from stepladder.transformer.training.causal_lm_task import CausalLMTask, batch
+    from stepladder.transformer.training.language_task import share, shared
+
+    section, training, common = params.transformer, params.transformer.training, shared(params, data)
+    longest = longest_of(read_card(data))
+    network = CausalLMNetwork(**common.network, layers=section.decoder_layers, max_length=longest)
+    description = WordsDescription(model=network, data=common.data, context=longest)
+    words, held = (Sentences.open(data / split) for split in ("train", "validation"))
+
+    def draw(k):
+        rows = np.random.default_rng((params.seed, k)).integers(0, len(words), training.batch_size)
+        whole = padded(words, rows, common.special)
+        return batch(whole[rank::world_size], share((whole[:, 1:] != common.special.pad).sum(), world_size)) | {"position": k}
+
+    return Experiment(
+        task=CausalLMTask(description, section.label_smoothing, training),
+        draw=draw,
+        validation=[batch(padded(held, np.arange(len(held))[rank::world_size], common.special), 1.0)],
+        files={"tokenizer.json": data / "tokenizer.json"},
+        largest=draw(0),
+    )
+
+
+@torch.inference_mode()
+def bits(loaded, words):
+    """Of each word, its end included."""
+    model, tokenizer, _ = loaded
+    special = SpecialTokens.of(tokenizer)
+    found = []
+    for encoding in tokenizer.encode_batch(words, add_special_tokens=False):
+        ids = torch.tensor([[special.bos, *encoding.ids, special.eos]])
+        found.append(F.cross_entropy(model(ids[:, :-1])[0].float(), ids[0, 1:], reduction="sum").item() / math.log(2))
+    return found
+
+
+def evaluate(params, data, model, out):
+    loaded = load(model, WordsDescription)
+    words = (data / "test.txt").read_text().split("\\n")
+    rows = [{"word": word, "bits": bit} for word, bit in zip(words, bits(loaded, words), strict=True)]
+    out.mkdir(parents=True, exist_ok=True)
+    files.write_lines(out / "words.jsonl", rows)
+    section = params.evaluation
+    metrics = {
+        "task": loaded[2].task,
+        **scored(measures(rows), count=section.bootstrap, confidence=section.confidence, seed=params.seed),
+        "alike": math.log2(27), "words": len(rows), "splits": {}, "judged": identity.judged(params, model, data),
+    }
+    history.write(out / "metrics.json", metrics)
+    return metrics
+
+
+def measures(rows):
+    statistics = np.array([[row["bits"], len(row["word"]) + 1] for row in rows])
+    return [Score("bits_a_letter", statistics, lambda total: float(total[0] / total[1]))]
+
+
+def answer(loaded, texts, settings, options):
+    return {"bits": bits(loaded, texts)}
+'''
+WORDS_USED = """
+import json, shutil
+from pathlib import Path
+import torch
+from safetensors.torch import save_file
+from stepladder.data.preparing.text import prepare
+from stepladder.description import kind
+from stepladder.evaluation.better import better
+from stepladder.evaluation.fitting import evaluate
+from stepladder.metrics.every import measured
+from stepladder.reporting.comparison import compare
+from stepladder.reporting.report import write
+from stepladder.stages import STAGES
+from stepladder.tracking import candidates, loadable
+from stepladder.text_tasks.tasks import served
+from stepladder.transformer.networks.trained import load
+from stepladder.transformer.training.task import experiment
+small = {"architecture": "decoder", "d_model": 16, "d_ff": 32, "decoder_layers": 1, "training": {"batch_size": 16}}
+params = build({
+    "images": {"source": "none"}, "text": {"task": "words", "limit": 200}, "transformer": small, "evaluation": {"bootstrap": 10},
+})
+data, model, reports = Path("data/text"), Path("models/transformer"), Path("reports")
+card = prepare(params, data)
+made = experiment(params, data)
+optimiser = torch.optim.Adam(made.task.model.parameters(), 0.01)
+losses = []
+for k in range(40):
+    optimiser.zero_grad()
+    loss = made.task.loss(made.draw(k))
+    loss.backward()
+    optimiser.step()
+    losses.append(loss.item())
+assert losses[-1] < losses[0]
+model.mkdir(parents=True)
+save_file(dict(made.task.model.named_parameters()), model / "model.safetensors")
+(model / "config.json").write_text(made.task.description.to_json())
+shutil.copy(data / "tokenizer.json", model)
+assert kind(model) == "words"
+metrics = evaluate(params, model, {}, data, Path(), reports / "transformer", None)
+assert 0 < metrics["bits_a_letter"] < metrics["alike"]
+assert [found.verdict for found in better(*[reports / "transformer"] * 2, count=10, confidence=0.9, seed=0)] == ["no difference shown"]
+comparison = compare(params, Path("models"), reports)
+assert json.loads((reports / "metrics.json").read_text())["language_model"] == {"bits_a_letter": metrics["bits_a_letter"]}
+page = write(reports, Path("models"), params).read_text()
+assert "held-out word" in page and "bits a letter" in page
+(candidate,) = candidates.of(comparison, params, Path("models"), reports)
+assert candidate.figures.tags["baseline_of"] == "taking all letters for alike"
+loaded = load(model)
+assert loadable._signature(loaded[2], candidate.settings).outputs.input_names() == ["bits"]
+(bits,) = served("words").answer(loaded, [candidate.example[0]["word"]], {}, {})["bits"]
+assert bits > 0 and "bits_a_letter" in measured(["words"])
+own = "evaluation/text/words.py"
+assert all(own in STAGES[words].code() for words in ("prepare text", "train transformer", "evaluate transformer", "register"))
+"""
 
 FLOW = '''"""The flow ``clean``."""
 
@@ -74,11 +285,12 @@ def clean(preset: form.Preset = form.WORKSPACE, days: int = 30) -> None:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is added to which files, as (a pattern, what takes its place)."""
+    """What is added to which files, as (a pattern, what takes its place), and which files are new."""
 
     added: str
     edits: dict[str, list[tuple[str, str]]]
     then: str
+    new: dict[str, str] = field(default_factory=dict)
 
 
 CONFIG = '{"process": "discrete", "schedule": "cosine", "timesteps": 50, "prediction": "v", "classes": [], "label_dropout": 0.1, "model": {"backbone": "own", "shape": (1, 8, 8)}}'
@@ -140,6 +352,12 @@ for refused in ({"variance": "learned_range", "loss": "hybrid"}, {"prediction": 
         raise AssertionError(refused)
 """,
     ),
+    Recipe(
+        "words",
+        {"text_tasks/tasks.py": [(r"TASKS = (?={task)", WORDS), (r"LABELS, MASKED\)\}", "LABELS, MASKED, WORDS)}")]},
+        WORDS_USED,
+        {"evaluation/text/words.py": WORDS_MODULE},
+    ),
 ]  # fmt: skip
 
 
@@ -153,10 +371,12 @@ def test_a_recipe_adds_what_it_says(recipe: Recipe, tmp_path: Path) -> None:
             text, count = re.subn(pattern, lambda _, new=replacement: new, text)
             assert count == 1, (name, pattern)
         file.write_text(text, encoding="utf-8")
+    for name, text in recipe.new.items():
+        (tmp_path / "stepladder" / name).write_text(text, encoding="utf-8")
     script = "from stepladder.params import build\n" + recipe.then
     done = subprocess.run(
         [sys.executable, "-c", script], env={"PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, timeout=300,
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -184,7 +404,9 @@ assert "a named set" in fields["preset"]["description"], fields
 
 def test_the_page_says_how_many_files_a_recipe_touches() -> None:
     said = dict(
-        re.findall(r"^\| a (schedule|sampler|process|flow) \| (\d) \|", Path("CONTRIBUTING.md").read_text(), re.M)
+        re.findall(
+            r"^\| a (schedule|sampler|process|flow|text task) \| (\d) \|", Path("CONTRIBUTING.md").read_text(), re.M
+        )
     )
-    kinds = {"straight": "schedule", "halfway": "sampler", "arc": "process"}
-    assert said == {"flow": "1"} | {kinds[recipe.added]: str(len(recipe.edits)) for recipe in RECIPES}
+    kinds = {"straight": "schedule", "halfway": "sampler", "arc": "process", "words": "text task"}
+    assert said == {"flow": "1"} | {kinds[recipe.added]: str(len(recipe.edits) + len(recipe.new)) for recipe in RECIPES}

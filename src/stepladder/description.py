@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from stepladder.errors import UserError
+from stepladder.text_tasks.tasks import TASKS, name_of
 
 VERSION = 1
 FILE, WEIGHTS = "config.json", "model.safetensors"
@@ -38,12 +39,8 @@ KINDS = {
         "noisy classifier", "`stepladder sample --classifier` is guided by it", "`stepladder train noisy-classifier`"
     ),
     "feature-net": Kind("feature network", "`stepladder evaluate` judges by it", "`dvc repro feature-net`"),
-    "pairs": Kind("translation model", "`stepladder translate` uses it", "`stepladder train transformer`"),
-    "lines": Kind("causal language model", "`stepladder generate` uses it", "`stepladder train transformer`"),
-    "labels": Kind("classifier of texts", "`stepladder classify` uses it", "`stepladder train transformer`"),
-    "masked_lm": Kind("masked language model", "`stepladder attention` reads with it", "`stepladder train masked-lm`"),
+    **{name: Kind(task.model.title, task.model.use, task.model.make) for name, task in TASKS.items()},
 }
-TEXTS = ("pairs", "lines", "labels", "masked_lm")  # of the family transformer, by their ``task``
 
 
 class Record(BaseModel):
@@ -181,7 +178,7 @@ def _said(folder: Path, names: Sequence[str], remedy: str) -> dict[str, Any]:
 
 def _kind(said: dict[str, Any]) -> str:
     """A name in ``KINDS``, "" where it cannot be told: older folders name a family where there was more than one reader."""
-    family, task = said.get("family", ""), said.get("task", "pairs")
+    family, task = said.get("family", ""), name_of(said)
     if not family:
         model = said["model"] if isinstance(said.get("model"), dict) else {}
         if {"task", "architecture", "target_languages"} & said.keys() or "vocab_size" in model:
@@ -191,8 +188,8 @@ def _kind(said: dict[str, Any]) -> str:
         elif "features" in model:
             family = "feature-net"
     if family == "transformer":
-        return task if task in TEXTS else ""
-    return family if isinstance(family, str) and family in KINDS and family not in TEXTS else ""
+        return task if task in TASKS else ""
+    return family if isinstance(family, str) and family in KINDS and family not in TASKS else ""
 
 
 def _wrong(error: ValidationError, said: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ from stepladder import dependencies, installed
 from stepladder.dependencies import Stage
 from stepladder.errors import UserError
 from stepladder.params import Params, build, merge
+from stepladder.text_tasks.tasks import FORMS, TASKS
 from stepladder.training.families import FAMILIES
 
 SOURCE = installed.SOURCE.as_posix()
@@ -28,13 +29,17 @@ GRAPHS = ("dvc.yaml", "graphs/adaptation/stages.yaml", "graphs/classification/st
 
 TRAINED = {name: family.stage for name, family in FAMILIES.items()}
 JUDGED = ("seed", "evaluation")
+RECORDS = "text_tasks.tasks:TASKS"
+OF_TEXT = tuple(code for task in TASKS.values() for code in (task.judging.judge, *task.using))
 STAGES = {
     **{
         f"source {key}": Stage((f"data.source:note_{key}",), (f"{key}.source", f"{key}.config", f"{key}.revision"))
         for key in ("images", "text")
     },
     "prepare images": Stage(("data.preparing.images:prepare",), ("seed", "images")),
-    "prepare text": Stage(("data.preparing.text:prepare",), ("seed", "text")),
+    "prepare text": Stage(
+        ("data.preparing.text:prepare", *(form.prepare for form in FORMS.values())), ("seed", "text")
+    ),
     "prepare own": Stage(
         ("data.preparing.images:prepare_own",),
         ("seed", "images.on_bad_row", "adaptation.pictures", "adaptation.held_out"),
@@ -48,11 +53,11 @@ STAGES = {
         ("evaluation.pictures.images:evaluate",), (*JUDGED, "sweep.sampling_steps", "sampling")
     ),
     "evaluate adapted": Stage(("evaluation.adaptation:evaluate",), (*JUDGED, "adaptation.sampling_steps", "sampling")),
-    "evaluate transformer": Stage(("evaluation.text:evaluate",), (*JUDGED, "decoding")),
+    "evaluate transformer": Stage(("evaluation.text:evaluate", *OF_TEXT), (*JUDGED, "decoding")),
     "evaluate classifier": Stage(("evaluation.text.classes:evaluate",), JUDGED),
     **{f"evaluate {name}": Stage(("evaluation.baselines:evaluate",), JUDGED) for name in ("vae", "gan")},
     "compare": Stage(
-        ("reporting.comparison:compare", "reporting.figures:draw"),
+        ("reporting.comparison:compare", "reporting.figures:draw", RECORDS),
         ("sweep.timesteps", "evaluation.confidence", "promotion"),
     ),
     "register": Stage(
@@ -60,17 +65,21 @@ STAGES = {
             "tracking.registry:register",
             "tracking.pyfunc_diffusion:DiffusionModel",
             "tracking.pyfunc_transformer:LanguageModel",
+            *(code for task in TASKS.values() for code in task.using),
+            RECORDS,
         ),
         (*JUDGED, "sampling", "decoding", "promotion"),
     ),
-    "report": Stage(("reporting.report:write",), tuple(Params.model_fields)),  # its page shows them all
+    "report": Stage(
+        ("reporting.report:write", *(task.page.section for task in TASKS.values()), RECORDS), tuple(Params.model_fields)
+    ),  # its page shows them all
 }
 CELLS = {
     "images": Stage(("studies.cell:judged",), JUDGED),
-    "text": Stage(("studies.text_cell:judged",), (*JUDGED, "decoding")),
+    "text": Stage(("studies.text_cell:judged", *OF_TEXT, RECORDS), (*JUDGED, "decoding")),
 }
 """What judges a cell of a study, or a child of a sweep, by the kind of data that its family learns from."""
-STUDY_PAGE = Stage(("studies.page:write",), ())
+STUDY_PAGE = Stage(("studies.page:write", RECORDS), ())
 
 
 def of_command(command: str) -> Stage:

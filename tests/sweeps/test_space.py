@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from stepladder.errors import UserError
 from stepladder.params import Params, render
 from stepladder.sweeps import space, spec
+from stepladder.sweeps.checking import check_point
 from stepladder.sweeps.space import Dimension
+from tests.transformer import texts
 
 RATE, WIDTH = "diffusion.training.learning_rate", "diffusion.unet.channels"
 
@@ -102,3 +104,12 @@ def test_which_way_is_better():
     assert read(metric="accuracy").sign == 1
     assert read(metric="frechet").sign == -1
     assert read(metric="validation/loss", direction="maximize").sign == 1
+
+
+def test_a_sweep_of_text_is_judged_by_what_models_of_its_task_have(here):
+    rate = "transformer.training.learning_rate"
+    data = texts.prepared(here, "pairs", "encoder_decoder")
+    check_point(read(family="transformer", space={rate: [0.01]}, metric="chrf"), {rate: 0.01}, data, here)
+    sweep = read(family="transformer", space={rate: [0.01]}, metric="macro_f1")
+    with pytest.raises(UserError, match=r"text.task=pairs: macro_f1 is not measured here; there are: .*chrf"):
+        check_point(sweep, {rate: 0.01}, data, here)

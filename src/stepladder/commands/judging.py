@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from stepladder.commands import Verb
 from stepladder.commands.places import TRANSFORMER
@@ -79,21 +80,20 @@ def attention(args: argparse.Namespace) -> int:
     from functools import partial
 
     from stepladder.evaluation.text import pictures
-    from stepladder.params import Decoding, section
     from stepladder.reporting import attention_figures
     from stepladder.reporting.figure_files import save_one
+    from stepladder.text_tasks.tasks import TASKS
     from stepladder.tracking.fetch import fetch
-    from stepladder.transformer.inference.translation import translate
-    from stepladder.transformer.networks.description import TASKS, TranslationDescription
+    from stepladder.transformer.networks.description import TextDescription
     from stepladder.transformer.networks.trained import load
 
     folder, settings = fetch(args.model)
-    model, tokenizer, description = load(folder, *TASKS)
-    target = args.target
-    if isinstance(description, TranslationDescription) and target is None:
-        decoding = section(Decoding, settings.get("decoding", {}), "decoding")
-        (target,) = translate(model, tokenizer, description, [args.text], decoding, args.language)
-    reading = pictures.reading(tokenizer, description, args.text, target or "", args.language)
+    loaded: tuple[Any, Any, TextDescription] = load(folder)
+    model, tokenizer, description = loaded
+    task, target = TASKS[description.task], args.target
+    if task.served and task.model.translates and target is None:
+        ((target,),) = task.served.answer(loaded, [args.text], settings, {"language": args.language}).values()
+    reading = task.judging.reading(tokenizer, description, args.text, target or "", args.language)
     if not reading[0]:
         raise UserError("--text is empty; give something to read.")
     found = pictures.described(model, tokenizer, reading)["maps"]

@@ -8,15 +8,16 @@ from typing import Any
 
 from stepladder.baselines.description import BaselineDescription, GANDescription, VAEDescription
 from stepladder.data.card import read_card
-from stepladder.description import KINDS, TEXTS, kind, read
+from stepladder.description import KINDS, kind, read
 from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.errors import UserError
 from stepladder.params import Decoding, Params, Sampling, section
+from stepladder.text_tasks.tasks import TASKS, name_of
 from stepladder.transformer.networks.description import (
-    TASKS,
     MaskedLMDescription,
     TextClassifierDescription,
     TranslationDescription,
+    read_text,
 )
 
 Settings = Mapping[str, Any]
@@ -30,11 +31,11 @@ def family(model: Path) -> str:
         UserError: it holds no model, or none that is judged by itself.
     """
     found = kind(model)
-    if found not in (*TEXTS, *(record.kind for record in DRAWING)):
+    if found not in (*TASKS, *(record.kind for record in DRAWING)):
         raise UserError(
             f"{model} holds a {KINDS[found].title} that is not judged by itself; name a model that draws or writes."
         )
-    return "transformer" if found in TEXTS else found
+    return "transformer" if found in TASKS else found
 
 
 def evaluate(
@@ -83,19 +84,28 @@ def _pictures_fit(model: Path, data: Path) -> None:
 
 
 def _text_fits(model: Path, data: Path) -> None:
-    description, card = read(model, *TASKS), read_card(data)
-    if isinstance(description, TextClassifierDescription) and card.get("task") == "labels":
-        _same("the classes", description.classes, card["classes"], model, data)
-    if isinstance(description, TranslationDescription) and card.get("task", "pairs") == "pairs":
-        languages = card["languages"]
-        _same("the source language", description.source_language, languages["source"], model, data)
-        lacking = set(languages["targets"]) - set(description.target_languages)
-        if lacking:
-            raise UserError(
-                f"{model} does not translate to {', '.join(sorted(lacking))}, which the pairs in {data} have."
-            )
-    masked = isinstance(description, MaskedLMDescription)
-    if masked and (data / "tokenizer.json").read_bytes() != (model / "tokenizer.json").read_bytes():
+    description = read_text(model)
+    task = TASKS[description.task]
+    if task.judging.fits and name_of(read_card(data)) in task.forms:
+        task.judging.fits(description, model, data)
+
+
+def classes_fit(description: TextClassifierDescription, model: Path, data: Path) -> None:
+    """Raise ``UserError`` where the texts in ``data`` are of other classes than the ``model`` knows."""
+    _same("the classes", description.classes, read_card(data)["classes"], model, data)
+
+
+def languages_fit(description: TranslationDescription, model: Path, data: Path) -> None:
+    """Raise ``UserError`` where the ``model`` does not translate from and to the languages in ``data``."""
+    languages = read_card(data)["languages"]
+    _same("the source language", description.source_language, languages["source"], model, data)
+    if lacking := set(languages["targets"]) - set(description.target_languages):
+        raise UserError(f"{model} does not translate to {', '.join(sorted(lacking))}, which the pairs in {data} have.")
+
+
+def vocabulary_fits(description: MaskedLMDescription, model: Path, data: Path) -> None:
+    """Raise ``UserError`` where the text in ``data`` was prepared with another vocabulary than the ``model`` hides tokens of."""
+    if (data / "tokenizer.json").read_bytes() != (model / "tokenizer.json").read_bytes():
         raise UserError(f"{model} hides tokens of another vocabulary than {data} was prepared with.")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from stepladder.metrics.texts import FIGURES
 from stepladder.params import Promotion
+from stepladder.text_tasks.tasks import TASKS, name_of
 
 Figures = Mapping[str, Any]
 USUAL = Promotion()
@@ -59,28 +60,10 @@ class Baseline:
 
 
 def baseline(metrics: Figures) -> Baseline | None:
-    """The baseline that an evaluation of text measured; ``None`` where it measured none.
-
-    Of translations the better one of two: the source as it is, and the references of other sentences (what says something
-    likely without regard to the source); of summaries, of which the source itself is full, the second alone. Of running text and
-    of hidden tokens: knowing how often each token occurs. Of classes: always the commonest one.
-    """
-    task = metrics.get("task", "pairs")
-    if task == "lines":
-        found = [(metrics.get("unigram_bits_per_character"), "knowing how often each token occurs")]
-        figure = "bits_per_character"
-    elif task == "masked_lm":
-        found, figure = [(metrics.get("unigram_loss"), "knowing how often each token occurs")], "loss"
-    elif task == "labels":
-        found = [((metrics.get("majority") or {}).get("accuracy"), "always saying the commonest class")]
-        figure = "accuracy"
-    else:
-        copied = None if "rouge1" in metrics else (metrics.get("copy") or {}).get("chrf")
-        others = (metrics.get("exchanged") or {}).get("chrf")
-        found = [(copied, "copying the source"), (others, "the references of other sentences")]
-        figure = "chrf"
-    measured = [(value, what) for value, what in found if value is not None]
-    return Baseline(figure, *max(measured)) if measured and figure in metrics else None
+    """The baseline that an evaluation of text measured, the best of those that its task names; ``None`` where it measured none."""
+    task = TASKS[name_of(metrics)].judging
+    measured = [(value, what) for value, what in task.baseline(metrics) if value is not None]
+    return Baseline(task.figure, *max(measured)) if measured and task.figure in metrics else None
 
 
 def failed_text(metrics: Figures, limits: Promotion = USUAL) -> str:

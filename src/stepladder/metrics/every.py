@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from stepladder.metrics.metric import IMAGES, TEXTS, Metric
-from stepladder.metrics.pictures import PICTURES
-from stepladder.metrics.texts import FIGURES
+from collections.abc import Iterable
 
-COSTS = {
-    "seconds": Metric("training time", -1, cost=True, of_model=True, of=IMAGES + TEXTS),
-    "parameters": Metric("parameters", -1, cost=True, of_model=True, of=IMAGES + TEXTS),
+from stepladder.metrics.metric import Metric
+from stepladder.metrics.pictures import PICTURES
+from stepladder.metrics.texts import COMMON, FIGURES
+from stepladder.text_tasks.tasks import FORMS, TASKS
+
+OF_TRAINING = {
+    "seconds": Metric("training time", -1, cost=True, of_model=True),
+    "parameters": Metric("parameters", -1, cost=True, of_model=True),
+}
+COSTS = OF_TRAINING | {
     "network_evaluations": Metric("network evaluations a picture", -1, cost=True),
     "milliseconds_per_image": Metric("milliseconds a picture", -1, cost=True, headline=True),
 }
 METRICS = {**PICTURES, **FIGURES, **COSTS}
+OF = {"images": {*PICTURES, *COSTS}} | {name: {*TASKS[name].judging.figures, *COMMON, *OF_TRAINING} for name in FORMS}
+"""Names of the figures that models of pictures have, and models of each form of text."""
+
+
+def measured(kinds: Iterable[str]) -> list[str]:
+    """Those of ``METRICS`` that models of one of ``kinds`` have, see ``OF``."""
+    known = {name for kind in kinds for name in OF[kind]}
+    return [name for name in METRICS if name in known]

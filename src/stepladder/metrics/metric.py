@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-IMAGES, TEXTS = ("images",), ("pairs", "lines", "labels")
-
 
 @dataclass(frozen=True)
 class Metric:
@@ -16,7 +14,6 @@ class Metric:
         label: as on a page. better: -1 where smaller is better, 1 where larger is.
         share: it is between 0 and 1. cost: it is what something takes, not how good it is. signed: it can be below 0.
         of_model: of the model, however it is drawn from.
-        of: what has it: models of pictures (images), or of texts of these tasks.
         judged: an evaluation has it, with its interval where it has one; else a study alone, from the curve of a training.
         headline: it is among the few that are shown first: in ``dvc metrics``, in a sweep's charts.
         support: it says how much of the data is drawn, and how much of what is drawn is data.
@@ -29,7 +26,6 @@ class Metric:
     cost: bool = False
     signed: bool = False
     of_model: bool = False
-    of: tuple[str, ...] = IMAGES
     judged: bool = True
     headline: bool = False
     support: bool = False
@@ -45,4 +41,4 @@ class Metric:
         return self.better < 0
 
 
-ACCURACY = Metric("accuracy", 1, share=True, of=("images", "labels"), headline=True)
+ACCURACY = Metric("accuracy", 1, share=True, headline=True)

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 from stepladder.diffusion.processes.processes import PROCESSES
 from stepladder.params import pictures, texts
 from stepladder.params.data import NONE
+from stepladder.text_tasks.tasks import FORMS, TASKS, architectures
 
 if TYPE_CHECKING:
     from stepladder.params.tree import Params
-
-ARCHITECTURES = {"pairs": ("encoder_decoder",), "lines": ("decoder", "encoder"), "labels": ("encoder",)}
 
 
 def something_is_left(p: Params) -> None:
@@ -23,16 +22,17 @@ def something_is_left(p: Params) -> None:
 
 def architecture_serves_the_task(p: Params) -> None:
     """The Transformer has an architecture that can learn the task of the text."""
-    if p.transformer.architecture not in ARCHITECTURES[p.text.task]:
+    known = architectures(p.text.task)
+    if p.transformer.architecture not in known:
         raise ValueError(
             f"transformer.architecture={p.transformer.architecture} with text.task={p.text.task}, which needs "
-            f"{' or '.join(ARCHITECTURES[p.text.task])}; change one of them"
+            f"{' or '.join(known)}; change one of them"
         )
 
 
 def bleu_is_of_pairs(p: Params) -> None:
     """Only a training on sentence pairs stops on BLEU."""
-    if p.transformer.training.stop_on == "bleu" and p.text.task != "pairs":
+    if p.transformer.training.stop_on == "bleu" and not TASKS[p.text.task].model.translates:
         raise ValueError(
             f"transformer.training.stop_on=bleu with text.task={p.text.task}; translations have a BLEU: set stop_on to loss"
         )
@@ -57,7 +57,7 @@ def merges_are_left_out_of_bpe(p: Params) -> None:
 
 def masked_models_are_no_base_of_others(p: Params) -> None:
     """Only a classifier of texts starts from a masked model."""
-    if p.transformer.base and p.text.task != "labels":
+    if p.transformer.base and not TASKS[p.text.task].model.base:
         raise ValueError(
             f"transformer.base={p.transformer.base} with text.task={p.text.task}; only a classifier of labels starts from a "
             "masked model: set text.task to labels, or base to nothing"
@@ -66,12 +66,13 @@ def masked_models_are_no_base_of_others(p: Params) -> None:
 
 def learned_positions_reach(p: Params) -> None:
     """Learned positions are enough for the longest translation that decoding may write."""
-    texts.positions(p.transformer, p.decoding, p.text.task, p.text.max_length)
+    if TASKS[p.text.task].model.translates:
+        texts.positions(p.transformer, p.decoding, p.text.max_length)
 
 
 def blocks_fill_a_batch(p: Params) -> None:
     """A batch of running text has a block for each of its micro-batches."""
-    if p.text.task == "lines":
+    if FORMS[p.text.task].running:
         texts.blocks("transformer.training", p.transformer.training, p.transformer.context)
 
 

@@ -16,6 +16,7 @@ from stepladder.params import pictures, texts
 from stepladder.params.classifier import PROCESS
 from stepladder.params.section import Training
 from stepladder.params.tree import Params
+from stepladder.text_tasks.tasks import FORMS, MASKED, TASKS, architectures, name_of
 
 Card = Mapping[str, Any]
 Fit = Callable[[Params, Card, int], None]
@@ -42,7 +43,8 @@ def usable(family: str, params: Params, card: Card, classifier: Path) -> None:
         )
     if family == "transformer":
         longest = card.get("max_length", params.text.max_length)
-        _sentence(lambda: texts.positions(params.transformer, params.decoding, card.get("task", "pairs"), longest))
+        if TASKS[name_of(card)].model.translates:
+            _sentence(lambda: texts.positions(params.transformer, params.decoding, longest))
 
 
 def _drawable(params: Params, card: Card, classifier: Path) -> None:
@@ -146,61 +148,27 @@ def _baseline(family: str) -> Fit:
 
 def _transformer(params: Params, card: Card, devices: int) -> None:
     architecture = params.transformer.architecture
-    prepared_for(
-        card, {"encoder_decoder": ("pairs",), "decoder": ("lines",), "encoder": ("lines", "labels")}[architecture]
-    )
-    _lengths("transformer.training", params, params.transformer.training, card, devices)
+    prepared_for(card, tuple(form for form in FORMS if architecture in architectures(form)))
+    FORMS[name_of(card)].fits("transformer.training", params, params.transformer.training, card, devices)
 
 
 def _masked_lm(params: Params, card: Card, devices: int) -> None:
-    if params.transformer.architecture != "encoder":
+    if params.transformer.architecture != MASKED.model.architecture:
         raise ValueError(
             f"transformer.architecture={params.transformer.architecture} with a masked model, which is an encoder; set it to "
             "encoder"
         )
-    prepared_for(card, ("lines", "labels"))
-    _lengths("classification.pretraining", params, params.classification.pretraining, card, devices)
+    prepared_for(card, MASKED.forms)
+    FORMS[name_of(card)].fits("classification.pretraining", params, params.classification.pretraining, card, devices)
 
 
 def prepared_for(card: Card, tasks: tuple[str, ...]) -> None:
     """``ValueError`` unless the text was prepared for one of ``tasks``."""
-    task = card.get("task", "pairs")
+    task = name_of(card)
     if task not in tasks:
         raise ValueError(
             f"The text was prepared with text.task={task} and this model needs {' or '.join(tasks)}; set text.task and run "
             "`stepladder prepare text`, or `dvc repro`"
-        )
-
-
-def _lengths(key: str, params: Params, training: Training, card: Card, devices: int) -> None:
-    """That a batch holds a block of running text for each part, or the longest text of the training data."""
-    t, task = params.transformer, card.get("task", "pairs")
-    if task == "lines":
-        texts.blocks(key, training, t.context, devices)
-        length = t.context + 1 if t.architecture == "decoder" else t.context
-        tokens = round(t.data_share * card["counts"]["train"])
-        if tokens < 2 * length:
-            raise ValueError(
-                f"The training text has {tokens} tokens, fewer than two blocks of {length}; give more text, a larger "
-                "transformer.data_share or a smaller transformer.context"
-            )
-    elif task == "labels" and "tokens_per_text" in card:  # a card made before it was counted has none
-        texts.budget(key, training, card["tokens_per_text"]["train"]["longest"] + 2)
-    elif task == "pairs" and "tokens_per_sentence" in card:
-        texts.budget(key, training, card["tokens_per_sentence"]["train"]["longest"] + 1)
-        _filled_with_pairs(key, training, card, t.data_share)
-
-
-def _filled_with_pairs(key: str, training: Training, card: Card, share: float) -> None:
-    """That the sentence pairs fill a batch, where their card counts them."""
-    if "counts" not in card:
-        return
-    count = round(share * card["counts"]["train"])
-    tokens = round((card["tokens_per_sentence"]["train"]["mean"] + 1) * count)
-    if tokens < training.batch_size:
-        raise ValueError(
-            f"{key}.batch_size={training.batch_size} and {count} sentence pairs to learn from, of {tokens} target tokens: they do not "
-            f"fill a batch; give more data, or a smaller {key}.batch_size"
         )
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
 from stepladder.params.data import NAME, UNNAMED, OnBadRow
 from stepladder.params.section import Section
+from stepladder.text_tasks.tasks import FORMS
+
+if TYPE_CHECKING:
+    Form = str
+else:
+    Form = Literal[tuple(FORMS)]
 
 
 class TextData(Section):
     """Text for language models: sentence pairs, running text, or texts with a class."""
 
-    task: Literal["pairs", "lines", "labels"] = Field(
-        "pairs",
-        description="pairs: translation, summarisation; lines: running text, for language models; labels: text and class",
-    )
+    task: Form = Field("pairs", description="; ".join(f"{name}: {form.says}" for name, form in FORMS.items()))
     source: str = Field(
         "names",
         min_length=1,

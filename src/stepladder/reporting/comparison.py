@@ -13,10 +13,12 @@ from stepladder.errors import UserError
 from stepladder.judgement import identity
 from stepladder.judgement.failure import failed, failed_text
 from stepladder.metrics.pictures import HEADLINES, PICTURES, POINTS
-from stepladder.metrics.texts import FIGURES
+from stepladder.metrics.texts import headlines
 from stepladder.params import Params, Promotion
 from stepladder.reporting.reading import curves, read_json, read_lines, series
 from stepladder.reporting.recommendation import Point, recommend
+from stepladder.text_tasks.record import ENTRIES
+from stepladder.text_tasks.tasks import TASKS, compared, name_of
 
 PLOTTED = (
     *(f"{name}{end}" for name in POINTS for end in (("", "_low", "_high") if PICTURES[name].band else ("",))),
@@ -50,7 +52,7 @@ def compare(params: Params, models: Path, reports: Path, *, leave_out: bool = Fa
     }
     finished = {t: metrics for t, metrics in evaluated.items() if metrics}
     text = _current(reports / "transformer", models / "transformer", "transformer", leave_out)
-    pairs = text.get("task", "pairs") == "pairs"
+    entry = TASKS[name_of(text)].page.entry
     if not finished and not text:
         raise UserError(
             f"{reports} holds no evaluation of T={', '.join(map(str, folders))} nor of a language model; "
@@ -75,8 +77,7 @@ def compare(params: Params, models: Path, reports: Path, *, leave_out: bool = Fa
             {"timesteps": t, **row} for t in evaluated if (row := _training(models / "diffusion" / f"T{t}")) is not None
         ],
         "feature_net": _feature_net(models / "feature-net"),
-        "translation": text if pairs else {},
-        "language_model": {} if pairs else text,
+        **{name: text if name == entry else {} for name in ENTRIES},
         "translation_training": _training(models / "transformer"),
     }
     comparison["judged"] = {f"diffusion/T{t}": metrics.get("judged") for t, metrics in finished.items()}
@@ -123,8 +124,8 @@ def _failed(point: Point, floor: Mapping[str, float], limits: Promotion) -> str:
 def _failures(comparison: Mapping[str, Any], text: Mapping[str, Any], params: Params) -> dict[str, str]:
     """Why the recommended point and the language model count as failed, where they do."""
     point = comparison["recommended"] or {}
-    named = "translation" if comparison["translation"] else "language_model"
-    found = {"recommended": point.get("failed", ""), named: failed_text(text, params.promotion) if text else ""}
+    entry, _ = compared(comparison)
+    found = {"recommended": point.get("failed", ""), entry: failed_text(text, params.promotion) if text else ""}
     return {name: why for name, why in found.items() if why}
 
 
@@ -170,25 +171,19 @@ def _summary(comparison: Mapping[str, Any]) -> dict[str, Any]:
     for row in comparison["likelihood"]:
         best.setdefault(f"T={row['timesteps']}", {})["bits_per_dim"] = row["bits_per_dim"]
     recommended = comparison["recommended"] or {}
-    translation, language_model = comparison["translation"] or {}, comparison["language_model"]
-    of_pairs, language_names = (
-        [name for name, metric in FIGURES.items() if metric.headline and set(metric.of) & kinds]
-        for kinds in ({"pairs"}, {"lines", "labels"})
-    )
+    entry, text = compared(comparison)
+    of_splits = TASKS[name_of(text)].judging.of_splits if text else ()
     return {
         "feature_net": comparison["feature_net"],
         "diffusion": best,
         "recommended": {
             key: recommended[key] for key in ("timesteps", *shown, "failed") if recommended.get(key) is not None
         },
-        "translation": {k: translation[k] for k in of_pairs if k in translation},
-        "language_model": {k: language_model[k] for k in language_names if k in language_model},
+        **{name: {k: comparison[name][k] for k in headlines(name) if k in comparison[name]} for name in ENTRIES},
         **({"failed": comparison["failed"]} if comparison["failed"] else {}),
         **{
-            split: {
-                k: figures[k] for k in ("chrf", "bleu", "bleu_lowercased_tokenised", *language_names) if k in figures
-            }
-            for split, figures in (translation or language_model).get("splits", {}).items()
+            split: {k: figures[k] for k in of_splits or headlines(entry) if k in figures}
+            for split, figures in text.get("splits", {}).items()
         },
     }
 

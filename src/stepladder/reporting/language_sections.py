@@ -1,4 +1,4 @@
-"""The page's sections on models of running text and of classes."""
+"""The page's section on a language model: what its task's record shows; of classes more."""
 
 from __future__ import annotations
 
@@ -6,48 +6,36 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stepladder.metrics.numbers import fixed, percent
+from stepladder.metrics.numbers import fixed
 from stepladder.reporting.markup import Content, Markup, element, join, number, table
 from stepladder.reporting.reading import read_lines
+from stepladder.text_tasks.record import Page
+from stepladder.text_tasks.tasks import TASKS
 
 Metrics = Mapping[str, Any]
-TITLES = {"lines": "Language model", "labels": "Classification", "masked_lm": "Masked language model"}
 SHOWN = 12
-
-
-def tiles(metrics: Metrics) -> list[tuple[str, str, str]]:
-    """The headline figure: name, figure, and what it is to be compared with."""
-    if not metrics:
-        return []
-    if metrics["task"] == "lines":
-        unigram = f"by how often each token occurs: {fixed(metrics['unigram_bits_per_character'], 3)}"
-        return [("bits a character", fixed(metrics["bits_per_character"], 3), unigram)]
-    if metrics["task"] == "labels":
-        majority = f"always the commonest: {percent(metrics['majority']['accuracy'])}"
-        return [("classified rightly", percent(metrics["accuracy"]), majority)]
-    return [("hidden tokens found", percent(metrics["accuracy"]), f"of {metrics['hidden']:,}")]
 
 
 def body(metrics: Metrics, reports: Path) -> Markup:
     """Figures with intervals for each test split, and examples."""
-    parts: list[Content] = [_figures(metrics)]
+    page = TASKS[metrics["task"]].page
+    parts: list[Content] = [_figures(metrics, page)]
     for split, figures in metrics.get("splits", {}).items():
-        parts += [element("h3", split), _figures(figures | {"task": metrics["task"]})]
+        parts += [element("h3", split), _figures(figures, page)]
     for name, told in metrics.get("protocol", {}).items():
         parts.append(element("p", f"{name}: {told}.", class_="note"))
-    examples = {"lines": _continuations, "labels": _classes}.get(metrics["task"])
-    return join([parts, examples(metrics, reports / "transformer") if examples else None])
+    return join([parts, _examples(*page.examples, reports / "transformer") if page.examples else None])
 
 
-def _figures(metrics: Metrics) -> Markup:
-    names = {
-        "lines": (("bits_per_character", "bits a character"), ("perplexity", "perplexity, a token"), ("loss", "loss, nats a token")),
-        "labels": (("accuracy", "accuracy"), ("macro_f1", "macro-F1")),
-        "masked_lm": (("accuracy", "hidden tokens found"), ("perplexity", "perplexity, a hidden token"), ("loss", "loss, nats")),
-    }[metrics["task"]]  # fmt: skip
-    beside = {"bits_per_character": metrics.get("unigram_bits_per_character"), **metrics.get("majority", {})}
+def of_classes(metrics: Metrics, reports: Path) -> Markup:
+    """``body``, the figures of each class, and the surest mistakes."""
+    return join([body(metrics, reports), _classes(metrics, reports / "transformer")])
+
+
+def _figures(metrics: Metrics, page: Page) -> Markup:
+    beside = page.beside(metrics)
     rows: list[list[Content]] = []
-    for key, name in names:
+    for key, name in page.rows:
         low, high = metrics.get(f"{key}_low"), metrics.get(f"{key}_high")
         interval = "" if low is None or high is None else f"{fixed(low, 3)} to {fixed(high, 3)}"
         rows.append(
@@ -69,19 +57,15 @@ def _figures(metrics: Metrics) -> Markup:
     return join([element("p", f"Held out: {told}."), table(head, rows)])
 
 
-def _continuations(metrics: Metrics, folder: Path) -> Markup | None:
-    rows = read_lines(folder / "continuations.jsonl")
-    if not rows:
-        return None
+def _examples(title: str, file: str, columns: Mapping[str, str], folder: Path) -> Markup | None:
+    """A row of texts for each row of ``file``; ``columns``: its keys, and their heads."""
     cells = [
-        [
-            element("td", element("pre", row[name]), dir="auto", data_name=name)
-            for name in ("prompt", "text", "continuation")
-        ]
-        for row in rows
+        [element("td", element("pre", row[name]), dir="auto", data_name=name) for name in columns]
+        for row in read_lines(folder / file)
     ]
-    head = ["held-out text", "as it goes on", "as the model goes on"]
-    return join([element("h3", "How it goes on"), table(head, cells, class_="wide examples")])
+    if not cells:
+        return None
+    return join([element("h3", title), table([*columns.values()], cells, class_="wide examples")])
 
 
 def _classes(metrics: Metrics, folder: Path) -> Markup:

@@ -18,14 +18,15 @@ from stepladder import history
 from stepladder.errors import UserError
 from stepladder.judgement import identity
 from stepladder.params import Params
-from stepladder.reporting import language_sections as language
 from stepladder.reporting import origin_sections as origin
 from stepladder.reporting import sweep_sections as sweep
 from stepladder.reporting import sweep_tables
-from stepladder.reporting import translation_sections as translation
 from stepladder.reporting.attention_section import attention
 from stepladder.reporting.markup import Content, Markup, element, join, table
 from stepladder.reporting.reading import read_json
+from stepladder.reporting.translation_sections import warning
+from stepladder.text_tasks.record import ENTRIES
+from stepladder.text_tasks.tasks import TASKS, compared, name_of
 
 PAGE, DECIDED = "index.html", "page.json"
 COMPARISON, REGISTERED = "comparison.json", "registered.json"
@@ -112,17 +113,11 @@ def _of_pictures(comparison: Comparison, params: Params, reports: Path) -> list[
 
 def _of_text(comparison: Comparison, reports: Path) -> Section:
     """What the language model gave, or why there is nothing of it."""
-    if comparison["translation"]:
-        parts: list[Content] = [
-            translation.warning(comparison),
-            translation.scores(comparison["translation"]),
-            translation.sentences(reports),
-            attention(reports),
-        ]
-        return "translation", "Translation", parts
-    if model := comparison.get("language_model"):
-        parts = [translation.warning(comparison), language.body(model, reports), attention(reports)]
-        return "language", language.TITLES[model["task"]], parts
+    entry, scores = compared(comparison)
+    if scores:
+        page = TASKS[name_of(scores)].page
+        parts: list[Content] = [warning(comparison), page.section(scores, reports), attention(reports)]
+        return ENTRIES[entry], page.heading, parts
     if why := comparison.get("absent", {}).get("text"):
         return "translation", "Text", element("p", f"None: {why}.")
     told = element("p", "No translation has been evaluated; `dvc repro evaluate-transformer` does it.")

@@ -8,18 +8,18 @@ from typing import Any
 
 from stepladder.metrics.numbers import ABSENT, duration, fixed, percent, short
 from stepladder.params import Params
-from stepladder.reporting import language_sections as language
 from stepladder.reporting.embedded import figure, strip
 from stepladder.reporting.links import run_address
 from stepladder.reporting.markup import Content, Markup, element, join, number, table
 from stepladder.reporting.recommendation import Point
 from stepladder.reporting.sweep_tables import name_of
+from stepladder.text_tasks import tasks
 
 Comparison = Mapping[str, Any]
 
 
 def tiles(comparison: Comparison) -> Markup:
-    """The headline figures: those of the recommended point and of the translation."""
+    """The headline figures: those of the recommended point and of the language model."""
     found: list[tuple[str, str, str]] = []
     if point := comparison["recommended"]:
         ratio, floor = point.get("frechet_over_floor"), comparison["floor"].get("frechet")
@@ -36,14 +36,9 @@ def tiles(comparison: Comparison) -> Markup:
             judge = comparison["feature_net"].get("accuracy")
             note = f"judged by a network right on {percent(judge)}" if judge else "as the feature network judges"
             found.append(("wanted-class accuracy", percent(point["accuracy"]), note))
-    if text := comparison["translation"]:
-        found.append(
-            ("chrF of the translation", short(text["chrf"]), f"copying the source: {short(text['copy']['chrf'], 2)}")
-        )
-        found.append(
-            ("translated exactly", percent(text["exact_match"]), f"of {text['sentences']:,} held-out sentences")
-        )
-    found += language.tiles(comparison.get("language_model") or {})
+    _, scores = tasks.compared(comparison)
+    if scores:
+        found += tasks.TASKS[tasks.name_of(scores)].page.tiles(scores)
     return element(
         "dl",
         [
@@ -161,7 +156,7 @@ def cost(comparison: Comparison, params: Params, reports: Path, costs: Path) -> 
     """What sampling and training take; links to the runs. ``costs`` has the figure of that, see ``figures.draw_cost``."""
     rows = [_training_row(name_of(row["timesteps"], params), row) for row in comparison["training"]]
     if row := comparison["translation_training"]:
-        rows.append(_training_row("translation" if comparison["translation"] else "language model", row))
+        rows.append(_training_row(tasks.compared(comparison)[0].replace("_", " "), row))
     head: list[Content] = ["model", *(element("th", name, scope="col", class_="number")
             for name in ("parameters", "steps", "time", "steps a second", "held-out loss")), "run in MLflow"]  # fmt: skip
     caption = (

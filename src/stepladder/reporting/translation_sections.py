@@ -11,6 +11,7 @@ from stepladder.metrics.numbers import ABSENT, fixed, percent
 from stepladder.reporting.comparison import chrf_histogram
 from stepladder.reporting.markup import Content, Markup, element, join, number, table
 from stepladder.reporting.reading import read_lines
+from stepladder.text_tasks.record import ENTRIES
 
 Sentence = Mapping[str, Any]
 SHOWN = 6
@@ -30,10 +31,15 @@ SCORES: tuple[tuple[str, str, Form], ...] = (
 def warning(comparison: Mapping[str, Any]) -> Markup | None:
     """That the language model counts as failed, and why; ``None`` where it does not."""
     failures = comparison.get("failed") or {}
-    if not (why := failures.get("translation") or failures.get("language_model")):
+    if not (why := next(filter(None, map(failures.get, ENTRIES)), None)):
         return None
     told = element("p", f"This model counts as failed: {why}. It does not become @champion by itself.")
     return element("div", told, class_="verdict warning")
+
+
+def body(metrics: Mapping[str, Any], reports: Path) -> Markup:
+    """The section: scores, and sentences."""
+    return join([scores(metrics), sentences(reports)])
 
 
 def scores(metrics: Mapping[str, Any]) -> Markup:

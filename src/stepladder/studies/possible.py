@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stepladder import stages
 from stepladder.errors import UserError
-from stepladder.metrics.every import METRICS
+from stepladder.metrics.every import measured
 from stepladder.params import Diffusion
+from stepladder.text_tasks.tasks import FORMS
 from stepladder.training.families import FAMILIES
 
 if TYPE_CHECKING:
@@ -63,12 +64,12 @@ def points(study: Study) -> Iterator[Point]:
 def check(study: Study) -> None:
     """Raise ``UserError`` where a claim could never be measured, or a parameter would change nothing."""
     there = list(points(study))
-    kinds = {"images"} if not study.of_text else {"pairs", "lines", "labels"}
+    kinds = [*FORMS] if study.of_text else ["images"]
     for measure in (*study.measures, *study.plane):
-        _check_measure(measure, kinds, "measures")
+        check_measure(measure, kinds, "measures")
     for contrast in study.contrasts:
         where, measure = f"contrasts: {contrast.claim!r}", contrast.measure or study.measures[0]
-        _check_measure(measure, kinds, where)
+        check_measure(measure, kinds, where)
         for side in (contrast.this, contrast.against):
             if not any(point.fits(side) for point in there):
                 raise UserError(f"{where} asks for {asked(side)}, which no arm draws; {_drawn(there, side['arm'])}.")
@@ -91,7 +92,7 @@ def check(study: Study) -> None:
 def check_task(study: Study, task: str) -> None:
     """Raise ``UserError`` where models of texts of this ``task`` have no such figure as is to be measured."""
     for measure in (*study.measures, *study.plane, *(c.measure for c in study.contrasts if c.measure)):
-        _check_measure(measure, {task}, f"text.task={task}")
+        check_measure(measure, [task], f"text.task={task}")
 
 
 def asked(side: Side) -> str:
@@ -99,10 +100,10 @@ def asked(side: Side) -> str:
     return ", ".join(f"{value}" if key == "arm" else f"{key}={value}" for key, value in side.items())
 
 
-def _check_measure(measure: str, kinds: set[str], where: str) -> None:
-    if not kinds & set(METRICS[measure].of):
-        known = ", ".join(name for name, each in METRICS.items() if kinds & set(each.of))
-        raise UserError(f"{where}: {measure} is not measured here; there are: {known}.")
+def check_measure(measure: str, kinds: Iterable[str], where: str) -> None:
+    """Raise ``UserError`` where models of ``kinds``, see ``metrics.every``, do not have the figure ``measure``."""
+    if measure not in (known := measured(kinds)):
+        raise UserError(f"{where}: {measure} is not measured here; there are: {', '.join(known)}.")
 
 
 def _check_bits(study: Study, where: str, measure: str, arm: str) -> None:

@@ -10,11 +10,12 @@ import yaml
 from pydantic import Field, model_validator
 
 from stepladder.errors import UserError
-from stepladder.metrics.every import METRICS
+from stepladder.metrics.every import METRICS, measured
 from stepladder.params import Params, Section, build, load, merge, section
 from stepladder.studies.spec import Arm, Study, nested
 from stepladder.sweeps import space
 from stepladder.sweeps.space import SAMPLING_STEPS, TIMESTEPS, Dimension, Point
+from stepladder.text_tasks.tasks import FORMS
 from stepladder.training.families import FAMILIES
 
 FOLDER = Path("sweeps")
@@ -57,8 +58,8 @@ class Sweep(Section):
             raise ValueError(f"seeds={list(self.seeds)} names one twice; name each once")
         if self.family == "diffusion" and TIMESTEPS not in self.space and not self.timesteps:
             raise ValueError("a diffusion model has T = 1 or more timesteps; sweep timesteps, or name one")
-        kind = {"transformer": "pairs"}.get(self.family, "images" if self.family in JUDGED else "")
-        measures = [name for name, metric in METRICS.items() if kind in metric.of and metric.judged]
+        kinds = {"transformer": [*FORMS]}.get(self.family, ["images"] if self.family in JUDGED else [])
+        measures = [name for name in measured(kinds) if METRICS[name].judged]
         if "/" not in self.metric and self.metric not in measures:
             raise ValueError(
                 f"metric={self.metric}: family {self.family} has none of that name; there are: "

@@ -18,13 +18,12 @@ from stepladder.diffusion.networks.description import DiffusionDescription, guid
 from stepladder.diffusion.processes.settings import BESIDE
 from stepladder.errors import UserError
 from stepladder.params import Params, fitting
+from stepladder.text_tasks import tasks
 from stepladder.tracking import figures, references
 from stepladder.tracking.figures import Figures
-from stepladder.transformer.networks.description import TranslationDescription
+from stepladder.transformer.networks.description import read_text
 
 KEY, SETTINGS = "stepladder.key", "stepladder.settings"
-ROWS = {"chrf": ("translations.jsonl", "source"), "bits_per_character": ("continuations.jsonl", "prompt"),
-        "accuracy": ("predictions.jsonl", "text")}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -113,9 +112,9 @@ def of(comparison: Mapping[str, Any], params: Params, models: Path, reports: Pat
         measured = figures.of_pictures(point, comparison.get("floor") or {}, known)
         beside = {BESIDE: models / BESIDE} if guided else {}
         found.append(Candidate("diffusion", folder, measured, settings, _asked(folder), beside))
-    scores = comparison.get("translation") or comparison.get("language_model")
+    _, scores = tasks.compared(comparison)
     if scores and (of_text := figures.of_text(scores)):
-        found.append(_language_model(params, models / "transformer", reports, of_text))
+        found.append(_language_model(params, models / "transformer", reports, of_text, tasks.name_of(scores)))
     return found
 
 
@@ -131,20 +130,12 @@ def _guiding(params: Params, classifier: Path, folder: Path) -> dict[str, Any]:
     return {"classifier": project.file_hash(classifier / "model.safetensors")}
 
 
-def _language_model(params: Params, folder: Path, reports: Path, measured: Figures) -> Candidate:
-    settings: dict[str, Any] = {}
-    if measured.name != "accuracy":
-        settings["decoding"] = params.decoding.model_dump()
-    if measured.name == "chrf":
-        languages = read_description(folder, TranslationDescription).target_languages
-        settings["language"] = languages[0] if languages else ""
-    return Candidate("transformer", folder, measured, settings, _rows(reports, *ROWS[measured.name]))
-
-
-def _rows(reports: Path, file: str, column: str) -> list[dict[str, str]]:
-    """The first two held-out texts, as rows that the model answers."""
-    with (reports / "transformer" / file).open(encoding="utf-8") as lines:
-        return [{column: json.loads(line)[column]} for line in islice(lines, 2)]
+def _language_model(params: Params, folder: Path, reports: Path, measured: Figures, task: str) -> Candidate:
+    served = tasks.served(task)
+    settings = dict(served.settings(params.decoding.model_dump(), read_text(folder)))
+    with (reports / "transformer" / served.examples).open(encoding="utf-8") as lines:
+        example = [{served.column: json.loads(line)[served.column]} for line in islice(lines, 2)]
+    return Candidate("transformer", folder, measured, settings, example)
 
 
 def _enlarges(folder: Path) -> bool:

@@ -11,6 +11,7 @@ from stepladder.judgement import failure, identity
 from stepladder.judgement.failure import Baseline
 from stepladder.metrics.every import METRICS
 from stepladder.params import Promotion
+from stepladder.text_tasks.tasks import TASKS, name_of
 
 FIGURE, SMALLER = "figure", "smaller_is_better"  # tags of a version: which of its figures counts, and how, for people
 HELD_OUT, JUDGE = "held_out_hash", "judge"  # what it was judged on, before tokenisation; that and by which judge
@@ -60,24 +61,15 @@ def of_pictures(point: Mapping[str, Any], floor: Mapping[str, Any], judged: Mapp
 
 
 def of_text(scores: Mapping[str, Any]) -> Figures | None:
-    """Those of an evaluation of text; ``None`` of a masked model, which answers nothing by itself."""
-    task = scores.get("task", "pairs")
-    names: tuple[str, ...]
-    if task == "pairs":
-        name, names = "chrf", ("chrf_low", "chrf_high", "bleu", "exact_match", "perplexity")
-        judged = f"{scores.get('sentences')} sentences, {(scores.get('signatures') or {}).get('chrf')}"
-    elif task == "lines":
-        name, names = "bits_per_character", ("bits_per_character_low", "bits_per_character_high", "perplexity", "loss")
-        judged = f"{scores['characters']} characters, {scores['protocol']['context']}"
-    elif task == "labels":
-        name, names = "accuracy", ("accuracy_low", "accuracy_high", "macro_f1")
-        judged = f"{scores['texts']} texts"
-    else:
+    """Those of an evaluation of text; ``None`` of a model that answers nothing by itself."""
+    task = TASKS[name_of(scores)]
+    if task.served is None:
         return None
-    than = failure.baseline(scores)
+    figure, than = task.judging.figure, failure.baseline(scores)
+    names = (f"{figure}_low", f"{figure}_high", *task.served.further)
     compared = {BASELINE: than.value, BASELINE_OF: than.what} if than else {}
     further = {each: scores.get(each) for each in names} | compared | _origin(scores.get("judged") or {})
-    return Figures(name, scores[name], judged, further)
+    return Figures(figure, scores[figure], task.served.judged(scores), further)
 
 
 def of_metrics(metrics: Mapping[str, Any]) -> Figures | None:

@@ -24,7 +24,8 @@ from stepladder import dependencies
 from stepladder.description import read
 from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.errors import UserError
-from stepladder.transformer.networks.description import TASKS, TextDescription
+from stepladder.text_tasks import tasks
+from stepladder.transformer.networks.description import TextDescription, read_text
 
 SERVED = "stepladder.served"  # of a logged model: see ``_digest``
 HERE = Path(__file__).parent
@@ -92,7 +93,7 @@ def _save(
 
     folder = folders[""]
     described: DiffusionDescription | TextDescription
-    described = read(folder, DiffusionDescription) if family == "diffusion" else read(folder, *TASKS)
+    described = read(folder, DiffusionDescription) if family == "diffusion" else read_text(folder)
     rows = pd.DataFrame(example)
     files = path.with_name("files")
     for inner, source in folders.items():
@@ -193,27 +194,10 @@ def _signature(described: DiffusionDescription | TextDescription, settings: dict
             ParamSpec("seed", "long", settings["seed"]),
             ParamSpec("sampler", "string", settings["sampling"]["sampler"]),
         ]
-    elif described.task == "labels":
-        inputs, params = [ColSpec("string", "text")], []
-        outputs = [ColSpec("string", "label"), ColSpec("double", "probability")]
-    elif described.task == "lines":
-        decoding = settings["decoding"]
-        inputs, outputs = [ColSpec("string", "prompt")], [ColSpec("string", "continuation")]
-        params = [ParamSpec("max_length", "long", decoding["max_length"]), ParamSpec("seed", "long", 0)]
-        if decoding["method"] == "sample":
-            params += [
-                ParamSpec("temperature", "double", float(decoding["temperature"])),
-                ParamSpec("top_k", "long", decoding["top_k"]),
-                ParamSpec("top_p", "double", float(decoding["top_p"])),
-                ParamSpec("min_p", "double", float(decoding["min_p"])),
-                ParamSpec("repetition_penalty", "double", float(decoding["repetition_penalty"])),
-            ]
     else:
-        inputs, outputs = [ColSpec("string", "source")], [ColSpec("string", "translation")]
-        params = [
-            ParamSpec("beam_size", "long", settings["decoding"]["beam_size"]),
-            ParamSpec("length_penalty", "double", float(settings["decoding"]["length_penalty"])),
-            ParamSpec("language", "string", settings["language"]),
-        ]
+        served = tasks.served(described.task)
+        inputs = [ColSpec("string", served.column)]
+        outputs = [ColSpec(kind, name) for name, kind in served.outputs.items()]
+        params = [ParamSpec(name, kind, value) for name, (kind, value) in served.options(settings).items()]
     schema: Any = ParamSchema(params) if params else None  # MLflow takes None, whatever its types say
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs), params=schema)

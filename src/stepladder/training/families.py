@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from stepladder.dependencies import Stage
 from stepladder.params import Params, Training
+from stepladder.text_tasks.tasks import TASKS
 
 ADAPTED = ("model", "method", "rank", "layers", "full_learning_rate", "unfreeze", "training")
 NOISE = ("process", "schedule", "log_snr", "betas", "zero_terminal_snr")
@@ -24,6 +25,7 @@ class Family:
         training: the section that says how it is trained.
         unfreeze: parts of the network that are frozen at first, see ``unfreezing``.
         base: folder of the model that its training starts from; empty: from scratch.
+        further: code that its ``experiment`` finds by name.
     """
 
     module: str
@@ -32,11 +34,12 @@ class Family:
     training: Callable[[Params], Training]
     unfreeze: Callable[[Params], tuple[str, ...]] = lambda p: ()
     base: Callable[[Params], str] = lambda p: ""
+    further: tuple[str, ...] = ()
 
     @property
     def stage(self) -> Stage:
         """Where the code that decides its result begins, and what it reads."""
-        return Stage((WORKER, f"{self.module.removeprefix('stepladder.')}:experiment"), self.reads)
+        return Stage((WORKER, f"{self.module.removeprefix('stepladder.')}:experiment", *self.further), self.reads)
 
 
 FAMILIES = {
@@ -52,7 +55,8 @@ FAMILIES = {
     ),
     "feature-net": Family("stepladder.evaluation.feature_task", ("seed", "feature_net"), "images", lambda p: p.feature_net.training),
     "transformer": Family(
-        "stepladder.transformer.training.task", ("seed", "transformer"), "text", lambda p: p.transformer.training, base=lambda p: p.transformer.base
+        "stepladder.transformer.training.task", ("seed", "transformer"), "text", lambda p: p.transformer.training, base=lambda p: p.transformer.base,
+        further=tuple(task.model.experiment for task in TASKS.values()),
     ),
     "masked-lm": Family(
         "stepladder.transformer.pretraining_task", ("seed", "transformer", "classification.pretraining"), "text", lambda p: p.classification.pretraining

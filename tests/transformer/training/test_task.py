@@ -6,7 +6,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from stepladder.tasks.experiment import Experiment
-from stepladder.transformer.training.task import TranslationTask, experiment
+from stepladder.transformer.training.task import experiment
+from stepladder.transformer.training.translation_task import TranslationTask
 from tests.transformer.prepared import params, prepare
 
 

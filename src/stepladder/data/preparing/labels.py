@@ -67,7 +67,7 @@ def prepare(params: Params, folder: Path) -> dict[str, Any]:
     known = {row.text for row, _ in kept["train"]}
     card: dict[str, Any] = {
         "kind": "text",
-        "task": "labels",
+        "task": text.task,
         "name": text.name or name,
         "source": origin,
         "licence": licence,

@@ -47,7 +47,7 @@ def prepare(params: Params, folder: Path) -> dict[str, Any]:
             )
     card: dict[str, Any] = {
         "kind": "text",
-        "task": "lines",
+        "task": text.task,
         "name": text.name or name,
         "source": origin,
         "licence": licence,

@@ -13,13 +13,14 @@ from tokenizers import Tokenizer
 from stepladder.data import splits, texts
 from stepladder.data.buckets import Sentences
 from stepladder.data.card import held_out_hash, prepared
-from stepladder.data.preparing import labels, lines, pairs
+from stepladder.data.preparing import pairs
 from stepladder.data.preparing.bad_rows import BadRows
 from stepladder.data.preparing.pairs import Pair
 from stepladder.data.source import reading
 from stepladder.data.tokenizer import tag, train
 from stepladder.errors import UserError
 from stepladder.params import Params, TextData
+from stepladder.text_tasks.tasks import FORMS
 
 FEWEST_HELD_OUT = 8
 
@@ -27,13 +28,14 @@ FEWEST_HELD_OUT = 8
 def prepare(params: Params, folder: Path) -> dict[str, Any]:
     """Prepare the text that ``params.text`` names, in ``folder``, for its task; returns the card.
 
-    Files: ``tokenizer.json``, ``card.json`` and arrays, see ``prepare_pairs``, ``lines.prepare`` and ``labels.prepare``. The
+    Files: ``tokenizer.json``, ``card.json`` and arrays, see what ``text_tasks.tasks`` names for it, such as ``prepare_pairs``. The
     same source gives the same bytes.
 
     Raises:
         UserError: the source cannot be read, has a bad row that is refused, or too few rows.
     """
-    return {"pairs": prepare_pairs, "lines": lines.prepare, "labels": labels.prepare}[params.text.task](params, folder)
+    card: dict[str, Any] = FORMS[params.text.task].prepare(params, folder)
+    return card
 
 
 def prepare_pairs(params: Params, folder: Path) -> dict[str, Any]:
@@ -59,7 +61,7 @@ def prepare_pairs(params: Params, folder: Path) -> dict[str, Any]:
     vocab_size = tokenizer.get_vocab_size()
     card: dict[str, Any] = {
         "kind": "text",
-        "task": "pairs",
+        "task": text.task,
         "name": text.name or found.name,
         "source": found.origin,
         "licence": found.licence,

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from stepladder.data.card import read_card
-from stepladder.description import read
 from stepladder.errors import UserError
 from stepladder.params import Params
-from stepladder.transformer.networks.description import TASKS
+from stepladder.text_tasks.tasks import TASKS, name_of
+from stepladder.transformer.networks.description import read_text
 
 
 def evaluate(params: Params, data: Path, model: Path, out: Path) -> dict[str, Any]:
@@ -22,17 +22,10 @@ def evaluate(params: Params, data: Path, model: Path, out: Path) -> dict[str, An
     Raises:
         UserError: there is no model, or the text was prepared for another task.
     """
-    from stepladder.evaluation.text import classes, masked, running, translation
-
-    judges = {
-        "pairs": translation.evaluate,
-        "lines": running.evaluate,
-        "labels": classes.evaluate,
-        "masked_lm": masked.evaluate,
-    }
-    task, prepared = read(model, *TASKS).task, read_card(data).get("task", "pairs")
-    if prepared != task and not (task == "masked_lm" and prepared in ("lines", "labels")):
+    task, prepared = TASKS[read_text(model).task], name_of(read_card(data))
+    if prepared not in task.forms:
         raise UserError(
-            f"{data} was prepared for text.task={prepared} and {model} is a model of {task}; prepare the text again, or train on it."
+            f"{data} was prepared for text.task={prepared} and {model} is a model of {task.name}; prepare the text again, or train on it."
         )
-    return judges[task](params, data, model, out)
+    metrics: dict[str, Any] = task.judging.judge(params, data, model, out)
+    return metrics

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from tokenizers import Tokenizer
 
 from stepladder import history
 from stepladder.data import splits
@@ -15,7 +16,7 @@ from stepladder.evaluation.text import files, pictures
 from stepladder.evaluation.text.measure import Floats, Score, scored
 from stepladder.judgement import identity
 from stepladder.params import Params
-from stepladder.transformer.inference.classification import classify
+from stepladder.transformer.inference.classification import classify, encode
 from stepladder.transformer.networks.description import TextClassifierDescription
 from stepladder.transformer.networks.trained import load
 
@@ -50,17 +51,22 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
             "majority": {m.name: m.value for m in measures([row | {"predicted": commonest} for row in rows])},
             **details(rows, classes),
         }
-    metrics = {"task": "labels", **found.pop("test"), "classes": classes, "splits": found}
+    metrics = {"task": description.task, **found.pop("test"), "classes": classes, "splits": found}
     metrics["judged"] = identity.judged(params, model_folder, data)
     history.write(out / "metrics.json", metrics)
     texts = [row["text"] for row in files.read_lines(data / "test.jsonl")[: pictures.MEASURED]]
-    readings = [pictures.reading(tokenizer, description, text) for text in texts]
+    readings = [reading(tokenizer, description, text) for text in texts]
     shown = readings[pictures.nearest(tokenizer, texts)]
     files.write_json(
         out / "attention.json",
         pictures.described(model, tokenizer, shown, readings) | {"positions": pictures.positions(model)},
     )
     return metrics
+
+
+def reading(tokenizer: Tokenizer, description: TextClassifierDescription, text: str, *_: Any) -> pictures.Reading:
+    """``text`` as the model is given it."""
+    return encode(tokenizer, [text])
 
 
 def measures(rows: list[dict[str, Any]]) -> list[Score]:

@@ -21,6 +21,7 @@ from stepladder.evaluation.text import encoding, files, pictures
 from stepladder.evaluation.text.measure import Floats, Score, scored
 from stepladder.judgement import identity
 from stepladder.params import Params
+from stepladder.text_tasks.tasks import FORMS, name_of
 from stepladder.transformer.networks.description import MaskedLMDescription
 from stepladder.transformer.networks.masked_lm import MaskedLM
 from stepladder.transformer.networks.trained import SpecialTokens, load
@@ -42,11 +43,12 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
     model, tokenizer, description = load(model_folder, MaskedLMDescription)
     section, share, card = params.evaluation, description.mask_share, read_card(data)
     special, vocab_size = SpecialTokens.of(tokenizer), description.model.vocab_size
-    trained_on = Sentences.open(data / "train_text").tokens if card["task"] == "labels" else np.load(data / "train.npy")
+    running = FORMS[name_of(card)].running
+    trained_on = np.load(data / "train.npy") if running else Sentences.open(data / "train_text").tokens
     known = encoding.unigram(trained_on, vocab_size)
     found: dict[str, dict[str, Any]] = {}
     for split in ["test", *splits.further(card["counts"])]:
-        text = _rows(data, split, card["task"], description.context, special)
+        text = _rows(data, split, running, description.context, special)
         shown, wanted = (
             torch.from_numpy(a) for a in hide(text, vocab_size, special.pad, share, params.seed, HELD_OUT + 1)
         )
@@ -59,11 +61,11 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
     protocol = {
         "hidden": f"{share:g} of the tokens, of which 80% are masked, 10% another token, 10% as they are; seed {params.seed}"
     }
-    metrics = {"task": "masked_lm", **found.pop("test"), "splits": found, "protocol": protocol}
+    metrics = {"task": description.task, **found.pop("test"), "splits": found, "protocol": protocol}
     metrics["judged"] = identity.judged(params, model_folder, data)
     out.mkdir(parents=True, exist_ok=True)
     history.write(out / "metrics.json", metrics)
-    rows = _rows(data, "test", card["task"], description.context, special)[: pictures.MEASURED]
+    rows = _rows(data, "test", running, description.context, special)[: pictures.MEASURED]
     readings = [[[int(i) for i in row if i != special.pad]] for row in rows]
     shown_first = [readings[0][0][: 2 * pictures.SHOWN]]
     files.write_json(
@@ -100,9 +102,9 @@ def measures(statistics: Floats) -> list[Score]:
     ]
 
 
-def _rows(data: Path, split: str, task: str, context: int, special: SpecialTokens) -> Any:
+def _rows(data: Path, split: str, running: bool, context: int, special: SpecialTokens) -> Any:
     """Held-out text as the model reads it: blocks of running text, or texts."""
-    if task == "lines":
+    if running:
         return in_order(read_running(data, split), context, context, special.pad)
     texts = Sentences.open(data / f"{split}_text")
     return padded(texts, np.arange(len(texts)), special)

@@ -11,12 +11,7 @@ from torch import Tensor, nn
 
 from stepladder.transformer.attention_maps import attention_maps, entropy
 from stepladder.transformer.blocks.positions import AbsolutePositions
-from stepladder.transformer.inference.translation import encode
-from stepladder.transformer.networks.description import (
-    TextClassifierDescription,
-    TextDescription,
-    TranslationDescription,
-)
+from stepladder.transformer.networks.description import TextDescription
 from stepladder.transformer.networks.trained import SpecialTokens
 
 SHOWN = 12  # tokens of the text whose maps are shown, about
@@ -26,18 +21,9 @@ POSITIONS = 64
 Reading = Sequence[list[int]]  # what a model is given: a text, or a source and a target
 
 
-def reading(
-    tokenizer: Tokenizer, description: TextDescription, text: str, target: str = "", language: str | None = None
-) -> Reading:
-    """``text``, and of a translation ``target``, as the model is given them."""
-    special = SpecialTokens.of(tokenizer)
-    ids = tokenizer.encode(text, add_special_tokens=False).ids
-    if isinstance(description, TranslationDescription):
-        (source,) = encode(tokenizer, description, [text], language)
-        return source, [special.bos, *tokenizer.encode(target, add_special_tokens=False).ids]
-    if isinstance(description, TextClassifierDescription):
-        return ([special.bos, *ids, special.eos],)
-    return (ids,)
+def reading(tokenizer: Tokenizer, description: TextDescription, text: str, *_: Any) -> Reading:
+    """``text`` as a model is given it that reads its tokens alone."""
+    return (tokenizer.encode(text, add_special_tokens=False).ids,)
 
 
 def described(

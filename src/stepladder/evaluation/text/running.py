@@ -73,7 +73,7 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
             f"of the last {context} tokens of windows of 1, 2 and 4 times {context} tokens that end alike, in the first "
             f"{EXTRAPOLATED:,} tokens"
         )
-    metrics = {"task": "lines", **found.pop("test"), **beyond, "splits": found, "protocol": protocol}
+    metrics = {"task": description.task, **found.pop("test"), **beyond, "splits": found, "protocol": protocol}
     metrics["judged"] = identity.judged(params, model_folder, data)
     history.write(out / "metrics.json", metrics)
     files.write_lines(out / "continuations.jsonl", continuations(model, tokenizer, description, text, params))

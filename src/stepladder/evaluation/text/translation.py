@@ -24,7 +24,7 @@ from stepladder.evaluation.text.scores import (
 )
 from stepladder.judgement import identity
 from stepladder.params import Params
-from stepladder.transformer.inference.translation import tokens, translate
+from stepladder.transformer.inference.translation import encode, tokens, translate
 from stepladder.transformer.networks.description import TranslationDescription
 from stepladder.transformer.networks.seq2seq import Seq2Seq
 from stepladder.transformer.networks.trained import SpecialTokens, load
@@ -62,7 +62,7 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
         }
         files.write_lines(out / f"translations{split.removeprefix('test')}.jsonl", rows(pairs, translations))
     judged_by = identity.judged(params, model_folder, data)
-    metrics = {"task": "pairs", **found.pop("test"), "splits": found, "judged": judged_by}
+    metrics = {"task": loaded[2].task, **found.pop("test"), "splits": found, "judged": judged_by}
     history.write(out / "metrics.json", metrics)
     files.write_json(out / "attention.json", attention(*loaded, files.read_lines(out / "translations.jsonl")))
     return metrics
@@ -72,13 +72,20 @@ def attention(model: Seq2Seq, tokenizer: Tokenizer, description: TranslationDesc
     """What the report draws of the model's attention while it reads sources and says its translations of them."""
     several = len(description.target_languages) > 1
     readings = [
-        pictures.reading(
-            tokenizer, description, row["source"], row["translation"], row["language"] if several else None
-        )
+        reading(tokenizer, description, row["source"], row["translation"], row["language"] if several else None)
         for row in said[: pictures.MEASURED]
     ]
     shown = readings[pictures.nearest(tokenizer, [row["source"] for row in said[: len(readings)]])]
     return pictures.described(model, tokenizer, shown, readings) | {"positions": pictures.positions(model)}
+
+
+def reading(
+    tokenizer: Tokenizer, description: TranslationDescription, text: str, target: str, language: str | None
+) -> pictures.Reading:
+    """``text`` and its translation ``target`` as the model is given them."""
+    (source,) = encode(tokenizer, description, [text], language)
+    written = tokenizer.encode(target, add_special_tokens=False).ids
+    return source, [SpecialTokens.of(tokenizer).bos, *written]
 
 
 def translated(
@@ -103,6 +110,12 @@ def measures(pairs: Pairs, translations: list[str], *, summaries: bool) -> list[
     found = translation_scores(translations, references, languages)
     older = lowercased_tokenised_bleu(translations, references, languages)
     return [*found, *([older] if older else []), *(rouge(translations, references) if summaries else [])]
+
+
+def scores_of(rows: Pairs) -> list[Score]:
+    """The scores of the translations in the ``rows`` of ``translations.jsonl``."""
+    pairs = [{"target": row["reference"], **row} for row in rows]
+    return measures(pairs, [row["translation"] for row in rows], summaries=False)
 
 
 def judged(pairs: Pairs, translations: list[str], params: Params) -> dict[str, Any]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -35,6 +38,14 @@ def classify(
         rows = order[start : start + TOGETHER]
         found[rows] = model(pad_rows([encoded[i] for i in rows], special.pad).to(device)).float().softmax(-1).cpu()
     return found
+
+
+def answer(
+    loaded: tuple[Any, Any, Any], texts: list[str], settings: Mapping[str, Any], options: Mapping[str, Any]
+) -> dict[str, list[Any]]:
+    """The likeliest class of each of ``texts`` by a classifier that is ``loaded``, and its probability."""
+    best, classes = classify(*loaded, texts).max(dim=1), loaded[2].classes
+    return {"label": [classes[i] for i in best.indices.tolist()], "probability": best.values.double().tolist()}
 
 
 def encode(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:

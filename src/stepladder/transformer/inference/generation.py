@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -41,6 +42,15 @@ def generate(
         source = torch.tensor([encoded[i] for i in rows], device=next(model.parameters()).device)
         found |= zip(rows, _continued(model, tokenizer, description, source, decoding, seed, rows), strict=True)
     return [tokenizer.decode(found[i]) for i in range(len(prompts))]
+
+
+def answer(
+    loaded: tuple[Any, Any, Any], texts: list[str], settings: Mapping[str, Any], options: Mapping[str, Any]
+) -> dict[str, list[str]]:
+    """How ``texts`` go on by a model that is ``loaded``, as its ``settings`` and a request's ``options`` say."""
+    decoding = {key: value for key, value in options.items() if key != "seed"}
+    found = Decoding.model_validate(settings["decoding"] | decoding)
+    return {"continuation": generate(*loaded, texts, found, seed=options.get("seed", 0))}
 
 
 def generate_stream(

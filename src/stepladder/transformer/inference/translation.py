@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 from tokenizers import Tokenizer
@@ -56,6 +56,16 @@ def translate(
     found = _in_batches(model, tokenizer, encode(tokenizer, description, sentences, language), beams, best)
     texts = tokenizer.decode_batch(found)
     return [text.strip() if sentence.strip() else "" for sentence, text in zip(sentences, texts, strict=True)]
+
+
+def answer(
+    loaded: tuple[Any, Any, Any], texts: list[str], settings: Mapping[str, Any], options: Mapping[str, Any]
+) -> dict[str, list[str]]:
+    """Translations of ``texts`` by a model that is ``loaded``, as its ``settings`` and a request's ``options`` say."""
+    decoding = {key: value for key, value in options.items() if key != "language"}
+    language = options.get("language") or settings.get("language") or None
+    found = Decoding.model_validate(settings.get("decoding", {}) | decoding)
+    return {"translation": translate(*loaded, texts, found, language)}
 
 
 def n_best(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from stepladder.description import Count, Depth, Description, Name, Number, Record
+from stepladder.description import Count, Depth, Description, Name, Number, Record, read
+from stepladder.text_tasks.tasks import TASKS
 
 
 class Layers(Record):
@@ -141,6 +143,11 @@ class TextClassifierDescription(TextDescription):
     base: str = ""
 
 
-TASKS: tuple[type[TextDescription], ...] = (
-    TranslationDescription, CausalLMDescription, MaskedLMDescription, TextClassifierDescription
-)  # fmt: skip
+def every() -> tuple[type[TextDescription], ...]:
+    """The descriptions of all text tasks."""
+    return tuple(task.model.description.load() for task in TASKS.values())
+
+
+def read_text(folder: Path) -> TextDescription:
+    """The description of the language model in ``folder``, of whichever task; ``UserError`` as ``description.read``."""
+    return read(folder, *every())

@@ -11,25 +11,9 @@ from torch import nn
 
 from stepladder import loading
 from stepladder.errors import UserError
-from stepladder.transformer.networks.causal_lm import CausalLM
-from stepladder.transformer.networks.classifier import TextClassifier
-from stepladder.transformer.networks.description import (
-    TASKS,
-    CausalLMDescription,
-    MaskedLMDescription,
-    TextClassifierDescription,
-    TextDescription,
-    TranslationDescription,
-)
-from stepladder.transformer.networks.masked_lm import MaskedLM
-from stepladder.transformer.networks.seq2seq import Seq2Seq
+from stepladder.text_tasks.tasks import TASKS
+from stepladder.transformer.networks.description import TextDescription, every
 
-NETWORKS: dict[str, type[nn.Module]] = {
-    TranslationDescription.kind: Seq2Seq,
-    CausalLMDescription.kind: CausalLM,
-    MaskedLMDescription.kind: MaskedLM,
-    TextClassifierDescription.kind: TextClassifier,
-}
 D = TypeVar("D", bound=TextDescription)
 
 
@@ -76,10 +60,11 @@ def load(folder: Path, *records: type[D]) -> tuple[Any, Tokenizer, D]:
     Raises:
         UserError: the folder is incomplete or damaged, or the model is for something else.
     """
-    wanted: Any = records or TASKS
+    wanted: Any = records or every()
     network, description = loading.load(folder, _network, *wanted)
     return network, read_tokenizer(folder / "tokenizer.json"), description
 
 
 def _network(description: TextDescription) -> nn.Module:
-    return NETWORKS[description.task](**description.model.model_dump())
+    made: nn.Module = TASKS[description.task].model.network(**description.model.model_dump())
+    return made

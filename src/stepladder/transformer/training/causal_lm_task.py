@@ -12,7 +12,6 @@ from stepladder.data.blocks import Blocks, in_order, read
 from stepladder.data.buckets import Rows
 from stepladder.data.card import read_card
 from stepladder.params import Params, Training
-from stepladder.params.fitting import trainable
 from stepladder.tasks.experiment import Experiment
 from stepladder.tasks.task import Batch
 from stepladder.transformer.networks.causal_lm import CausalLM
@@ -43,7 +42,6 @@ class CausalLMTask(LanguageTask):
 def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1) -> Experiment:
     """The training of a causal language model that ``params`` describes, on running text prepared in ``data``."""
     section, training, card = params.transformer, params.transformer.training, read_card(data)
-    trainable("transformer", params, card, world_size)
     common = shared(params, data)
     special = common.special
     network = CausalLMNetwork(

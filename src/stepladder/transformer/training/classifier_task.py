@@ -18,7 +18,6 @@ from stepladder.description import WEIGHTS, brief
 from stepladder.description import read as read_description
 from stepladder.errors import UserError
 from stepladder.params import Params, Training
-from stepladder.params.fitting import trainable
 from stepladder.tasks.experiment import Experiment
 from stepladder.tasks.task import Batch, Task
 from stepladder.transformer.networks.classifier import TextClassifier
@@ -70,7 +69,6 @@ def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1
     With ``transformer.base`` it starts from that masked model's encoder.
     """
     section, training, card = params.transformer, params.transformer.training, read_card(data)
-    trainable("transformer", params, card, world_size)
     common = shared(params, data)
     special = common.special
     classes = card["classes"]

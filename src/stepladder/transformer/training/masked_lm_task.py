@@ -15,6 +15,7 @@ from stepladder.data.card import longest_of, read_card
 from stepladder.params import Params, Training
 from stepladder.tasks.experiment import Experiment
 from stepladder.tasks.task import Batch
+from stepladder.text_tasks.tasks import FORMS, name_of
 from stepladder.transformer.networks.description import MaskedLMDescription, MaskedLMNetwork
 from stepladder.transformer.networks.masked_lm import MaskedLM
 from stepladder.transformer.training.batches import MULTIPLE, padded
@@ -41,13 +42,18 @@ class MaskedLMTask(LanguageTask):
         return token_loss(self.model, batch["text"], wanted=batch["wanted"], smoothing=smoothing)
 
 
+def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1) -> Experiment:
+    """The training of a masked language model as ``params.transformer`` describes it, on the text prepared in ``data``."""
+    return masked(params, data, params.transformer.training, rank, world_size)
+
+
 def masked(params: Params, data: Path, training: Training, rank: int = 0, world_size: int = 1) -> Experiment:
     """The training of a masked language model that ``params`` describe, on running text or texts prepared in ``data``."""
     section = params.transformer
     common = shared(params, data)
     special = common.special
     card = read_card(data)
-    running = card.get("task") == "lines"
+    running = FORMS[name_of(card)].running
     longest = section.context if running else longest_of(card)
     network = MaskedLMNetwork(**common.network, layers=section.encoder_layers, max_length=longest)
     description = MaskedLMDescription(model=network, data=common.data, context=longest, mask_share=section.mask_share)

@@ -55,6 +55,7 @@ EVERYWHERE = {
     "journal",
     "lineage",
     "metrics",
+    "plugins",
     "processes",
     "replacing",
 }

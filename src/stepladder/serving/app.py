@@ -16,11 +16,11 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from stepladder import plugins
 from stepladder.data.grid import single
-from stepladder.diffusion.samplers.samplers import SAMPLERS
+from stepladder.diffusion.samplers.samplers import SAMPLER, SAMPLERS
 from stepladder.errors import UserError
 from stepladder.params import Sampling
-from stepladder.params.sampling import SamplerName
 from stepladder.serving.models import Painter, Translator
 
 PAGE = Path(__file__).with_name("page.html")
@@ -43,7 +43,7 @@ class Drawing(Ask):
     text: str = Field("", max_length=LONGEST)
     steps: int = Field(ge=1, le=100_000)
     guidance_scale: float | None = Field(None, ge=0, le=100)
-    sampler: SamplerName | None = None
+    sampler: str | None = Field(None, max_length=LONGEST)
     seed: int = Field(0, ge=0, lt=2**31)
 
 
@@ -88,6 +88,7 @@ def app(models: Mapping[str, Painter | Translator], figures: Mapping[str, str], 
     @served.post("/draw")
     def draw(asked: Drawing) -> dict[str, Any]:
         painter = _chosen(models, asked.model, Painter)
+        plugins.from_outside({SAMPLER.key: asked.sampler}, {SAMPLER.key: painter.sampling().sampler})
         sampling: Sampling = painter.sampling(guidance_scale=asked.guidance_scale, sampler=asked.sampler)
         with turn:
             start = time.perf_counter()
@@ -120,7 +121,7 @@ def _painter(name: str, painter: Painter, figures: Mapping[str, str]) -> dict[st
         "steps": painter.steps,
         "guidance_scale": usual.guidance_scale,
         "sampler": usual.sampler,
-        "samplers": list(SAMPLERS),
+        "samplers": list(dict.fromkeys([*SAMPLERS, usual.sampler])),
         "side": max(shape[1:]),
     }
 

@@ -27,6 +27,7 @@ from stepladder.diffusion.training.weighting import weight
 from stepladder.errors import UserError
 from stepladder.params import Diffusion, Params, Sampling
 from stepladder.params.fitting import trainable
+from stepladder.plugins import is_own
 from stepladder.tasks.experiment import Experiment
 from stepladder.tasks.optim import configure
 from stepladder.tasks.randomness import generator
@@ -220,7 +221,7 @@ def configuration(section: Diffusion, card: dict[str, Any], timesteps: int) -> D
         "low_resolution": section.low_resolution,
     }
     return DiffusionDescription(
-        model=described(network | getattr(section, section.backbone).model_dump()),
+        model=described(network | section.arguments()),
         process=section.process,
         schedule=section.schedule,
         log_snr=section.log_snr,
@@ -238,7 +239,7 @@ def configuration(section: Diffusion, card: dict[str, Any], timesteps: int) -> D
 
 def network(params: Params, card: dict[str, Any]) -> nn.Module:
     """The network that ``params`` describe for the pictures of ``card``, without its weights: for its parts' names."""
-    with torch.device("meta"):
+    with torch.device("cpu" if is_own(params.diffusion.backbone) else "meta"):  # one's own is tried
         return build(configuration(params.diffusion, card, 1).model)
 
 

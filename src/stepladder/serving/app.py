@@ -8,12 +8,12 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WrapValidator
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from stepladder import plugins
@@ -30,6 +30,14 @@ SECURITY = (
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 
+if TYPE_CHECKING:
+    SamplerName = str
+else:  # one's own may be asked for where the model draws by it anyway, which `draw` looks at
+    SamplerName = Annotated[
+        Literal[tuple(SAMPLERS)],
+        WrapValidator(lambda value, handler: value if plugins.is_own(value) else handler(value)),
+    ]
+
 
 class Ask(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -43,7 +51,7 @@ class Drawing(Ask):
     text: str = Field("", max_length=LONGEST)
     steps: int = Field(ge=1, le=100_000)
     guidance_scale: float | None = Field(None, ge=0, le=100)
-    sampler: str | None = Field(None, max_length=LONGEST)
+    sampler: SamplerName | None = None
     seed: int = Field(0, ge=0, lt=2**31)
 
 

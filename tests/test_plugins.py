@@ -379,29 +379,21 @@ def test_pictures_are_prepared_by_ones_own_source(here):
 
 
 @pytest.mark.slow
-def test_a_served_model_brings_the_code_along(here, tmp_path, monkeypatch):
+def test_a_served_model_brings_the_code_along(here, tmp_path_factory):
     """A process that has neither the project nor its module loads what MLflow keeps, and answers."""
     from types import SimpleNamespace
 
     found = params("diffusion.backbone")
-    torch.manual_seed(0)
-    made = SimpleNamespace(
-        task=SimpleNamespace(
-            model=task.network(found, read_card(digits.prepared())),
-            description=task.configuration(found.diffusion, read_card(digits.prepared()), 20),
-        )
-    )
-    folder = digits.save(made, here / "model")
+    folder = digits.save(task.experiment(found, digits.prepared(), timesteps=20), here / "model")
     own = [*plugins.of_model(folder), "mine:sampler"]
     settings = {"steps": 3, "guidance_scale": 1.0, "seed": 0, "sampling": Sampling(sampler="mine:sampler").model_dump()}
-    logged = SimpleNamespace(artifact_location=None, model_id=None, source_run_id=None)
+    logged = SimpleNamespace(artifact_location="here", model_id=None, source_run_id=None)
     path = here / "out" / "model"
-    (here / "out/files").mkdir(parents=True)
+    (here / "out").mkdir()
     rows = [{"label": "3"}]
     loadable._save(path, logged, "diffusion", {"": folder}, settings, rows, plugins.bundled(own))
     assert {file.name for file in (path / "code").iterdir()} == {"stepladder", "mine.py", "helper.py"}
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
     said = f"import mlflow, pandas; m = mlflow.pyfunc.load_model({str(path)!r}); print(m.predict(pandas.DataFrame({rows})).shape)"
     said += "\ntry: m.predict(pandas.DataFrame([{'label': '3'}]), params={'sampler': 'helper:falling'})"
     said += "\nexcept Exception as error: print(error)"

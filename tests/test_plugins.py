@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -31,7 +32,10 @@ from stepladder.errors import UserError
 from stepladder.launching import launch
 from stepladder.params import Params, Sampling, build, render
 from stepladder.planning import work
-from stepladder.sweeps.child import Places
+from stepladder.studies import spec as study_spec
+from stepladder.studies import stages as study_stages
+from stepladder.sweeps import spec as sweep_spec
+from stepladder.sweeps.child import Child, Places
 from stepladder.tracking import loadable
 from stepladder.training.families import FAMILIES
 from tests import describing, digits, own_code
@@ -351,6 +355,37 @@ def test_a_training_counts_what_it_reads_and_nothing_else(here, key, family):
 
 def test_nothing_is_added_to_a_key_where_nothing_is_named():
     assert plugins.code_hash(plugins.named({"diffusion.schedule": "cosine", "images.source": "digits"})) == []
+
+
+def test_studies_and_sweeps_count_what_they_name(here):
+    (here / "params.yaml").write_text(render(digits.params()))
+    arms = {"own": {"timesteps": 10, "set": {"diffusion.schedule": "mine:schedule"}}, "built-in": {"timesteps": 10}}
+    study = {
+        "question": "Which?",
+        "seeds": [0],
+        "arms": arms,
+        "samplings": [{"sampler": "drawing:sampler", "steps": [2]}],
+    }
+    own_code.write(here, "drawing")
+    (here / "studies/made").mkdir(parents=True)
+    (here / "studies/made/study.yaml").write_text(json.dumps(study))
+    stages = yaml.safe_load(study_stages.rendered("made", study_spec.read("made")))["stages"]
+    assert {"mine.py", "helper.py", "drawing.py"} <= set(stages["diffusion"]["deps"])
+    (here / "sweeps").mkdir()
+    sweep = {"space": {"sampling.sampler": ["mine:sampler", "ddim"]}, "timesteps": 4, "metric": "frechet"}
+    (here / "sweeps/made.yaml").write_text(json.dumps(sweep))
+    places = Places(digits.prepared(), TEXT, FEATURE_NET)
+
+    def children() -> list[tuple[str, str]]:
+        made = sweep_spec.read("made")
+        found = [Child("made", made, point, 0, places) for point in made.points()]
+        return [(child.key, child.fingerprint()) for child in found]
+
+    before = children()
+    (here / "helper.py").write_text(own_code.HELPER + "# changed\n")
+    after = children()
+    assert [key for key, _ in before] == [key for key, _ in after], "the trainings are as they were"
+    assert [a == b for (_, a), (_, b) in zip(before, after, strict=True)] == [False, True]
 
 
 # From end to end

@@ -101,7 +101,7 @@ def _section(shown: BaseModel, name: str) -> type[BaseModel]:
             kind: Any = _section(value, name + key.title().replace("_", ""))
             help_ = inspect.getdoc(type(value))
         else:
-            metadata = [one for one in field.metadata if not isinstance(one, plugins.Kind)]  # a form runs no one's code
+            metadata = [plugins.Unlooked() if isinstance(one, plugins.Kind) else one for one in field.metadata]
             kind = field.annotation
             if plugins.is_own(value) and (choices := get_args(kind)):
                 kind = Literal[(*choices, value)]

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import stepladder as sl
-from stepladder import plugins, project
+from stepladder import lineage, plugins, project
 from stepladder.cli import main
 from stepladder.commands.places import FEATURE_NET, IMAGES, TEXT
 from stepladder.data.card import read_card
@@ -351,6 +351,21 @@ def test_a_training_counts_what_it_reads_and_nothing_else(here, key, family):
     (here / "helper.py").write_text(own_code.HELPER + "# changed\n")
     changed = launch.identity(family, found, digits.prepared(), timesteps=20) != before
     assert changed == FAMILIES[family].stage.is_read(key)
+
+
+def test_the_lineage_has_the_code_also_where_git_does_not_track_it(here):
+    for words in (
+        ["init", "-q"],
+        ["add", "dvc.yaml"],
+        ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "t"],
+    ):
+        subprocess.run(["git", *words], check=True)
+    lineage.capture(here / "origin", params("diffusion.schedule"))
+    kept = (here / "origin" / lineage.DIFF).read_text()
+    assert "+++ b/mine.py" in kept
+    assert "+++ b/helper.py" in kept
+    lineage.capture(here / "origin", digits.params())
+    assert not (here / "origin" / lineage.DIFF).exists()
 
 
 def test_nothing_is_added_to_a_key_where_nothing_is_named():

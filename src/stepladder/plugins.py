@@ -45,8 +45,19 @@ class Unfit(ValueError):
     """What was found is not what it has to be; says how."""
 
 
+class Unlooked:
+    """In the type of a form's or a request's field it lets ``module:name`` by, for ``from_outside`` to look at."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        as_it_is = core_schema.plain_serializer_function_ser_schema(lambda value: value)
+        return core_schema.no_info_wrap_validator_function(self._validated, handler(source), serialization=as_it_is)
+
+    def _validated(self, value: Any, handler: Callable[[Any], Any]) -> Any:
+        return value if is_own(value) else handler(value)
+
+
 @dataclass(frozen=True)
-class Kind(Generic[T]):
+class Kind(Unlooked, Generic[T]):
     """What may be one's own. In a parameter's type it lets ``module:name`` in beside the choices.
 
     Attributes:
@@ -75,10 +86,6 @@ class Kind(Generic[T]):
                 why = str(error) if isinstance(error, Unfit) else f"a trial of it ended with {_brief(error)}"
                 raise UserError(f"{given}: {why}; it must be {self.wanted}.") from None
         return cast(T, _admitted[self.key, name])
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        as_it_is = core_schema.plain_serializer_function_ser_schema(lambda value: value)
-        return core_schema.no_info_wrap_validator_function(self._validated, handler(source), serialization=as_it_is)
 
     def _validated(self, value: Any, handler: Callable[[Any], Any]) -> Any:
         if not is_own(value) or any((home / value).exists() for home in project.homes()):

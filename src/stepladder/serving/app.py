@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, WrapValidator
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from stepladder import plugins
@@ -32,11 +32,8 @@ SECURITY = (
 
 if TYPE_CHECKING:
     SamplerName = str
-else:  # one's own may be asked for where the model draws by it anyway, which `draw` looks at
-    SamplerName = Annotated[
-        Literal[tuple(SAMPLERS)],
-        WrapValidator(lambda value, handler: value if plugins.is_own(value) else handler(value)),
-    ]
+else:
+    SamplerName = Annotated[Literal[tuple(SAMPLERS)], plugins.Unlooked()]
 
 
 class Ask(BaseModel):

@@ -11,12 +11,13 @@ import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, TypeAlias, TypeVar, get_args
 
 import yaml
 from pydantic import MISSING, BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, create_model
 
 from stepladder import params as spec
+from stepladder import plugins
 from stepladder.errors import UserError
 from stepladder.params import Params, Sweep
 from stepladder.tracking.references import registered_name
@@ -92,7 +93,11 @@ def _section(shown: BaseModel, name: str) -> type[BaseModel]:
             kind: Any = _section(value, name + key.title().replace("_", ""))
             help_ = inspect.getdoc(type(value))
         else:
-            kind = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+            metadata = [plugins.Unlooked() if isinstance(one, plugins.Kind) else one for one in field.metadata]
+            kind = field.annotation
+            if plugins.is_own(value) and (choices := get_args(kind)):
+                kind = Literal[(*choices, value)]
+            kind = Annotated[kind, *metadata] if metadata else kind
             help_ = _with_value(properties[key], value)
         empty = Field(default=None, description=help_, json_schema_extra=_without_default)
         fields[key] = (_may_be_empty(kind), empty)
@@ -187,14 +192,19 @@ def described(function: F) -> F:
 def read(preset: str, fields: dict[str, Any]) -> Params:
     """The parameters meant by a form: the workspace's, ``preset`` laid over them, and all that was typed in ``fields``.
 
-    Raises ``UserError`` for what no run can have.
+    Raises ``UserError`` for what no run can have, and where a field names code that neither the file nor the preset does.
     """
     typed: dict[str, Any] = {}
     for name, value in fields.items():
         plain = value.model_dump(mode="json", exclude_none=True) if isinstance(value, BaseModel) else value
         if plain is not None and plain is not EMPTY:
             typed = spec.merge(typed, {PLACES[name]: {name: plain}} if name in PLACES else {name: plain})
-    return spec.resolve("" if preset == WORKSPACE else preset, typed).params
+    named = "" if preset == WORKSPACE else preset
+    inner = {name: values for name, values in typed.items() if isinstance(values, dict)}
+    asked = {f"{name}.{key}": value for name, values in inner.items() for key, value in values.items()}
+    if plugins.named(asked):
+        plugins.from_outside(asked, spec.flatten(spec.resolve(named).params))
+    return spec.resolve(named, typed).params
 
 
 def filled_in(params: Params, fields: dict[str, Any]) -> dict[str, Any]:

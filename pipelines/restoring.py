@@ -25,7 +25,7 @@ def restore(workspace: Path, part: Graph) -> set[str]:
     from dvc.repo import Repo
 
     restored: set[str] = set()
-    if any(graph.family(name) == source.STAGE for name in part):
+    if any(graph.family(name) in source.STAGES for name in part):
         source.refresh(load(workspace / PARAMS_FILE), workspace)
     with (
         Repo(str(workspace)) as repo,
@@ -34,7 +34,7 @@ def restore(workspace: Path, part: Graph) -> set[str]:
     ):  # the run cache takes the current folder for the project
         stages = graph.named(repo)
         for name, needs in part.items():
-            is_there = _is_noted if graph.family(name) == source.STAGE else partial(_is_restored, repo)
+            is_there = _is_noted if graph.family(name) in source.STAGES else partial(_is_restored, repo)
             if restored.issuperset(needs) and is_there(stages[name]):
                 restored.add(name)
     return restored

@@ -177,7 +177,7 @@ def run_stages(part: Graph, workspace: Path, root: Path, by_hand: bool = False) 
     """Run the stages of ``part``, each when what it needs is there, as many at once as devices are free; what became of each."""
     share = create_progress_artifact(progress=0.0, key="stages-done", description=f"of {len(part)} stages")
     outcome = Outcome()
-    if any(graph.family(stage) == source.STAGE for stage in part):
+    if any(graph.family(stage) in source.STAGES for stage in part):
         for line in source.refresh(spec.load(workspace / spec.PARAMS_FILE), workspace):
             get_run_logger().warning(line)
     with stages.ended_with_the_run():

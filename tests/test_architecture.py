@@ -57,6 +57,7 @@ EVERYWHERE = {
     "journal",
     "lineage",
     "metrics",
+    "plugins",
     "processes",
     "replacing",
     "text_tasks",

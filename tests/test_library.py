@@ -18,6 +18,16 @@ from stepladder.params import Sampling
 from tests import digits
 
 BLOCKS = re.findall(r"```python\n(.*?)```", Path("docs/library.md").read_text(encoding="utf-8"), re.S)
+FILES = {name: block for block in BLOCKS for name in re.findall(r"\A# (\w+\.py)\n", block)}
+SHOWN = [block for block in BLOCKS if block not in FILES.values()]
+
+
+def run(blocks: list[str], known: dict[str, object]) -> None:
+    """Beside the files that the page has."""
+    for name, text in FILES.items():
+        Path(name).write_text(text, encoding="utf-8")
+    for block in blocks:
+        exec(compile(block, "docs/library.md", "exec"), known)
 
 
 def test_what_there_is_is_listed_and_nothing_heavy_is_imported_for_it() -> None:
@@ -33,11 +43,10 @@ def test_what_there_is_is_listed_and_nothing_heavy_is_imported_for_it() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", version)
 
 
-def test_the_examples_of_the_page_run() -> None:
+def test_the_examples_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    known: dict[str, object] = {}
-    for block in BLOCKS[:2]:
-        exec(compile(block, "docs/library.md", "exec"), known)
+    run(SHOWN[:3], {})
 
 
 @pytest.mark.slow
@@ -56,8 +65,7 @@ def test_the_examples_beside_data_and_models_run(tmp_path: Path, monkeypatch: py
     assert sl.train("models/diffusion/T10", small, timesteps=10) == Path("models/diffusion/T10")
     sl.train("models/feature-net", small, family="feature-net")
     known: dict[str, object] = {"sl": sl, "torch": torch}
-    for block in BLOCKS[2:]:
-        exec(compile(block, "docs/library.md", "exec"), known)
+    run(SHOWN[3:], known)
     assert known["trainer"].global_step == 20
     figures, drawn = known["figures"], known["drawn"]
     assert drawn.shape == (5, 1, 8, 8)

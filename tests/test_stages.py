@@ -50,6 +50,8 @@ def test_no_stage_depends_on_all_that_there_is(graph, name, entry):
 
 MADE = {entry.get("do", entry)["cmd"]: entry.get("do", entry) for _, _, entry in ENTRIES}
 TRAININGS = [command for command in MADE if command.split()[1] in ("train", "adapt")]
+CODE = {key: f"data/sources/{key}.code" for key in ("diffusion", "sampling")}  # of one's own
+NETWORKS_ALONE = (["train", "feature-net"], ["train", "vae"], ["train", "gan"])  # nothing of theirs can be one's own
 JUDGED = [command for command in MADE if command.split()[1] == "evaluate"]
 
 
@@ -73,14 +75,15 @@ def learns_from(command: str) -> tuple[str, list[str]]:
 def test_a_training_depends_on_its_data_and_on_what_it_starts_from(command):
     kind, base = learns_from(command)
     results = [dep for dep in MADE[command]["deps"] if not dep.startswith(stages.SOURCE)]
-    assert results == [str(DATA[kind]), *base]
+    own = [CODE["diffusion"]] if kind != "text" and command.split()[1:3] not in NETWORKS_ALONE else []
+    assert results == [str(DATA[kind]), *base, *own]
 
 
 @pytest.mark.parametrize("command", JUDGED)
 def test_an_evaluation_depends_on_its_model_on_its_data_and_on_its_judge(command):
     _, _, family, *options = command.split()
     if family == "adapted":
-        wanted = {"data/images", "data/own", str(FEATURE_NET)}
+        wanted = {"data/images", "data/own", str(FEATURE_NET), *CODE.values()}
         trained = f"stepladder adapt {' '.join(options)}"
         wanted.add("${adaptation.model}" if options == ["--before"] else outcome(trained))
     else:
@@ -90,7 +93,7 @@ def test_an_evaluation_depends_on_its_model_on_its_data_and_on_its_judge(command
         kind, _ = learns_from(start)
         folder = outcome(start).replace("scratch", options[-1]) if family == "classifier" else outcome(start)
         wanted = {str(DATA[kind]), folder}
-        wanted |= {str(FEATURE_NET), str(NOISY_CLASSIFIER)} if family == "diffusion" else set()
+        wanted |= {str(FEATURE_NET), str(NOISY_CLASSIFIER), *CODE.values()} if family == "diffusion" else set()
     assert {dep for dep in MADE[command]["deps"] if not dep.startswith(stages.SOURCE)} == wanted
 
 

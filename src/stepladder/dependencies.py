@@ -34,6 +34,7 @@ ASIDE = {
     "lineage": "what a training comes from",
     "launching": "how a training is started, and what becomes of it",
     "params": "what it makes of params.yaml is in the values; of the sections that are read see `section_code`",
+    "plugins": "how code of one's own is found; that code counts by itself",
     "processes": "how ranks are started",
     "project": "where the project is",
     "slots": "who waits for which device",

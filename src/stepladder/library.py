@@ -18,7 +18,7 @@ from stepladder.data.grid import scaled
 from stepladder.data.image_arrays import ImageArrays
 from stepladder.diffusion.networks.description import DiffusionDescription, Network
 from stepladder.diffusion.processes.process import Process
-from stepladder.diffusion.processes.processes import PROCESSES, of
+from stepladder.diffusion.processes.processes import of
 from stepladder.diffusion.processes.schedules import CURVES, Schedule
 from stepladder.diffusion.processes.schedules import schedule as schedule_of
 from stepladder.diffusion.processes.settings import ProcessDescription
@@ -166,8 +166,6 @@ def process(name: str, *, timesteps: int = 1000, **config: Any) -> Process:
     """The process ``name`` of ``PROCESSES``, with the other parameters ``diffusion.*`` that say what it is: ``schedule``,
     ``prediction``, ``betas``, ``log_snr``, ``zero_terminal_snr``, and ``sigma_data``.
     """
-    if name not in PROCESSES:
-        raise UserError(f"There is no process {name!r}; there are: {', '.join(PROCESSES)}.")
     known = {"schedule": "cosine", "prediction": "v"} | config | {"process": name, "timesteps": timesteps}
     return of(ProcessDescription.model_validate(known))
 

@@ -20,8 +20,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from stepladder import project
-from stepladder.params import Params, render
+from stepladder import plugins, project
+from stepladder.params import Params, flatten, render
 
 FOLDER = "origin"
 PARAMS, DIFF, LOCK, ENVIRONMENT, PACKAGES = "params.yaml", "code.diff", "dvc.lock", "environment.json", "packages.txt"
@@ -34,7 +34,7 @@ def capture(folder: Path, params: Params) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / PARAMS).write_text(render(params), encoding="utf-8")
     (folder / DIFF).unlink(missing_ok=True)
-    if changes := project.git_diff():
+    if changes := project.git_diff(plugins.files(plugins.named(flatten(params))).values()):
         (folder / DIFF).write_bytes(changes)
     lock = next((file for file in (Path(LOCK), project.root() / LOCK) if file.exists()), None)
     if lock is not None:

@@ -7,8 +7,11 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+
+ORIGIN = "STEPLADDER_ORIGIN"
 
 
 def root() -> Path:
@@ -21,6 +24,13 @@ def root() -> Path:
         return Path(os.environ["DVC_ROOT"])
     here = Path.cwd()
     return next((folder for folder in (here, *here.parents) if (folder / "dvc.yaml").exists()), here)
+
+
+def homes(here: Path = Path()) -> tuple[Path, ...]:
+    """Where a person's own files are looked for: ``here``, else the project's folder, or that of the project that this one is a
+    checkout of (``STEPLADDER_ORIGIN``).
+    """  # fmt: skip
+    return here, root(), Path(os.environ.get(ORIGIN, ""))
 
 
 def checkpoints() -> Path:
@@ -40,8 +50,10 @@ def git_dirty() -> bool:
     return bool(_git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock"))
 
 
-def git_diff() -> bytes:
-    """What tracked files, and new ones under ``src``, have beyond that commit, as ``git apply`` takes it; ``dvc.lock`` apart."""
+def git_diff(also: Iterable[Path] = ()) -> bytes:
+    """What tracked files, new ones under ``src`` and those of ``also`` have beyond that commit, as ``git apply`` takes it;
+    ``dvc.lock`` apart.
+    """  # fmt: skip
     with tempfile.TemporaryDirectory() as temporary:
         index = Path(temporary) / "index"  # a copy: git's own stays as it is
         known = _git("rev-parse", "--path-format=absolute", "--git-path", "index")
@@ -49,7 +61,8 @@ def git_diff() -> bytes:
             return b""
         shutil.copyfile(known, index)
         own = os.environ | {"GIT_INDEX_FILE": str(index)}
-        for arguments in (["add", "-u", "."], *([["add", "src"]] if Path("src").is_dir() else [])):
+        fresh = [*(["src"] if Path("src").is_dir() else []), *map(str, also)]
+        for arguments in (["add", "-u", "."], *(["add", file] for file in fresh)):
             subprocess.run(["git", *arguments], env=own, capture_output=True, timeout=60, check=False)
         command = ["git", "diff", "--cached", "--binary", "HEAD", "--", ".", ":!dvc.lock"]
         return subprocess.run(command, env=own, capture_output=True, timeout=60, check=False).stdout

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import yaml
 
-from stepladder import dependencies, installed
+from stepladder import dependencies, installed, plugins
 from stepladder.dependencies import Stage
 from stepladder.errors import UserError
 from stepladder.params import Params, build, merge
@@ -36,6 +36,7 @@ STAGES = {
         f"source {key}": Stage((f"data.source:note_{key}",), (f"{key}.source", f"{key}.config", f"{key}.revision"))
         for key in ("images", "text")
     },
+    "source code": Stage(("data.source:note_code",), plugins.KEYS[:4]),
     "prepare images": Stage(("data.preparing.images:prepare",), ("seed", "images")),
     "prepare text": Stage(
         ("data.preparing.text:prepare", *(form.prepare for form in FORMS.values())), ("seed", "text")

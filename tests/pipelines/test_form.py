@@ -2,6 +2,7 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from pipelines.sweep import sweep
 from pipelines.train import train
 from stepladder.errors import UserError
 from stepladder.params import Params, load, presets, resolve
+from tests import own_code
 from tests.pipelines.project import ROOT
 
 SPEC_FLOWS = (pipeline, train, sweep, evaluate)
@@ -88,6 +90,25 @@ def test_no_field_shows_a_value_that_a_preset_may_change(flow):
 def test_unknown_preset_is_refused():
     with pytest.raises(UserError, match=r"There is no preset 'quik'; there are: .*quick"):
         form.read("quik", {})
+
+
+@pytest.mark.parametrize("key", own_code.NAMES)
+def test_a_form_names_no_code_to_be_run(key, tmp_path, monkeypatch):
+    """Nothing of it is imported; one that a file names may stay, as a flow run that is tried again has it among its values."""
+    monkeypatch.chdir(tmp_path)
+    own_code.write(tmp_path, "formed", "\nopen('ran', 'w').close()\n")
+    (tmp_path / "params.yaml").write_text("{}")
+    typed = own_code.given(key, f"formed:{own_code.NAMES[key]}")
+    with pytest.raises(
+        UserError, match=f"{key}=formed:.* names code to be run, which forms and requests cannot"
+    ) as refused:
+        read(pipeline, form.WORKSPACE, **typed)
+    assert "\n" not in str(refused.value)
+    assert not Path("ran").exists()
+    file = {"sweep": {"timesteps": [1000]}} | typed
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(file))
+    assert read(pipeline, form.WORKSPACE, **typed) == form.read(form.WORKSPACE, {}) == load()
+    assert Path("ran").exists()
 
 
 @pytest.fixture(scope="module")

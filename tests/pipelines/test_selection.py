@@ -10,7 +10,7 @@ from stepladder.params import build, render
 from tests.pipelines import project
 from tests.pipelines.project import ROOT
 
-PICTURES = {"source@images", "prepare@images", "train-diffusion@10"}
+PICTURES = {"source@images", "own-code", "prepare@images", "train-diffusion@10"}
 JUDGED = {*PICTURES, "feature-net", "noisy-classifier", "evaluate-diffusion@10"}
 TEXT = {"source@text", "prepare@text", "train-transformer"}
 TRANSLATED = {*TEXT, "evaluate-transformer"}

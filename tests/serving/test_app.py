@@ -2,6 +2,8 @@
 
 import base64
 import io
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from PIL import Image
 from stepladder.data.grid import to_uint8
 from stepladder.serving.app import app
 from stepladder.serving.models import load
+from tests import own_code
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +80,28 @@ def test_what_is_wrong_is_said_in_a_sentence(client, path, wrong, status, senten
     answer = client.post(path, json=usual[path] | wrong)
     assert answer.status_code == status, answer.text
     assert sentence in answer.json()["error"]
+
+
+def test_a_request_names_no_code_to_be_run_but_what_the_model_draws_by_anyway(models, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own_code.write(tmp_path, "asked", "\nopen('ran', 'w').close()\n")
+    painter = load(str(models["painter"]))
+    asked = {"model": "painter", "labels": ["one"], "steps": 2, "sampler": "asked:sampler"}
+
+    def served(usual: dict[str, str]) -> TestClient:
+        found = {"painter": replace(painter, usual={"sampling": usual})}
+        return TestClient(app(found, {}, ["127.0.0.1"]), base_url="http://127.0.0.1")
+
+    answer = served({}).post("/draw", json=asked)
+    assert answer.status_code == 400
+    assert (
+        "sampling.sampler=asked:sampler names code to be run, which forms and requests cannot" in answer.json()["error"]
+    )
+    assert not Path("ran").exists()
+    own = served({"sampler": "asked:sampler"})
+    assert own.get("/models").json()["painters"][0]["samplers"][-1] == "asked:sampler"
+    assert own.post("/draw", json=asked).status_code == 200
+    assert own.post("/draw", json=asked | {"sampler": "asked:other"}).status_code == 400
 
 
 def test_a_page_of_another_name_is_refused(client):

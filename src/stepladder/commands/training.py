@@ -27,8 +27,8 @@ TRAINED = ("feature-net", "noisy-classifier", "diffusion", "transformer", "maske
 
 def add(verb: Verb) -> None:
     """Add the verbs of data and training to the command line: ``source``, ``prepare`` and ``train``."""
-    verb("source", source, "note what a data set is made of, for DVC to watch").add_argument(
-        "kind", choices=["images", "text"]
+    verb("source", source, "note what a data set, or one's own code, is made of, for DVC to watch").add_argument(
+        "kind", choices=["images", "text", "code"]
     )
     added = verb("prepare", prepare, "make the prepared form of a data set")
     added.add_argument("kind", choices=["images", "text", "own"])
@@ -51,14 +51,14 @@ def which_model(added: argparse.ArgumentParser) -> None:
 
 
 def source(args: argparse.Namespace) -> int:
-    """Have ``data/sources`` lead to what the pictures or the text are made of. Returns 0.
+    """Have ``data/sources`` lead to what the pictures or the text are made of, or to one's own code. Returns 0.
 
     Raises ``UserError`` where the source is nowhere, or DVC could not watch it.
     """
-    from stepladder.data.source import note_images, note_text
+    from stepladder.data.source import note_code, note_images, note_text
     from stepladder.params import load
 
-    {"images": note_images, "text": note_text}[args.kind](load())
+    {"images": note_images, "text": note_text, "code": note_code}[args.kind](load())
     return 0
 
 

@@ -3,6 +3,9 @@
 ``data/sources/KEY`` is a symbolic link to the folder or file that the parameters name (one's own, a mirror's set, a package's
 files), so that DVC itself looks at what is there; ``data/sources/KEY.json`` says which that is and, of a set of the hub, which
 commit; for such a set the link leads to this file. The stage ``source`` makes both, ``prepare`` depends on both.
+
+``data/sources/KEY.code`` has a link to each source file of one's own code that the parameters name, see ``plugins``; of ``diffusion``
+and ``sampling`` the stage ``own-code`` makes it, and what trains or draws depends on it.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from stepladder import project
+from stepladder import plugins, project
 from stepladder.data import hub
 from stepladder.data.card import read_card
 from stepladder.errors import UserError
@@ -26,10 +29,9 @@ from stepladder.params.data import NONE
 
 SOURCES = Path("data/sources")
 KEYS = ("images", "text")
-STAGE = "source"
+STAGES = ("source", "own-code")  # that only note where something is
 PACKAGED = {("images", "digits"): "sklearn/datasets/data/digits.csv.gz", ("text", "names"): "pycountry/locales"}
 FILES = (".tsv", ".jsonl", ".txt", ".text", ".md")  # by their name alone texts of one's own
-ORIGIN = "STEPLADDER_ORIGIN"
 SECONDS = 3.0  # for the hub, where only a newer revision is asked for
 
 Data = ImageData | TextData
@@ -47,12 +49,11 @@ def local(source: str) -> Path | None:
     """The user's own file or folder that ``source`` names, from here, else from the project's folder, or that of the project
     that this one is a checkout of (``STEPLADDER_ORIGIN``); None: there is none.
     """
-    homes = (Path(), project.root(), Path(os.environ.get(ORIGIN, "")))
-    return next((home / source for home in homes if (home / source).exists()), None)
+    return next((home / source for home in project.homes() if (home / source).exists()), None)
 
 
-def locate(key: str, data: Data, seconds: float = hub.SECONDS) -> Located:
-    """Where what ``data`` names is.
+def locate(key: str, data: Data, seconds: float = hub.SECONDS, root: Path = Path()) -> Located:
+    """Where what ``data`` names is; what one's own code reads is where ``watch`` has that code for the project in ``root``.
 
     Raises:
         UserError: it is nowhere, or the hub cannot be asked within ``seconds``.
@@ -61,6 +62,8 @@ def locate(key: str, data: Data, seconds: float = hub.SECONDS) -> Located:
         return Located(None)
     packaged = PACKAGED.get((key, data.source))
     own = None if packaged else local(data.source)
+    if own is None and key == "images" and plugins.is_own(data.source):
+        return Located(watch(key, [data.source], root))
     if packaged or own or (key == "text" and Path(data.source).suffix in FILES):
         if data.revision:
             raise UserError(f"{key}.revision={data.revision}: only sets of the hub have revisions, and {key}.source="
@@ -85,7 +88,7 @@ def note(key: str, data: Data, seconds: float = hub.SECONDS, root: Path = Path()
     Raises:
         UserError: as ``locate``, or DVC could not watch it.
     """
-    found = locate(key, data, seconds)
+    found = locate(key, data, seconds, root)
     place = root / SOURCES / key
     file = place.with_suffix(".json")
     known = {"source": data.source, "config": data.config, "revision": data.revision, "commit": found.commit}
@@ -112,6 +115,29 @@ def note_text(params: Params) -> None:
     note("text", params.text)
 
 
+def note_code(params: Params, root: Path = Path()) -> None:
+    """``watch`` what trains and what draws."""
+    learned = (params.diffusion.process, params.diffusion.schedule, params.diffusion.backbone)
+    watch("diffusion", [name for name in learned if plugins.is_own(name)], root)
+    watch("sampling", [name for name in (params.sampling.sampler,) if plugins.is_own(name)], root)
+
+
+def watch(key: str, names: list[str], root: Path = Path()) -> Path:
+    """Have ``data/sources/KEY.code`` of the project in ``root`` lead to the code that ``names`` name; returns that folder."""
+    place = root / SOURCES / f"{key}.code"
+    wanted = {f"{module}.py": file.resolve() for module, file in plugins.files(names, root).items()}
+    there = {link.name: link.readlink() for link in place.glob("*.py") if link.is_symlink()}
+    for name in there.keys() - wanted.keys():
+        (place / name).unlink()
+    for name, target in wanted.items():
+        if there.get(name) != target:
+            _replace(place / name, partial(Path.symlink_to, target=target))
+    text, file = json.dumps(sorted(names)) + "\n", place / "names.json"
+    if not file.exists() or file.read_text(encoding="utf-8") != text:
+        _replace(file, partial(Path.write_text, data=text, encoding="utf-8"))
+    return place
+
+
 def pinned(key: str, data: Data) -> Data:
     """``data`` with the hub's commit as its revision, noted where DVC watches, so that what is noted and what is read are one."""
     commit = (note if Path("dvc.yaml").exists() else locate)(key, data).commit
@@ -127,6 +153,7 @@ def refresh(params: Params, root: Path = Path()) -> list[str]:
     if not (root / "dvc.yaml").exists():
         return []
     said = []
+    note_code(params, root)
     for key in KEYS:
         try:
             note(key, getattr(params, key), SECONDS, root)

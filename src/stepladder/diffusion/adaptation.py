@@ -141,6 +141,11 @@ def grown(
     added = len(description.classes) - len(before.classes)
     if not added:
         return weights
+    if "label.weight" not in weights:
+        raise UserError(
+            f"The model's network, {before.model.backbone}, has no embedding `label` of classes, which new ones are added to; give "
+            "pictures in one folder a class that it knows."
+        )
     table = weights["label.weight"]
     start = table[-1:] if before.label_dropout > 0 else table[:-1].mean(0, keepdim=True)
     return weights | {"label.weight": torch.cat([table[:-1], start.expand(added, -1), table[-1:]])}

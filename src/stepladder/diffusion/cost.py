@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from stepladder.diffusion.networks.backbones import build
-from stepladder.diffusion.networks.conditions import Condition
+from stepladder.diffusion.networks.backbones import build, example
 from stepladder.diffusion.networks.convolutions import Spectral
 from stepladder.diffusion.networks.description import Network, UNetNetwork, described
 from stepladder.params import Diffusion
@@ -92,7 +91,7 @@ def flops(network: nn.Module, model: Network) -> int:
     hooks = [m.register_forward_hook(spectral) for m in network.modules() if isinstance(m, Spectral)]
     # attention written out as matrix products: the fused kernel of a CPU is not counted
     with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        network(*_inputs(network, model, 1))
+        network(*example(network, model, 1))
     for hook in hooks:
         hook.remove()
     total: int = counter.get_total_flops() + extra
@@ -101,7 +100,7 @@ def flops(network: nn.Module, model: Network) -> int:
 
 def _step_seconds(network: nn.Module, model: Network, batch: int) -> float:
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-6)
-    given = _inputs(network, model, batch)
+    given = example(network, model, batch)
     seconds = []
     for _ in range(REPEATS + 1):
         start = time.perf_counter()
@@ -125,24 +124,12 @@ def _activation_bytes(network: nn.Module, model: Network) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        loss = network(*_inputs(network, model, 1)).square().sum()
+        loss = network(*example(network, model, 1)).square().sum()
     del loss
     return sum(kept.values())
 
 
-def _inputs(network: nn.Module, model: Network, batch: int) -> tuple[Tensor, Tensor, Condition]:
-    device = next(network.parameters()).device
-    condition: Condition = {"labels": torch.zeros(batch, dtype=torch.long, device=device)}
-    if model.vocabulary:
-        condition["text"] = torch.ones(batch, model.text_length, dtype=torch.long, device=device)
-    if side := model.low_resolution:
-        condition["low_resolution"] = torch.zeros(batch, model.shape[0], side, side, device=device)
-        condition["low_resolution_noise"] = torch.zeros(batch, device=device)
-    return torch.randn(batch, *model.shape, device=device), torch.rand(batch, device=device), condition
-
-
 def _model(section: Diffusion, shape: Sequence[int], classes: int) -> Network:
-    backbone = getattr(section, section.backbone).model_dump()
     network = {
         "backbone": section.backbone,
         "shape": list(shape),
@@ -153,7 +140,7 @@ def _model(section: Diffusion, shape: Sequence[int], classes: int) -> Network:
         "text_encoder": section.text_encoder.model_dump(),
         "low_resolution": section.low_resolution,
     }
-    return described(network | backbone)
+    return described(network | section.arguments())
 
 
 def _outputs(model: Network) -> tuple[int, ...]:

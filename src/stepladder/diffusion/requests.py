@@ -13,10 +13,12 @@ from stepladder.data.texts import clean, encode, tokenizer_of
 from stepladder.diffusion.networks.conditions import Condition
 from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.diffusion.processes.processes import of
+from stepladder.diffusion.samplers.samplers import SAMPLERS
 from stepladder.diffusion.sampling.drawing import class_numbers
 from stepladder.errors import UserError
 from stepladder.params import Sampling, merge, override, section
 from stepladder.params.sampling import OF_SAMPLER
+from stepladder.plugins import is_own
 
 STEPS = 20  # where neither the person nor the model says otherwise
 
@@ -108,7 +110,8 @@ def sampling(
     given = {key: value for key, value in options.items() if value is not None}
     asked = changed.get("sampling", {}) | given
     sampler = (first | usual | asked)["sampler"]
-    kept = {key: value for key, value in usual.items() if OF_SAMPLER.get(key, sampler) == sampler}
+    own = SAMPLERS[sampler].own if sampler in SAMPLERS or is_own(sampler) else ()
+    kept = {key: value for key, value in usual.items() if key not in OF_SAMPLER or key in own}
     return section(Sampling, first | kept | asked, "sampling")
 
 

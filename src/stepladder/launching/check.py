@@ -15,6 +15,8 @@ from stepladder import project
 from stepladder.data.card import read_card
 from stepladder.params import Params, fitting
 from stepladder.params.classifier import PROCESS
+from stepladder.params.diffusion import BACKBONE
+from stepladder.plugins import is_own
 from stepladder.training.families import FAMILIES
 
 
@@ -30,7 +32,8 @@ def check(family: str, params: Params, data: Path, *, classifier: Path | None = 
     fitting.trainable(family, params, card, devices)
     if classifier is not None:
         fitting.usable(family, params, card, classifier)
-    if parts := FAMILIES[family].unfreeze(params):
+    parts, stage = FAMILIES[family].unfreeze(params), FAMILIES[family].stage
+    if parts or (stage.is_read(BACKBONE.key) and is_own(params.diffusion.backbone)):  # which is tried when it is built
         from stepladder.training.unfreezing import check_parts
 
         check_parts(import_module(FAMILIES[family].module).network(params, card), parts)

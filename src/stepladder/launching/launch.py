@@ -21,7 +21,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from stepladder import dependencies, disk, history, lineage, processes, project, slots
+from stepladder import dependencies, disk, history, lineage, plugins, processes, project, slots
 from stepladder.data.card import facts, read_card
 from stepladder.errors import UserError
 from stepladder.launching.check import check
@@ -157,8 +157,10 @@ def _header(
     leaves = flatten(params)
     stage = FAMILIES[family].stage
     relevant = {key: value for key, value in leaves.items() if stage.is_read(key)}
-    content = [family, relevant, facts(card), dependencies.code_hash(stage.code())]
-    if base := FAMILIES[family].base(params):  # what counts is which weights it starts from, not where they are
+    base = FAMILIES[family].base(params)
+    own = [*plugins.named(relevant), *(plugins.of_model(Path(base)) if base else [])]
+    content = [family, relevant, facts(card), dependencies.code_hash(stage.code()), *plugins.code_hash(own)]
+    if base:  # what counts is which weights it starts from, not where they are
         content[1] = {k: v for k, v in relevant.items() if v != base} | {
             "base": project.file_hash(Path(base) / WEIGHTS)
         }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from stepladder import plugins
 from stepladder.params.section import Section
 
 NONE = "none"
@@ -15,14 +16,27 @@ NAME = r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,99})?$"  # what MLflow takes in names and
 UNNAMED = "empty: the source's own (of a folder or file its last part)"
 
 
+def _own(name: str, found: Any) -> Any:
+    """A person's own reader of pictures; what it gives is looked at when it is read."""
+    plugins.takes(found, "images")
+    return found
+
+
+SOURCE = plugins.Kind(
+    "images.source",
+    "a function of the section images of the parameters that gives a PictureSource of stepladder.data.preparing.pictures",
+    _own,
+)
+
+
 class ImageData(Section):
     """Pictures for diffusion and the feature network."""
 
-    source: str = Field(
+    source: Annotated[str, SOURCE] = Field(
         "digits",
         min_length=1,
-        description="digits (in a package), a Hugging Face data set name, a folder of pictures (one subfolder a class), or none: no pictures, and "
-        "no model of pictures",
+        description="digits (in a package), a Hugging Face data set name, a folder of pictures (one subfolder a class), your own function as "
+        "module:name, or none: no pictures, and no model of pictures",
     )
     name: str = Field("", pattern=NAME, description=f"of the data, its runs and its registered models; {UNNAMED}")
     config: str = Field("", description="configuration of the hub data set; empty: its default")

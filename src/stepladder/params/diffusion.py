@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+import inspect
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from stepladder.diffusion.processes.processes import PROCESSES
-from stepladder.diffusion.processes.schedules import CURVES
+from stepladder import plugins
+from stepladder.diffusion.processes.processes import PROCESS, PROCESSES
+from stepladder.diffusion.processes.schedules import CURVES, SCHEDULE
 from stepladder.params.diffusion_combinations import COMBINATIONS
 from stepladder.params.section import Section, Training
 
@@ -15,7 +17,27 @@ if TYPE_CHECKING:
     ProcessName = str
     ScheduleName = str
 else:
-    ProcessName, ScheduleName = Literal[tuple(PROCESSES)], Literal[(*CURVES, "log_snr", "betas")]
+    ProcessName = Annotated[Literal[tuple(PROCESSES)], PROCESS]
+    ScheduleName = Annotated[Literal[(*CURVES, "log_snr", "betas")], SCHEDULE]
+
+
+def _own(name: str, found: Any) -> Any:
+    """A person's own network; it is tried when it is built, for it has to know the pictures."""
+    from torch import nn
+
+    if not (inspect.isclass(found) and issubclass(found, nn.Module)):
+        raise plugins.Unfit("it is no such class")
+    plugins.takes(found, shape=(1, 8, 8), classes=10, outputs=1)
+    plugins.takes(found.forward, "self", "x", "time", "condition")
+    return found
+
+
+BACKBONE = plugins.Kind(
+    "diffusion.backbone",
+    "a subclass of torch.nn.Module that is built with shape=(C, H, W), classes and outputs, and called with x (N, C, H, W), time (N,) "
+    "in [0, 1] and condition, a dictionary of tensors, and gives (N, outputs, H, W)",
+    _own,
+)
 
 
 class UNet(Section):
@@ -116,9 +138,11 @@ class Diffusion(Section):
     process: ProcessName = Field(
         "discrete",
         description="; ".join(f"{name}: {process.title}" for name, process in PROCESSES.items())
-        + ". Those without T steps train once for every S",
+        + ". Those without T steps train once for every S; your own: module:name",
     )
-    schedule: ScheduleName = Field("cosine", description="noise schedule; log_snr and betas: your own")
+    schedule: ScheduleName = Field(
+        "cosine", description="noise schedule; log_snr and betas: your own values, module:name: your own function"
+    )
     log_snr: tuple[Annotated[float, Field(ge=-20, le=20)], ...] = Field(
         (), description="for schedule log_snr: falling values at equal distances from data to noise, at least two"
     )
@@ -148,7 +172,9 @@ class Diffusion(Section):
     )
     time_mean: float = Field(0.0, ge=-10, le=10, description="mean of logit_normal's logit or log_normal's ln sigma")
     time_std: float = Field(1.0, gt=0, le=10, description="standard deviation of the same")
-    backbone: Literal["unet", "dit"] = Field("unet", description="the denoising network")
+    backbone: Annotated[Literal["unet", "dit"], BACKBONE] = Field(
+        "unet", description="the denoising network; your own: module:name"
+    )
     conditional: bool = Field(True, description="conditioned on the class, where the data has classes")
     text: bool = Field(False, description="conditioned on the text, where images.text_column names one")
     label_dropout: float = Field(
@@ -172,6 +198,10 @@ class Diffusion(Section):
     dit: DiT = DiT()
     text_encoder: TextEncoder = TextEncoder()
     training: Training = Training(steps=700, batch_size=64, learning_rate=3e-3, warmup_steps=50, validate_every=350)
+
+    def arguments(self) -> dict[str, object]:
+        """Those of the chosen network alone; one's own has none."""
+        return {} if plugins.is_own(self.backbone) else getattr(self, self.backbone).model_dump()
 
     @model_validator(mode="after")
     def _combinations(self) -> Diffusion:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 
 from stepladder.diffusion.processes.spacing import SPACINGS
-from stepladder.diffusion.samplers.samplers import SAMPLERS
+from stepladder.diffusion.samplers.samplers import SAMPLER, SAMPLERS
 from stepladder.params.section import Section
 
 if TYPE_CHECKING:
     SamplerName = str
     Spacing = str
 else:
-    SamplerName, Spacing = Literal[tuple(SAMPLERS)], Literal[SPACINGS]
+    SamplerName, Spacing = Annotated[Literal[tuple(SAMPLERS)], SAMPLER], Literal[SPACINGS]
 
 OF_SAMPLER = {key: sampler.name for sampler in SAMPLERS.values() for key in sampler.own}
 """Parameters that one sampler alone uses, and which."""
@@ -25,7 +25,8 @@ class Sampling(Section):
 
     sampler: SamplerName = Field(
         "ancestral",
-        description=", ".join(sampler.title for sampler in SAMPLERS.values()) + "; ancestral is DDPM's, Heun EDM's",
+        description=", ".join(sampler.title for sampler in SAMPLERS.values())
+        + "; ancestral is DDPM's, Heun EDM's; your own: module:name",
     )
     spacing: Spacing = Field("trailing", description="which S of the T steps are visited")
     variance: Literal["fixed_small", "fixed_large", "learned"] = Field(
@@ -57,7 +58,7 @@ class Sampling(Section):
             )
         for name, sampler in OF_SAMPLER.items():
             value, usual = getattr(self, name), type(self).model_fields[name].default
-            if value != usual and self.sampler != sampler:
+            if value != usual and name not in SAMPLERS[self.sampler].own:
                 raise ValueError(
                     f"sampling.{name}={value} with sampling.sampler={self.sampler}: only {sampler} uses it; set sampler to "
                     f"{sampler}, or {name} to {usual}"

@@ -24,7 +24,7 @@ from stepladder.sweeps.checking import check_point
 from stepladder.sweeps.child import Child, Places
 from stepladder.training.families import FAMILIES
 
-NOTED = f"{source.STAGE}@"  # a stage that only notes where a source is, which was noted again before this is asked: nothing waits for it
+NOTED = tuple(f"{stage}@" for stage in source.STAGES)  # noted again before this is asked: nothing waits for it
 State = Literal["up to date", "restored from the cache", "resumes", "runs"]
 
 
@@ -90,7 +90,7 @@ def of_stages(targets: Sequence[str], places: Places) -> list[Piece]:
 
 def _stage(repo: Any, stage: Any, before: Sequence[Piece], places: Places) -> Piece:
     name = str(stage.addressing)
-    first = [p.name for p in before if p.state in ("runs", "resumes") and not p.name.startswith(NOTED)]
+    first = [p.name for p in before if p.state in ("runs", "resumes") and not f"{p.name}@".startswith(NOTED)]
     if not first:
         changes = [change for changes in stage.status(check_updates=True).values() for change in changes]
         if not changes:
@@ -197,7 +197,7 @@ def _stale(data: Path, places: Places) -> str:
     if not (project.root() / ".dvc").is_dir():
         return source.changed(data.name, getattr(load(), data.name), data)
     before = of_stages([f"prepare@{data.name}"], places)
-    work = [piece for piece in before if piece.state != "up to date" and not piece.name.startswith(NOTED)]
+    work = [piece for piece in before if piece.state != "up to date" and not f"{piece.name}@".startswith(NOTED)]
     return f"after {work[0].name}" if work else ""
 
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,11 +16,11 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from stepladder import plugins
 from stepladder.data.grid import single
-from stepladder.diffusion.samplers.samplers import SAMPLERS
+from stepladder.diffusion.samplers.samplers import SAMPLER, SAMPLERS
 from stepladder.errors import UserError
 from stepladder.params import Sampling
-from stepladder.params.sampling import SamplerName
 from stepladder.serving.models import Painter, Translator
 
 PAGE = Path(__file__).with_name("page.html")
@@ -29,6 +29,11 @@ SECURITY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
+
+if TYPE_CHECKING:
+    SamplerName = str
+else:
+    SamplerName = Annotated[Literal[tuple(SAMPLERS)], plugins.Unlooked()]
 
 
 class Ask(BaseModel):
@@ -90,6 +95,7 @@ def app(models: Mapping[str, Painter | Translator], figures: Mapping[str, str], 
     @served.post("/draw")
     def draw(asked: Drawing) -> dict[str, Any]:
         painter = _chosen(models, asked.model, Painter)
+        plugins.from_outside({SAMPLER.key: asked.sampler}, {SAMPLER.key: painter.sampling().sampler})
         sampling: Sampling = painter.sampling(guidance_scale=asked.guidance_scale, sampler=asked.sampler)
         with turn:
             start = time.perf_counter()
@@ -122,7 +128,7 @@ def _painter(name: str, painter: Painter, figures: Mapping[str, str]) -> dict[st
         "steps": painter.steps,
         "guidance_scale": usual.guidance_scale,
         "sampler": usual.sampler,
-        "samplers": list(SAMPLERS),
+        "samplers": list(dict.fromkeys([*SAMPLERS, usual.sampler])),
         "side": max(shape[1:]),
     }
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import yaml
 
-from stepladder import stages
+from stepladder import plugins, project, stages
 from stepladder.errors import UserError
+from stepladder.params import flatten
 from stepladder.studies import spec
 from stepladder.studies.spec import Study
 from stepladder.training.families import FAMILIES
@@ -57,11 +58,26 @@ def _cells(name: str, study: Study, family: str, arms: list[str], written: dict[
         "cmd": f"stepladder study cell {name} ${{item.arm}} ${{item.seed}}",
         "deps": [
             f"data/{data}", *(["models/feature-net"] if data == "images" else []), *([f"presets/{study.preset}.yaml"] if study.preset else []),
-            *stages.paths({*trained.code(), *judged.code()}),
+            *_own_code(study, arms), *stages.paths({*trained.code(), *judged.code()}),
         ],
         "params": [*start, {f"studies/{name}/study.yaml": [*shared, "arms.${item.arm}"]}],
         "outs": [{f"studies/{name}/cells/${{item.arm}}-${{item.seed}}": {"persist": True}}],
     }  # fmt: skip
+
+
+def _own_code(study: Study, arms: list[str]) -> list[str]:
+    """Files of one's own code that ``arms`` name, in training or in a way to draw; from the project's folder where they are in it."""
+    names: list[str] = []
+    for arm in arms:
+        ways = [sampling.sampler for sampling, _ in study.ways(arm)] if study.arms[arm].family == "diffusion" else []
+        leaves = flatten(study.params(arm, study.seeds[0]))
+        names += plugins.named(
+            {key: leaves[key] for key in leaves if stages.TRAINED[study.arms[arm].family].is_read(key)}
+        )
+        names += [way for way in ways if plugins.is_own(way)]
+    root = project.root().resolve()
+    files = sorted({file.resolve() for file in plugins.files(names).values()})
+    return [str(file.relative_to(root) if root in file.parents else file) for file in files]
 
 
 def write(name: str) -> Path:

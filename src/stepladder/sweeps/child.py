@@ -17,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from stepladder import dependencies, history, project
+from stepladder import dependencies, history, plugins, project
 from stepladder.launching import launch
 from stepladder.params import load
 from stepladder.stages import CELLS
@@ -91,6 +91,7 @@ class Child:
             content += [
                 params["sampling"], params["decoding"], params["evaluation"], self.sweep.steps_of(self.point),
                 judge[0], project.file_hash(judge[1]), dependencies.code_hash(CELLS[FAMILIES[self.sweep.family].data].code()),
+                *plugins.code_hash(plugins.named({"sampling.sampler": params["sampling"]["sampler"]})),
             ]  # fmt: skip
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 

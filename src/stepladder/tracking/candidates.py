@@ -11,11 +11,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from stepladder import history, project
+from stepladder import history, plugins, project
 from stepladder.data.texts import tokenizer_of, words
 from stepladder.description import read as read_description
 from stepladder.diffusion.networks.description import DiffusionDescription, guided
 from stepladder.diffusion.processes.settings import BESIDE
+from stepladder.diffusion.samplers.samplers import SAMPLER
 from stepladder.errors import UserError
 from stepladder.params import Params, fitting
 from stepladder.text_tasks import tasks
@@ -55,7 +56,11 @@ class Candidate:
     @property
     def identity(self) -> dict[str, str]:
         """Tags by which a version is found again: the same training, served with the same settings."""
-        settings = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:16]
+        own = plugins.named(
+            {SAMPLER.key: self.settings.get("sampling", {}).get("sampler")}
+        )  # of the network's the key tells
+        said = json.dumps(self.settings, sort_keys=True) + "".join(plugins.code_hash(own))
+        settings = hashlib.sha256(said.encode()).hexdigest()[:16]
         return {KEY: self.header["key"], SETTINGS: settings}
 
     @property

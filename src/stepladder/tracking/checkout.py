@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stepladder import installed, lineage, project
-from stepladder.data.source import ORIGIN
 from stepladder.errors import UserError
 
 Log = Callable[[str], None]
@@ -128,7 +127,7 @@ def _environment(root: Path, workspace: Path, origin: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in ("DVC_ROOT", lineage.FLOW_RUN)}
     code = os.pathsep.join(filter(None, [str(workspace / "src"), os.environ.get("PYTHONPATH", "")]))
     return kept | {
-        "PYTHONPATH": code, ORIGIN: str(root), "STEPLADDER_TRACKING": "journal", "STEPLADDER_DEVICES": str(then["world_size"]),
+        "PYTHONPATH": code, project.ORIGIN: str(root), "STEPLADDER_TRACKING": "journal", "STEPLADDER_DEVICES": str(then["world_size"]),
         "OMP_NUM_THREADS": str(then["threads"]), "DVC_NO_ANALYTICS": "1",
     }  # fmt: skip
 

@@ -20,9 +20,10 @@ from typing import Any
 from pydantic import ValidationError
 
 import stepladder
-from stepladder import dependencies
+from stepladder import dependencies, plugins
 from stepladder.description import read
 from stepladder.diffusion.networks.description import DiffusionDescription
+from stepladder.diffusion.samplers.samplers import SAMPLER
 from stepladder.errors import UserError
 from stepladder.text_tasks import tasks
 from stepladder.transformer.networks.description import TextDescription, read_text
@@ -58,13 +59,14 @@ def log(
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
     run = client.get_run(run_id)
-    logged = _begun(client, run, family, _digest(settings, example))
+    own = [*plugins.of_model(folder), *plugins.named({SAMPLER.key: settings.get("sampling", {}).get("sampler")})]
+    logged = _begun(client, run, family, _digest(settings, example, own))
     if logged.status == LoggedModelStatus.READY:
         return logged
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "model"
         try:
-            _save(path, logged, family, {"": folder, **(beside or {})}, settings, example)
+            _save(path, logged, family, {"": folder, **(beside or {})}, settings, example, plugins.bundled(own))
             client.log_model_artifacts(logged.model_id, str(path))
         except BaseException:
             client.finalize_logged_model(logged.model_id, LoggedModelStatus.FAILED)
@@ -81,11 +83,13 @@ def _save(
     folders: Mapping[str, Path],
     settings: dict[str, Any],
     example: list[dict[str, str]],
+    own: list[str],
 ) -> None:
     """Write the model to ``path`` as MLflow loads it, and have it answer its example; raises whatever it fails with.
 
     Args:
         folders: its own by the name "", and those of models that it needs by theirs.
+        own: files and folders of its maker's own code, which go with it as the package does.
     """
     import mlflow
     import pandas as pd
@@ -115,7 +119,7 @@ def _save(
         model_config=settings,
         signature=_signature(described, settings),
         input_example=rows,
-        code_paths=[str(Path(stepladder.__file__).parent)],
+        code_paths=[str(Path(stepladder.__file__).parent), *own],
         pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
     )
     answer = mlflow.pyfunc.load_model(str(path)).predict(rows)
@@ -139,9 +143,10 @@ def _begun(client: Any, run: Any, family: str, digest: str) -> Any:
     )
 
 
-def _digest(settings: dict[str, Any], example: list[dict[str, str]]) -> str:
+def _digest(settings: dict[str, Any], example: list[dict[str, str]], own: list[str]) -> str:
     """Of what a logged model is, beside its run's weights: how it is served, its example, and the code that goes with it."""
-    content = json.dumps([settings, example, dependencies.code_hash(SOURCE)], sort_keys=True)
+    code = [dependencies.code_hash(SOURCE), *plugins.code_hash(own)]
+    content = json.dumps([settings, example, *code], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

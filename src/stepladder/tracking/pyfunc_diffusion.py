@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 from mlflow.pyfunc import PythonModel
 
+from stepladder import plugins
 from stepladder.data.grid import to_uint8
 from stepladder.diffusion import classifier, requests
+from stepladder.diffusion.samplers.samplers import SAMPLER
 from stepladder.diffusion.sampling.drawing import draw, load
 from stepladder.tracking import loadable
 
@@ -38,6 +40,7 @@ class DiffusionModel(PythonModel):
             rows = loadable.table(model_input)
             labels = [_name(classes, label) if classes else "" for label in _column(rows, "label")]
             condition = requests.condition(self.asked, self.tokenizer, labels, _column(rows, "text"))
+            plugins.from_outside({SAMPLER.key: options["sampler"]}, {SAMPLER.key: self.settings["sampling"]["sampler"]})
             sampling = requests.sampling(self.description, self.settings["sampling"], options)
             pictures = draw(
                 self.model, self.description, condition, int(given["steps"]), sampling,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from stepladder import plugins
 from stepladder.data import hub
 from stepladder.data.source import local
 from stepladder.errors import UserError
 from stepladder.params import ImageData
+from stepladder.params.data import NAME, SOURCE
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 SPLITS = {"train": "train", "test": "test", "validation": "validation", "valid": "validation", "val": "validation"}
@@ -63,6 +66,8 @@ def read(images: ImageData) -> PictureSource:
         source = _digits()
     elif own and own.is_dir():
         source = _folder(own)
+    elif own is None and plugins.is_own(images.source):
+        source = _own(images)
     elif own:
         raise UserError(f"images.source={images.source} is a file; name a folder of pictures.")
     else:
@@ -86,6 +91,30 @@ def _digits() -> PictureSource:
         "digits", "scikit-learn (UCI optical recognition of handwritten digits, test part)", "CC-BY-4.0",
         [str(d) for d in range(10)], {"train": pictures},
     )  # fmt: skip
+
+
+def _own(images: ImageData) -> PictureSource:
+    """What a person's own function reads, looked at as far as its first picture."""
+    try:
+        source = SOURCE.find(images.source)(images)
+        if not isinstance(source, PictureSource):
+            raise plugins.Unfit(f"it gives {type(source).__name__}")
+        if not re.match(NAME, source.name or "."):
+            raise plugins.Unfit(f"its name {source.name!r} is none that data can have")
+        for name, split in source.splits.items():
+            lengths = {split.count, len(split.labels), len(split.texts) if images.text_column else split.count}
+            if len(lengths) > 1 or not split.count:
+                raise plugins.Unfit(
+                    f"its split {name} has {split.count} pictures, {len(split.labels)} labels, {len(split.texts)} texts"
+                )
+            if not isinstance(split.open(0), Image.Image):
+                raise plugins.Unfit(f"the split {name} opens a {type(split.open(0)).__name__}, no PIL picture")
+    except UserError:
+        raise
+    except Exception as error:
+        why = str(error) if isinstance(error, plugins.Unfit) else f"it ended with {type(error).__name__}: {error}"
+        raise UserError(f"{SOURCE.key}={images.source}: {why}; it must be {SOURCE.wanted}.") from None
+    return source
 
 
 def _folder(folder: Path) -> PictureSource:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from stepladder import plugins
+from stepladder.diffusion.networks.conditions import Condition
 from stepladder.diffusion.networks.description import Network
 from stepladder.diffusion.networks.dit import DiT
 from stepladder.diffusion.networks.unet import UNet
 from stepladder.errors import UserError
+from stepladder.params.diffusion import BACKBONE
 
-BACKBONES: dict[str, type[nn.Module]] = {"unet": UNet, "dit": DiT}
+BACKBONES: dict[str, type[nn.Module]] = plugins.Table(BACKBONE, {"unet": UNet, "dit": DiT})
 
 
 def build(network: Network) -> nn.Module:
@@ -18,6 +22,42 @@ def build(network: Network) -> nn.Module:
     Raises:
         UserError: there is no such backbone, or it cannot be built for such pictures.
     """
-    if network.backbone not in BACKBONES:
-        raise UserError(f"There is no backbone {network.backbone!r}; there are: {', '.join(BACKBONES)}.")
+    if plugins.is_own(network.backbone):
+        return _own(network)
     return BACKBONES[network.backbone](**network.arguments())
+
+
+def example(network: nn.Module, described: Network, batch: int) -> tuple[Tensor, Tensor, Condition]:
+    """What a network of such a description is called with, for ``batch`` pictures, on its device."""
+    device = next(network.parameters()).device
+    condition: Condition = {"labels": torch.zeros(batch, dtype=torch.long, device=device)}
+    if described.vocabulary:
+        condition["text"] = torch.ones(batch, described.text_length, dtype=torch.long, device=device)
+    if side := described.low_resolution:
+        condition["low_resolution"] = torch.zeros(batch, described.shape[0], side, side, device=device)
+        condition["low_resolution_noise"] = torch.zeros(batch, device=device)
+    return torch.randn(batch, *described.shape, device=device), torch.rand(batch, device=device), condition
+
+
+def _own(network: Network) -> nn.Module:
+    """A person's own, told of texts and a low resolution only where there are; tried on two pictures."""
+    kind, given = BACKBONES[network.backbone], {"shape", "classes", "outputs"}
+    given |= {"vocabulary", "text_length", "text_encoder"} if network.vocabulary else set()
+    given |= {"low_resolution"} if network.low_resolution else set()
+    try:
+        plugins.takes(kind, **dict.fromkeys(given))
+        made = kind(**network.model_dump(include=given)).eval()
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            output = made(*example(made, network, 2))
+    except Exception as error:
+        raise UserError(
+            f"{BACKBONE.key}={network.backbone} cannot be built, or run, for pictures of {'x'.join(map(str, network.shape))} with "
+            f"{', '.join(sorted(given))} ({type(error).__name__}: {error}); it must be {BACKBONE.wanted}."
+        ) from None
+    wanted = (2, network.outputs or network.shape[0], *network.shape[1:])
+    if not isinstance(output, Tensor) or output.shape != wanted:
+        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise UserError(
+            f"{BACKBONE.key}={network.backbone} gives {shape} for two pictures, not {wanted}; it must be {BACKBONE.wanted}."
+        )
+    return made.train()

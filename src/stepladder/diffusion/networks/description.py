@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, TypeAdapter
 
+from stepladder import plugins
 from stepladder.description import Count, Data, Depth, Description, Name, Number, Record, Shape
 from stepladder.diffusion.processes.settings import ProcessDescription
 from stepladder.params.classifier import PROCESS
@@ -21,7 +22,7 @@ class TextEncoderNetwork(Record):
 
 
 class Network(Record):
-    """Arguments that the denoising networks have in common; by itself one's own network, which no folder holds.
+    """Arguments that the denoising networks have in common; by itself one's own network, ``module:name`` in a folder.
 
     Attributes:
         shape: (C, H, W) of a picture.
@@ -77,7 +78,8 @@ class DiTNetwork(Network):
 
 
 def _backbone(network: Any) -> str:
-    return str(network.get("backbone", "unet")) if isinstance(network, dict) else getattr(network, "backbone", "unet")
+    name = network.get("backbone", "unet") if isinstance(network, dict) else getattr(network, "backbone", "unet")
+    return "own" if plugins.is_own(name) else str(name)
 
 
 AnyNetwork = Annotated[

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from stepladder import plugins
 from stepladder.diffusion.processes.levels import MOST_NOISE, Levels
-from stepladder.diffusion.processes.process import ContinuousTime, Process, VariancePreserving
+from stepladder.diffusion.processes.process import ContinuousTime, Process, VariancePreserving, q_sample
 from stepladder.diffusion.processes.schedules import CURVES, Schedule, curve, of_description
 from stepladder.diffusion.processes.settings import ProcessDescription
 from stepladder.diffusion.processes.spacing import spaced
-from stepladder.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -165,15 +166,46 @@ class Flow(ContinuousTime):
         return 1 / (1 + snr.sqrt()) ** 2
 
 
-PROCESSES: dict[str, type[Process]] = {process.name: process for process in (Discrete, Continuous, EDM, Flow)}
+def _own(name: str, found: Any) -> type[Process]:
+    """A person's own process, tried at T = 10: its levels, and that a perfect network gives back the data."""
+    if not (inspect.isclass(found) and issubclass(found, Process)):
+        raise plugins.Unfit("it is no such class")
+    if lacking := ", ".join(sorted(found.__abstractmethods__)):
+        raise plugins.Unfit(f"it lacks {lacking}")
+    made = found(ProcessDescription(schedule="cosine", prediction="v", timesteps=10))
+    for said, count, levels in (
+        ("levels(5)", 5, made.levels(5)),
+        ("levels_of_bound(5)", 5, made.levels_of_bound(5)),
+        ("levels_of_every_t of 7 values", 7, made.levels_of_every_t(np.arange(7) / 7)),
+    ):
+        if not isinstance(levels, Levels) or {np.shape(table) for table in vars(levels).values()} != {(count,)}:
+            raise plugins.Unfit(f"{said} gives no Levels of {count}")
+    if (np.diff(made.levels(5).log_sigmas()) >= 0).any():
+        raise plugins.Unfit("levels(5) do not go from the noisiest to the cleanest")
+    import torch
+
+    alpha, sigma = float(made.levels(5).alphas[2]), float(made.levels(5).sigmas[2])
+    x_0, eps = torch.linspace(-1, 1, 32).view(2, 1, 4, 4), torch.linspace(2, -1, 32).view(2, 1, 4, 4)
+    again = made.to_x0(made.target(x_0, eps, alpha, sigma), q_sample(x_0, eps, alpha, sigma), alpha, sigma)
+    if again.shape != x_0.shape or not torch.allclose(again, x_0, atol=1e-3):
+        raise plugins.Unfit("its to_x0 does not give back the x_0 that its target was made of")
+    return found
+
+
+PROCESS = plugins.Kind(
+    "diffusion.process",
+    "a subclass of stepladder.diffusion.processes.process.Process (ContinuousTime, VariancePreserving) without abstract methods",
+    _own,
+)
+PROCESSES: dict[str, type[Process]] = plugins.Table(
+    PROCESS, {process.name: process for process in (Discrete, Continuous, EDM, Flow)}
+)
 
 
 def of(description: ProcessDescription) -> Process:
     """The process of a model's description; raises ``UserError`` where there is no such process or schedule."""
-    if description.process not in PROCESSES:
-        raise UserError(f"There is no process {description.process!r}; there are: {', '.join(PROCESSES)}.")
-    if description.schedule not in (known := (*CURVES, "log_snr", "betas")):
-        raise UserError(f"There is no schedule {description.schedule!r}; there are: {', '.join(known)}.")
+    if description.schedule not in ("log_snr", "betas"):
+        CURVES[description.schedule]
     return PROCESSES[description.process](description)
 
 

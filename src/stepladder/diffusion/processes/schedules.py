@@ -10,14 +10,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from stepladder import plugins
 from stepladder.diffusion.processes.settings import ProcessDescription
 from stepladder.errors import UserError
 
 Array = npt.NDArray[np.float64]
+Curve = Callable[[Array], Array]
 
 LINEAR_BETAS = np.linspace(1e-4, 0.02, 1000)
 SCALED_LINEAR_BETAS = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
@@ -90,6 +93,9 @@ def cosine(u: Array) -> Array:
     return signal
 
 
+cosine.largest_beta = LARGEST_BETA  # type: ignore[attr-defined]  # as published: the last step would else leave no signal at all
+
+
 def laplace(u: Array) -> Array:
     """Hang et al. (2024), table 1: log-SNR is the quantile of a Laplace distribution of mean 0 and scale 1/2.
 
@@ -99,30 +105,46 @@ def laplace(u: Array) -> Array:
     return _share(-LAPLACE_SCALE * np.sign(0.5 - u) * np.log(1 - 2 * np.abs(0.5 - u) + LAPLACE_OFFSET))
 
 
-CURVES: dict[str, Callable[[Array], Array]] = {
-    "linear": linear,
-    "scaled_linear": scaled_linear,
-    "cosine": cosine,
-    "sigmoid": sigmoid,
-    "laplace": laplace,
-}
+def _own(name: str, found: Any) -> Curve:
+    """A person's own curve, tried on 101 values of u."""
+    plugins.takes(found, "u")
+    u = np.linspace(0, 1, 101)
+    signal = found(u.copy())
+    if not isinstance(signal, np.ndarray) or (signal.dtype, signal.shape) != (u.dtype, u.shape):
+        given = f"{signal.dtype} {signal.shape}" if isinstance(signal, np.ndarray) else type(signal).__name__
+        raise plugins.Unfit(f"it gives {given} for u of float64 {u.shape}")
+    if not (signal > 0).all() or not (signal <= 1).all() or (np.diff(signal) > 0).any() or signal[-1] >= signal[0]:
+        raise plugins.Unfit("what it gives does not fall from at most 1 to above 0")
+    return cast(Curve, found)
+
+
+SCHEDULE = plugins.Kind(
+    "diffusion.schedule",
+    "a function of u, a float64 array (N,) from 0 (data) to 1 (noise), that gives the share of signal there, float64 (N,), which "
+    "falls from at most 1 to above 0",
+    _own,
+)
+CURVES: dict[str, Curve] = plugins.Table(
+    SCHEDULE,
+    {
+        "linear": linear,
+        "scaled_linear": scaled_linear,
+        "cosine": cosine,
+        "sigmoid": sigmoid,
+        "laplace": laplace,
+    },
+)
 
 
 def schedule(name: str, timesteps: int) -> Schedule:
-    """The schedule ``name`` of ``CURVES`` at T = ``timesteps``.
-
-    No beta of the cosine schedule exceeds 0.999, as published: its last step would else leave no signal at all.
+    """The schedule ``name`` of ``CURVES`` at T = ``timesteps``; no beta exceeds its curve's ``largest_beta``, where it has one.
 
     Raises:
         UserError: ``timesteps`` is less than 1, or there is no such schedule.
     """
     _check(timesteps)
-    if name not in CURVES:
-        raise UserError(f"There is no schedule {name!r}; there are: {', '.join(CURVES)}.")
     signal = CURVES[name](np.arange(1, timesteps + 1) / timesteps)
-    betas = Schedule.of(signal).betas
-    if name == "cosine":
-        betas = np.minimum(betas, LARGEST_BETA)
+    betas = np.minimum(Schedule.of(signal).betas, getattr(CURVES[name], "largest_beta", 1.0))
     return Schedule(betas, np.cumprod(1 - betas, dtype=np.float64))
 
 
@@ -168,11 +190,12 @@ def curve(description: ProcessDescription) -> Callable[[Array], Array]:
     if name == "log_snr":
         points = np.asarray(description.log_snr, dtype=np.float64)
         return lambda u: np.interp(u, np.linspace(0, 1, len(points)), points)
-    if name not in CURVES:
+    if name == "betas":
         raise UserError(f"The schedule {name!r} is not a curve; there are: {', '.join((*CURVES, 'log_snr'))}.")
+    share = CURVES[name]
 
     def log_snr(u: Array) -> Array:
-        signal = CURVES[name](np.asarray(u, dtype=np.float64))
+        signal = share(np.asarray(u, dtype=np.float64))
         with np.errstate(divide="ignore"):
             clipped: Array = np.clip(np.log(signal) - np.log1p(-signal), -LOG_SNR_LIMIT, LOG_SNR_LIMIT)
             return clipped

@@ -25,6 +25,7 @@ from stepladder.diffusion.training.training_levels import Drawn, StepLevels, tra
 from stepladder.diffusion.training.weighting import weight
 from stepladder.errors import UserError
 from stepladder.params import Diffusion, Params, Sampling
+from stepladder.plugins import is_own
 from stepladder.tasks.experiment import Experiment
 from stepladder.tasks.pictures import VALIDATION_STREAM, Pictures, PictureTask
 from stepladder.tasks.task import Batch
@@ -197,7 +198,7 @@ def configuration(section: Diffusion, card: dict[str, Any], timesteps: int) -> D
         "low_resolution": section.low_resolution,
     }
     return DiffusionDescription(
-        model=described(network | getattr(section, section.backbone).model_dump()),
+        model=described(network | section.arguments()),
         process=section.process,
         schedule=section.schedule,
         log_snr=section.log_snr,
@@ -215,5 +216,5 @@ def configuration(section: Diffusion, card: dict[str, Any], timesteps: int) -> D
 
 def network(params: Params, card: dict[str, Any]) -> nn.Module:
     """The network that ``params`` describe for the pictures of ``card``, without its weights: for its parts' names."""
-    with torch.device("meta"):
+    with torch.device("cpu" if is_own(params.diffusion.backbone) else "meta"):  # one's own is tried
         return build(configuration(params.diffusion, card, 1).model)

@@ -3,6 +3,7 @@ import torch
 
 from stepladder.diffusion.super_resolution import condition, enlarged, sides
 from stepladder.errors import UserError
+from tests.describing import described_model
 
 
 def small(n: int = 3) -> torch.Tensor:
@@ -35,6 +36,6 @@ def test_enlarging_without_a_model():
 
 
 def test_sides():
-    assert sides({"model": {"low_resolution": 8, "shape": [3, 32, 64]}}) == (8, 16)
+    assert sides(described_model({"model": {"low_resolution": 8, "shape": (3, 32, 64)}})) == (8, 16)
     with pytest.raises(UserError, match=r"enlarges no pictures; .* diffusion\.low_resolution"):
-        sides({"model": {"shape": [3, 32, 32]}})
+        sides(described_model({"model": {"shape": (3, 32, 32)}}))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from stepladder.commands import Verb
 from stepladder.commands.places import BASELINES, NOISY_CLASSIFIER
-from stepladder.description import kind
 from stepladder.errors import UserError
 
 if TYPE_CHECKING:
@@ -59,6 +58,7 @@ def sample(args: argparse.Namespace) -> int:
 
     Raises ``UserError`` where the model cannot draw what is asked for, or the file cannot be written.
     """
+    from stepladder.description import kind
     from stepladder.tracking.fetch import fetch
 
     folder, usual = fetch(args.model)

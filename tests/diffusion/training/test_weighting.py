@@ -7,6 +7,7 @@ from stepladder.diffusion.processes.process import Process
 from stepladder.diffusion.processes.processes import PROCESSES
 from stepladder.diffusion.processes.processes import of as process_of
 from stepladder.diffusion.training.weighting import weight
+from tests.describing import described
 
 snrs = st.floats(1e-4, 1e4)
 PREDICTED = ("eps", "x0", "v", *(name for name, process in PROCESSES.items() if process.has_own_target))
@@ -14,8 +15,8 @@ PREDICTED = ("eps", "x0", "v", *(name for name, process in PROCESSES.items() if 
 
 def process(predicted: str, sigma_data: float = 0.5) -> Process:
     """Whose network predicts that."""
-    name = predicted if predicted in PROCESSES else "discrete"
-    return process_of({"process": name, "prediction": predicted, "sigma_data": sigma_data})
+    whose = {"process": predicted} if predicted in PROCESSES else {"process": "discrete", "prediction": predicted}
+    return process_of(described(whose | {"sigma_data": sigma_data}))
 
 
 def of(name: str, predicted: str, snr: float, gamma: float = 5.0, sigma_data: float = 0.5) -> float:

@@ -33,7 +33,7 @@ EXTRAS = {
     ),
     "ctranslate2": "serving",
     **dict.fromkeys(
-        ("PIL", "datasets", "filelock", "huggingface_hub", "matplotlib", "numpy", "pycountry", "pydantic", "pytorch_lightning",
+        ("PIL", "datasets", "filelock", "huggingface_hub", "matplotlib", "numpy", "pycountry", "pydantic", "pydantic_core", "pytorch_lightning",
          "rouge_score", "sacrebleu", "sacremoses", "safetensors", "scipy", "sklearn", "tokenizers", "torch", "yaml"), "",
     ),
 }  # fmt: skip

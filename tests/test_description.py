@@ -20,13 +20,7 @@ from stepladder.baselines.autoencoder import VAE
 from stepladder.baselines.description import GANNetwork, VAENetwork
 from stepladder.description import FILE, KINDS, VERSION, WEIGHTS, Data, Description, read
 from stepladder.diffusion import adaptation, classifier, classifier_task
-from stepladder.diffusion.networks.description import (
-    DiffusionDescription,
-    DiTNetwork,
-    Network,
-    TextEncoderNetwork,
-    UNetNetwork,
-)
+from stepladder.diffusion.networks.description import NETWORKS, DiffusionDescription, Network, TextEncoderNetwork
 from stepladder.diffusion.networks.dit import DiT
 from stepladder.diffusion.networks.text_encoder import TextEncoder
 from stepladder.diffusion.networks.unet import UNet
@@ -344,7 +338,7 @@ def test_descriptions_are_frozen(folders):
 @pytest.mark.parametrize(
     ("record", "made"),
     [
-        (UNetNetwork, UNet), (DiTNetwork, DiT), (TextEncoderNetwork, TextEncoder), (GANNetwork, Generator), (VAENetwork, VAE),
+        (NETWORKS["unet"], UNet), (NETWORKS["dit"], DiT), (TextEncoderNetwork, TextEncoder), (GANNetwork, Generator), (VAENetwork, VAE),
         (NoisyClassifierNetwork, classifier.NoisyClassifier), (feature_net.FeatureNetwork, feature_net.Classifier),
         (Seq2SeqNetwork, Seq2Seq), (CausalLMNetwork, CausalLM), (MaskedLMNetwork, MaskedLM), (TextClassifierNetwork, TextClassifier),
     ],

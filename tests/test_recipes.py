@@ -293,6 +293,36 @@ class Recipe:
     new: dict[str, str] = field(default_factory=dict)
 
 
+MIXER = '''class Mixer(Backbone):
+    """Layers over all pixels."""
+
+    PARTS = ("mix",)
+
+    width: int = Field(16, ge=1, le=512, description="width")
+
+    def unit(self) -> tuple[int, str]:
+        return 1, "width"
+
+    def fits(self, sides: Sides, named: str) -> None:
+        """Whatever the sides."""
+
+
+BACKBONES: dict'''
+MIXER_MODULE = '''"""Layers over all pixels. Followed by the recipe of CONTRIBUTING.md."""
+
+from torch import nn
+
+
+class Mixer(nn.Module):
+    def __init__(self, shape, classes, width, outputs=None, vocabulary=0, text_length=0, text_encoder=None, low_resolution=0):
+        super().__init__()
+        self.shape = (outputs or shape[0], *shape[1:])
+        pixels = shape[0] * shape[1] * shape[2]
+        self.mix = nn.Sequential(nn.Flatten(), nn.Linear(pixels, width), nn.SiLU(), nn.Linear(width, pixels * self.shape[0] // shape[0]))
+
+    def forward(self, x, time, condition):
+        return self.mix(x).view(-1, *self.shape)
+'''
 CONFIG = '{"process": "discrete", "schedule": "cosine", "timesteps": 50, "prediction": "v", "classes": [], "label_dropout": 0.1, "model": {"backbone": "own", "shape": (1, 8, 8)}}'
 DRAWN = f"""
 import torch
@@ -353,6 +383,32 @@ for refused in ({"variance": "learned_range", "loss": "hybrid"}, {"prediction": 
 """,
     ),
     Recipe(
+        "mixer",
+        {
+            "params/backbones.py": [
+                (r"BACKBONES: dict", MIXER),
+                (r'"dit": DiT}', '"dit": DiT, "mixer": Mixer}'),
+            ]
+        },
+        """
+from stepladder.dependencies import code
+from stepladder.diffusion import cost
+from stepladder.diffusion.networks.backbones import build as network
+from stepladder.diffusion.networks.description import DiffusionDescription
+from stepladder.diffusion.training.task import configuration
+params = build({"diffusion": {"backbone": "mixer", "mixer": {"width": 4}, "unfreeze": ["mix"]}})
+card = {"name": "dots", "shape": [1, 8, 8], "classes": ["0", "1"], "sigma_data": 0.5}
+described = configuration(params.diffusion, card, 10)
+again = DiffusionDescription.model_validate_json(described.to_json(), strict=True)
+assert again == described and again.model.width == 4
+assert network(again.model).mix[1].out_features == 4
+names = [found.name for found in cost.costs(params.diffusion, (1, 8, 8), 2, 1)]
+assert names == ["mixer (chosen)", "unet, full convolutions", "unet, depthwise separable convolutions", "unet, fft convolutions", "dit"]
+assert "diffusion/networks/mixer.py" in code("diffusion.training.task")
+""",
+        {"diffusion/networks/mixer.py": MIXER_MODULE},
+    ),
+    Recipe(
         "words",
         {"text_tasks/tasks.py": [(r"TASKS = (?={task)", WORDS), (r"LABELS, MASKED\)\}", "LABELS, MASKED, WORDS)}")]},
         WORDS_USED,
@@ -405,8 +461,10 @@ assert "a named set" in fields["preset"]["description"], fields
 def test_the_page_says_how_many_files_a_recipe_touches() -> None:
     said = dict(
         re.findall(
-            r"^\| a (schedule|sampler|process|flow|text task) \| (\d) \|", Path("CONTRIBUTING.md").read_text(), re.M
+            r"^\| a (schedule|sampler|process|backbone|flow|text task) \| (\d) \|",
+            Path("CONTRIBUTING.md").read_text(),
+            re.M,
         )
     )
-    kinds = {"straight": "schedule", "halfway": "sampler", "arc": "process", "words": "text task"}
+    kinds = {"straight": "schedule", "halfway": "sampler", "arc": "process", "mixer": "backbone", "words": "text task"}
     assert said == {"flow": "1"} | {kinds[recipe.added]: str(len(recipe.edits) + len(recipe.new)) for recipe in RECIPES}

@@ -43,6 +43,8 @@ ASIDE = {
     "replacing": "how a folder is put in place",
 }
 """Modules and packages that carry a result and do not make it, each with what it is for instead."""
+COUNTED = ("params.backbones",)
+"""Of what is aside what counts all the same where it is imported: what a model's folder says of its network is read by it."""
 FOR_PEOPLE = {"preview"}
 """Functions whose imports do not count: what they draw is looked at, and nothing is made of it."""
 
@@ -91,7 +93,7 @@ def code(*modules: str) -> tuple[str, ...]:
         file = _file(name)
         if file is None:
             raise ValueError(f"There is no module {PACKAGE}.{name}.")
-        if file in found or _is_in(name, aside):
+        if file in found or (_is_in(name, aside) and name not in COUNTED):
             continue
         found.add(file)
         waiting += _imports(file)
@@ -141,6 +143,11 @@ def _imports(file: Path) -> tuple[str, ...]:
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Call) and _is_of_its_folder(node):
+            found += [
+                f"{PACKAGE}.{'.'.join(file.parent.relative_to(HOME).parts)}.{other.stem}"
+                for other in sorted(file.parent.glob("*.py"))
+            ]
         elif isinstance(node, ast.Call) and file != NAMED and _is_unforeseeable(node):
             raise ValueError(f"{file} imports {ast.unparse(node.args[0])}, whose name is only known when it runs.")
     names = [name.removeprefix(f"{PACKAGE}.") for name in found if name.startswith(f"{PACKAGE}.")]
@@ -152,6 +159,11 @@ def _is_unforeseeable(call: ast.Call) -> bool:
     """Whether what it imports cannot be read; a family's module can: its training begins there, beside the worker."""
     is_import = ast.unparse(call.func).rpartition(".")[2] in ("import_module", "__import__")
     return is_import and "FAMILIES" not in ast.unparse(call)
+
+
+def _is_of_its_folder(call: ast.Call) -> bool:
+    """Whether it imports a module beside its own, by a name that is only known when it runs: any of the folder may be meant."""
+    return "import_module" in ast.unparse(call.func) and ast.unparse(call.args[0]).startswith("f'{__package__}.")
 
 
 def _pages(file: Path) -> set[Path]:

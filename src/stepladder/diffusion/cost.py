@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
@@ -16,11 +16,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from stepladder.diffusion.networks.backbones import build, example
 from stepladder.diffusion.networks.convolutions import Spectral
-from stepladder.diffusion.networks.description import Network, UNetNetwork, described
+from stepladder.diffusion.networks.description import Network, described
 from stepladder.params import Diffusion
+from stepladder.params.backbones import BACKBONES, Backbone
 
 REPEATS = 5
-CONVOLUTIONS = ("full", "depthwise_separable", "fft")
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,17 @@ class Cost:
 
 
 def costs(section: Diffusion, shape: Sequence[int], classes: int, batch: int) -> list[Cost]:
-    """The network of ``section`` first, then the same with other convolutions, and the other backbone.
+    """The network of ``section`` first, then the backbones that there are, each with its variants.
 
     Raises:
         UserError: the network chosen cannot be built for pictures of ``shape`` (C, H, W).
     """
     chosen = _model(section, shape, classes)
     found = [cost(_named(chosen) + " (chosen)", chosen, batch)]
-    others = [section.model_copy(update={"backbone": other}) for other in ("unet", "dit") if other != section.backbone]
-    unet = _model(section.model_copy(update={"backbone": "unet"}), shape, classes)
-    variants = [unet.model_copy(update={"conv": kind}) for kind in CONVOLUTIONS] + [
-        _model(other, shape, classes) for other in others
+    variants = [
+        _model(section.model_copy(update={"backbone": name}), shape, classes).model_copy(update=change)
+        for name, backbone in BACKBONES.items()
+        for change in _changes(backbone)
     ]
     for variant in variants:
         if variant != chosen and _named(variant) not in {c.name for c in found}:
@@ -147,5 +147,15 @@ def _outputs(model: Network) -> tuple[int, ...]:
     return (model.outputs or model.shape[0], *model.shape[1:])
 
 
+def _changes(backbone: type[Backbone]) -> list[dict[str, str]]:
+    """What is compared of a backbone: the choices of an argument, or it alone."""
+    if backbone.VARIANTS is None:
+        return [{}]
+    argument = backbone.VARIANTS[0]
+    return [{argument: choice} for choice in get_args(backbone.model_fields[argument].annotation)]
+
+
 def _named(model: Network) -> str:
-    return f"unet, {model.conv.replace('_', ' ')} convolutions" if isinstance(model, UNetNetwork) else model.backbone
+    if model.backbone not in BACKBONES or not (variants := BACKBONES[model.backbone].VARIANTS):
+        return model.backbone
+    return f"{model.backbone}, {getattr(model, variants[0]).replace('_', ' ')} {variants[1]}"

@@ -14,8 +14,8 @@ import yaml
 from stepladder import project
 from stepladder.data.card import read_card
 from stepladder.params import Params, fitting
+from stepladder.params.backbones import BACKBONE
 from stepladder.params.classifier import PROCESS
-from stepladder.params.diffusion import BACKBONE
 from stepladder.plugins import is_own
 from stepladder.training.families import FAMILIES
 

@@ -10,7 +10,7 @@ from stepladder.params.classification import Classification
 from stepladder.params.classifier import NoisyClassifier
 from stepladder.params.data import ImageData, OnBadRow
 from stepladder.params.decoding import Decoding
-from stepladder.params.diffusion import Diffusion, DiT, TextEncoder, UNet
+from stepladder.params.diffusion import Diffusion, TextEncoder
 from stepladder.params.evaluation import Evaluation, FeatureNet, Sweep
 from stepladder.params.preset import Resolved, differences, resolve
 from stepladder.params.promotion import Promotion
@@ -39,7 +39,6 @@ __all__ = [
     "Adaptation",
     "Classification",
     "Decoding",
-    "DiT",
     "Diffusion",
     "Evaluation",
     "FeatureNet",
@@ -56,7 +55,6 @@ __all__ = [
     "TextEncoder",
     "Training",
     "Transformer",
-    "UNet",
     "build",
     "differences",
     "flatten",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from stepladder.diffusion.processes.processes import PROCESSES
-from stepladder.params import pictures, texts
+from stepladder.params import pictures, sides, texts
 from stepladder.params.data import NONE
 from stepladder.text_tasks.tasks import FORMS, TASKS, architectures
 
@@ -88,16 +88,16 @@ def batches_divide(p: Params) -> None:
 def sides_can_be_cut(p: Params) -> None:
     """``images.size``, where it is set, can be halved or cut into patches by the network, and is larger than its curriculum."""
     if p.images.size:
-        pictures.network(p.diffusion, *pictures.square(p.images.size))
-        pictures.smaller(p.diffusion, *pictures.square(p.images.size))
+        pictures.network(p.diffusion, *sides.square(p.images.size))
+        pictures.smaller(p.diffusion, *sides.square(p.images.size))
 
 
 def guiding_classifier_can_be_trained(p: Params) -> None:
     """``images.size``, where it is set, can be halved as often as a noisy classifier that guides or is trained does."""
     if (p.sampling.classifier_scale or p.noisy_classifier.train) and p.images.size:
         mult = p.noisy_classifier.channel_mult
-        sides, named = pictures.square(p.images.size)
-        pictures.halved(sides, len(mult) - 1, "noisy_classifier.channel_mult", mult, named)
+        of, named = sides.square(p.images.size)
+        sides.halved(of, len(mult) - 1, "noisy_classifier.channel_mult", mult, named)
 
 
 def continuous_time_has_one_training(p: Params) -> None:

@@ -2,116 +2,25 @@
 
 from __future__ import annotations
 
-import inspect
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
 from stepladder import plugins
 from stepladder.diffusion.processes.processes import PROCESS, PROCESSES
 from stepladder.diffusion.processes.schedules import CURVES, SCHEDULE
+from stepladder.params.backbones import BACKBONE, BACKBONES, Backbone
 from stepladder.params.diffusion_combinations import COMBINATIONS
 from stepladder.params.section import Section, Training
 
 if TYPE_CHECKING:
     ProcessName = str
     ScheduleName = str
+    BackboneName = str
 else:
     ProcessName = Annotated[Literal[tuple(PROCESSES)], PROCESS]
     ScheduleName = Annotated[Literal[(*CURVES, "log_snr", "betas")], SCHEDULE]
-
-
-def _own(name: str, found: Any) -> Any:
-    """A person's own network; it is tried when it is built, for it has to know the pictures."""
-    from torch import nn
-
-    if not (inspect.isclass(found) and issubclass(found, nn.Module)):
-        raise plugins.Unfit("it is no such class")
-    plugins.takes(found, shape=(1, 8, 8), classes=10, outputs=1)
-    plugins.takes(found.forward, "self", "x", "time", "condition")
-    return found
-
-
-BACKBONE = plugins.Kind(
-    "diffusion.backbone",
-    "a subclass of torch.nn.Module that is built with shape=(C, H, W), classes and outputs, and called with x (N, C, H, W), time (N,) "
-    "in [0, 1] and condition, a dictionary of tensors, and gives (N, outputs, H, W)",
-    _own,
-)
-
-
-class UNet(Section):
-    """The convolutional denoising network."""
-
-    PARTS: ClassVar[tuple[str, ...]] = (
-        "time", "label", "text", "text_mean", "noise", "stem", "down", "middle", "up", "head_norm", "head", "inputs", "outputs",
-        "modulation",
-    )  # fmt: skip
-    """Of the network, some of them only with what they serve."""
-
-    channels: int = Field(24, ge=8, le=512, description="channels of the first level")
-    channel_mult: tuple[Annotated[int, Field(ge=1, le=16)], ...] = Field(
-        (1, 2),
-        min_length=1,
-        max_length=6,
-        description="channels of each level, in multiples of the first; each level halves the side",
-    )
-    blocks: int = Field(1, ge=1, le=8, description="residual blocks a level")
-    attention_resolutions: tuple[int, ...] = Field((4,), description="sides, in pixels, at which there is attention")
-    middle_attention: bool = Field(True, description="attention between the two blocks in the middle")
-    heads: int = Field(4, ge=1, le=32, description="attention heads")
-    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in residual blocks")
-    norm_groups: int = Field(8, ge=1, le=64, description="groups of the group normalisation, at most; published: 32")
-    scale_shift: bool = Field(True, description="the time scales and shifts the norm (Improved DDPM); else it is added")
-    resample: Literal["conv", "residual"] = Field(
-        "conv", description="what halves and doubles the side: a convolution, or a residual block"
-    )
-    conv: Literal["full", "depthwise_separable", "fft"] = Field(
-        "full", description="3x3 convolutions of the residual blocks: full, depthwise separable, or spectral"
-    )
-    progressive: Literal["none", "input", "output", "both"] = Field(
-        "none", description="multi-scale pictures put into, or summed out of, every level"
-    )
-    activation_checkpointing: bool = Field(False, description="less memory for a second forward")
-
-    @model_validator(mode="after")
-    def _heads_divide(self) -> UNet:
-        if any(self.channels * m % self.heads for m in self.channel_mult):
-            raise ValueError(
-                f"diffusion.unet.channels={self.channels} times channel_mult is not a multiple of heads={self.heads}; change one "
-                "of them"
-            )
-        return self
-
-
-class DiT(Section):
-    """The Transformer denoising network."""
-
-    PARTS: ClassVar[tuple[str, ...]] = (
-        "time", "label", "text", "text_mean", "noise", "stem", "blocks", "head_modulation", "head",
-    )  # fmt: skip
-    """Of the network, some of them only with what they serve."""
-
-    patch: int = Field(2, ge=1, le=64, description="side of a patch in pixels")
-    d_model: int = Field(96, ge=16, le=4096, description="width")
-    depth: int = Field(6, ge=1, le=64, description="blocks")
-    heads: int = Field(4, ge=1, le=64, description="attention heads")
-    mlp_ratio: float = Field(4.0, gt=0, le=16, description="width of the feed-forward layers, in widths")
-    dropout: float = Field(0.0, ge=0, lt=1, description="dropout after attention and feed-forward")
-    activation_checkpointing: bool = Field(False, description="less memory for a second forward")
-
-    @model_validator(mode="after")
-    def _widths(self) -> DiT:
-        if self.d_model % self.heads or self.d_model % 4:
-            raise ValueError(
-                f"diffusion.dit.d_model={self.d_model} is not a multiple of 4 and of its heads={self.heads}; change one of them"
-            )
-        if int(self.d_model * self.mlp_ratio) < 1:
-            raise ValueError(
-                f"diffusion.dit.mlp_ratio={self.mlp_ratio:g} of d_model={self.d_model} leaves the feed-forward layers no width; "
-                "give a larger one"
-            )
-        return self
+    BackboneName = Annotated[Literal[tuple(BACKBONES)], BACKBONE]
 
 
 class TextEncoder(Section):
@@ -132,8 +41,8 @@ class TextEncoder(Section):
         return self
 
 
-class Diffusion(Section):
-    """What a diffusion model learns. The number of timesteps T comes from the sweep."""
+class _Learned(Section):
+    """What a diffusion model learns, without the arguments of its networks."""
 
     process: ProcessName = Field(
         "discrete",
@@ -172,9 +81,7 @@ class Diffusion(Section):
     )
     time_mean: float = Field(0.0, ge=-10, le=10, description="mean of logit_normal's logit or log_normal's ln sigma")
     time_std: float = Field(1.0, gt=0, le=10, description="standard deviation of the same")
-    backbone: Annotated[Literal["unet", "dit"], BACKBONE] = Field(
-        "unet", description="the denoising network; your own: module:name"
-    )
+    backbone: BackboneName = Field("unet", description="the denoising network; your own: module:name")
     conditional: bool = Field(True, description="conditioned on the class, where the data has classes")
     text: bool = Field(False, description="conditioned on the text, where images.text_column names one")
     label_dropout: float = Field(
@@ -194,14 +101,31 @@ class Diffusion(Section):
         description="parts of the network, such as [middle, down], frozen at first and unfrozen in turn at equal parts of "
         "the first half of the steps",
     )
-    unet: UNet = UNet()
-    dit: DiT = DiT()
+
+
+if TYPE_CHECKING:
+    _WithBackbones = _Learned
+else:  # a section of each backbone's arguments, by its name
+    _WithBackbones = create_model(
+        "_WithBackbones", __base__=_Learned, **{name: (section, section()) for name, section in BACKBONES.items()}
+    )
+
+
+class Diffusion(_WithBackbones):
+    """What a diffusion model learns. The number of timesteps T comes from the sweep."""
+
     text_encoder: TextEncoder = TextEncoder()
     training: Training = Training(steps=700, batch_size=64, learning_rate=3e-3, warmup_steps=50, validate_every=350)
 
+    @property
+    def network(self) -> Backbone | None:
+        """The arguments of the chosen network; ``None`` of one's own."""
+        chosen: Backbone | None = None if plugins.is_own(self.backbone) else getattr(self, self.backbone)
+        return chosen
+
     def arguments(self) -> dict[str, object]:
         """Those of the chosen network alone; one's own has none."""
-        return {} if plugins.is_own(self.backbone) else getattr(self, self.backbone).model_dump()
+        return self.network.model_dump() if self.network else {}
 
     @model_validator(mode="after")
     def _combinations(self) -> Diffusion:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from stepladder import plugins
 from stepladder.diffusion.processes.processes import PROCESSES
 
 if TYPE_CHECKING:
@@ -101,9 +100,9 @@ def zero_terminal_snr_is_trained(d: Diffusion) -> None:
 
 def unfrozen_parts_are_there(d: Diffusion) -> None:
     """``unfreeze`` names parts that the backbone has."""
-    if plugins.is_own(d.backbone):
+    if d.network is None:
         return  # then the network itself is asked, before it is trained
-    parts = getattr(d, d.backbone).PARTS
+    parts = d.network.PARTS
     strange = [part for part in d.unfreeze if part.split(".")[0] not in parts]
     if strange:
         raise ValueError(
@@ -142,11 +141,11 @@ def curriculum_grows(d: Diffusion) -> None:
     """The sides of the curriculum grow, can be cut by the network, and begin above the low resolution."""
     if list(d.curriculum) != sorted(set(d.curriculum)):
         raise ValueError(f"diffusion.curriculum={list(d.curriculum)} does not grow; name growing sides in pixels")
-    unit = {"dit": d.dit.patch, "unet": 2 ** (len(d.unet.channel_mult) - 1)}.get(d.backbone, 1)
+    unit, argument = d.network.unit() if d.network else (1, "")
     if any(side % unit for side in d.curriculum):
         raise ValueError(
             f"diffusion.curriculum={list(d.curriculum)} has a side that is not a multiple of {unit}, which diffusion."
-            f"{'dit.patch' if d.backbone == 'dit' else 'unet.channel_mult'} asks for; change one of them"
+            f"{d.backbone}.{argument} asks for; change one of them"
         )
     if d.curriculum and d.curriculum[0] <= d.low_resolution:
         raise ValueError(

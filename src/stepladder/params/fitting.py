@@ -15,6 +15,7 @@ from stepladder.errors import UserError
 from stepladder.params import pictures, texts
 from stepladder.params.classifier import PROCESS
 from stepladder.params.section import Training
+from stepladder.params.sides import Sides, halved
 from stepladder.params.tree import Params
 from stepladder.text_tasks.tasks import FORMS, MASKED, TASKS, architectures, name_of
 
@@ -98,7 +99,7 @@ def _sentence(fits: Callable[[], None]) -> None:
         raise UserError(f"{error}.") from None
 
 
-def _sides(card: Card) -> tuple[pictures.Sides, str]:
+def _sides(card: Card) -> tuple[Sides, str]:
     _, height, width = card["shape"]
     return (height, width), f"{height}x{width}"
 
@@ -129,7 +130,7 @@ def _noisy_classifier(params: Params, card: Card, devices: int) -> None:
     pictures.batch("noisy_classifier.training", section.training, devices)
     sides, named = _sides(card)
     times = len(section.channel_mult) - 1
-    pictures.halved(sides, times, "noisy_classifier.channel_mult", section.channel_mult, named)
+    halved(sides, times, "noisy_classifier.channel_mult", section.channel_mult, named)
 
 
 def _adapted(params: Params, card: Card, devices: int) -> None:
@@ -141,7 +142,7 @@ def _baseline(family: str) -> Fit:
         section = getattr(params, family)
         pictures.batch(f"{family}.training", section.training, devices)
         sides, named = _sides(card)
-        pictures.halved(sides, len(section.channel_mult), f"{family}.channel_mult", section.channel_mult, named)
+        halved(sides, len(section.channel_mult), f"{family}.channel_mult", section.channel_mult, named)
 
     return fits
 

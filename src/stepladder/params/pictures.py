@@ -5,36 +5,15 @@ Each raises ``ValueError`` with the key, the value and what helps. ``named`` is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from stepladder.params.diffusion import Diffusion
 from stepladder.params.section import Training
-
-Sides = tuple[int, int]
-
-
-def square(size: int) -> tuple[Sides, str]:
-    """The sides that ``images.size`` gives, and how they are called."""
-    return (size, size), f"images.size={size}"
+from stepladder.params.sides import Sides
 
 
 def network(d: Diffusion, sides: Sides, named: str) -> None:
     """That the denoising network can cut ``sides`` (height, width) as it wants to."""
-    if d.backbone == "dit" and any(side % d.dit.patch for side in sides):
-        raise ValueError(
-            f"Pictures of {named} cannot be cut into patches of diffusion.dit.patch={d.dit.patch}; change one of them"
-        )
-    if d.backbone == "unet":
-        halved(sides, len(d.unet.channel_mult) - 1, "diffusion.unet.channel_mult", d.unet.channel_mult, named)
-
-
-def halved(sides: Sides, times: int, key: str, value: Sequence[int], named: str) -> None:
-    """That ``sides`` can be halved ``times``, as often as ``key`` asks for."""
-    if any(side % 2**times for side in sides):
-        raise ValueError(
-            f"Pictures of {named} cannot be halved {times} times; set images.size to a multiple of {2**times}, or shorten "
-            f"{key}={list(value)}"
-        )
+    if d.network:
+        d.network.fits(sides, named)
 
 
 def smaller(d: Diffusion, sides: Sides, named: str) -> None:

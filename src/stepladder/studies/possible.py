@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stepladder import stages
 from stepladder.errors import UserError
 from stepladder.metrics.every import measured
-from stepladder.params import Diffusion
+from stepladder.params.backbones import BACKBONES
 from stepladder.text_tasks.tasks import FORMS
 from stepladder.training.families import FAMILIES
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 LEAST_SEEDS = 3  # from which an interval over seeds, and a spread, is told
 Side = dict[str, Any]
-BACKBONES = typing.get_args(Diffusion.model_fields["backbone"].annotation)
 INSTEAD = {
     "seed": "the study's seeds are those of its cells",
     "sampling": "an arm is drawn from as `samplings` says",

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import torch
 from torch import Tensor, nn
 
 from stepladder import plugins
 from stepladder.diffusion.networks.conditions import Condition
 from stepladder.diffusion.networks.description import Network
-from stepladder.diffusion.networks.dit import DiT
-from stepladder.diffusion.networks.unet import UNet
 from stepladder.errors import UserError
-from stepladder.params.diffusion import BACKBONE
-
-BACKBONES: dict[str, type[nn.Module]] = plugins.Table(BACKBONE, {"unet": UNet, "dit": DiT})
+from stepladder.params.backbones import BACKBONE, BACKBONES
 
 
 def build(network: Network) -> nn.Module:
@@ -24,7 +22,9 @@ def build(network: Network) -> nn.Module:
     """
     if plugins.is_own(network.backbone):
         return _own(network)
-    return BACKBONES[network.backbone](**network.arguments())
+    module = import_module(f"{__package__}.{network.backbone}")
+    built: nn.Module = getattr(module, BACKBONES[network.backbone].__name__)(**network.arguments())
+    return built
 
 
 def example(network: nn.Module, described: Network, batch: int) -> tuple[Tensor, Tensor, Condition]:
@@ -41,7 +41,8 @@ def example(network: nn.Module, described: Network, batch: int) -> tuple[Tensor,
 
 def _own(network: Network) -> nn.Module:
     """A person's own, told of texts and a low resolution only where there are; tried on two pictures."""
-    kind, given = BACKBONES[network.backbone], {"shape", "classes", "outputs"}
+    kind: type[nn.Module] = BACKBONE.find(network.backbone)
+    given = {"shape", "classes", "outputs"}
     given |= {"vocabulary", "text_length", "text_encoder"} if network.vocabulary else set()
     given |= {"low_resolution"} if network.low_resolution else set()
     try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 
-from pydantic import Discriminator, Field, Tag, TypeAdapter
+from pydantic import Discriminator, Tag, TypeAdapter, create_model
 
 from stepladder import plugins
 from stepladder.description import Count, Data, Depth, Description, Name, Number, Record, Shape
 from stepladder.diffusion.processes.settings import ProcessDescription
+from stepladder.params.backbones import BACKBONES, Backbone
 from stepladder.params.classifier import PROCESS
 
 
@@ -43,38 +44,21 @@ class Network(Record):
         return self.model_dump(exclude={"backbone"})
 
 
-class UNetNetwork(Network):
-    """Arguments of ``unet.UNet``."""
-
-    backbone: Literal["unet"] = "unet"
-    classes: Number
-    channels: Count
-    channel_mult: tuple[Count, ...] = Field(min_length=1, max_length=32)
-    blocks: Depth
-    attention_resolutions: tuple[int, ...]
-    middle_attention: bool = True
-    heads: Count
-    dropout: float
-    norm_groups: Count = 8
-    scale_shift: bool = True
-    resample: Literal["conv", "residual"] = "conv"
-    conv: Literal["full", "depthwise_separable", "fft"] = "full"
-    progressive: Literal["none", "input", "output", "both"] = "none"
-    activation_checkpointing: bool = False
+def _record(name: str, section: type[Backbone]) -> type[Network]:
+    """What a folder says of a network ``name``: its arguments, all of them but for what older folders lack."""
+    arguments: dict[str, Any] = {}
+    for key, field in section.model_fields.items():
+        kind: Any = field.annotation
+        for bound in field.metadata:
+            kind = Annotated[kind, bound]
+        arguments[key] = (kind, section.ABSENT.get(key, ...))
+    named: Any = Literal[name]
+    return create_model(
+        f"{section.__name__}Network", __base__=Network, backbone=(named, name), classes=(Number, ...), **arguments
+    )
 
 
-class DiTNetwork(Network):
-    """Arguments of ``dit.DiT``."""
-
-    backbone: Literal["dit"] = "dit"
-    classes: Number
-    patch: Count
-    d_model: Count
-    depth: Depth
-    heads: Count
-    mlp_ratio: float
-    dropout: float
-    activation_checkpointing: bool = False
+NETWORKS = {name: _record(name, section) for name, section in BACKBONES.items()}
 
 
 def _backbone(network: Any) -> str:
@@ -82,12 +66,17 @@ def _backbone(network: Any) -> str:
     return "own" if plugins.is_own(name) else str(name)
 
 
-AnyNetwork = Annotated[
-    Annotated[UNetNetwork, Tag("unet")] | Annotated[DiTNetwork, Tag("dit")] | Annotated[Network, Tag("own")],
-    Discriminator(_backbone, custom_error_type="backbone", custom_error_message="there are the backbones unet and dit"),
-]
-
-
+if TYPE_CHECKING:
+    AnyNetwork = Network
+else:
+    AnyNetwork = Annotated[
+        Union[tuple(Annotated[record, Tag(name)] for name, record in ({"own": Network} | NETWORKS).items())],  # noqa: UP007
+        Discriminator(
+            _backbone,
+            custom_error_type="backbone",
+            custom_error_message=f"there are the backbones {' and '.join(NETWORKS)}",
+        ),
+    ]
 NETWORK: TypeAdapter[Network] = TypeAdapter(AnyNetwork)
 
 

@@ -163,7 +163,7 @@ def _is_unforeseeable(call: ast.Call) -> bool:
 
 def _is_of_its_folder(call: ast.Call) -> bool:
     """Whether it imports a module beside its own, by a name that is only known when it runs: any of the folder may be meant."""
-    return "import_module" in ast.unparse(call.func) and ast.unparse(call.args[0]).startswith("f'{__package__}.")
+    return ast.unparse(call.func).endswith("import_module") and ast.unparse(call.args[0]).startswith("f'{__package__}.")
 
 
 def _pages(file: Path) -> set[Path]:

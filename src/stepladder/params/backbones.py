@@ -131,9 +131,6 @@ class DiT(Backbone):
         return self
 
 
-BACKBONES: dict[str, type[Backbone]] = {"unet": UNet, "dit": DiT}
-
-
 def _own(name: str, found: Any) -> Any:
     """A person's own network; it is tried when it is built, for it has to know the pictures."""
     from torch import nn
@@ -151,3 +148,4 @@ BACKBONE = plugins.Kind(
     "in [0, 1] and condition, a dictionary of tensors, and gives (N, outputs, H, W)",
     _own,
 )
+BACKBONES: dict[str, type[Backbone]] = plugins.Table(BACKBONE, {"unet": UNet, "dit": DiT})

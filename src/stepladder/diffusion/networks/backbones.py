@@ -22,8 +22,8 @@ def build(network: Network) -> nn.Module:
     """
     if plugins.is_own(network.backbone):
         return _own(network)
-    module = import_module(f"{__package__}.{network.backbone}")
-    built: nn.Module = getattr(module, BACKBONES[network.backbone].__name__)(**network.arguments())
+    name = BACKBONES[network.backbone].__name__
+    built: nn.Module = getattr(import_module(f"{__package__}.{network.backbone}"), name)(**network.arguments())
     return built
 
 

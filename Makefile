@@ -32,7 +32,7 @@ classification: .venv/for-repro ## a classifier of texts from a pre-trained enco
 
 T ?=
 test: .venv/for-test check ## set up, check style and types, run the tests, two files at a time (T=tests/diffusion: those alone)
-	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile $(T)
+	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(T)
 
 test-fast: .venv/for-test ## the tests that start no process, train nothing and take no time
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m "not slow"

@@ -45,8 +45,7 @@ def capture_environment(folder: Path) -> None:
     """Write to ``folder`` what this process runs on; of the training's own process."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ENVIRONMENT).write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
-    found = {(d.name.lower(), f"{d.name}=={d.version}") for d in metadata.distributions() if d.name}
-    (folder / PACKAGES).write_text("".join(f"{pin}\n" for _, pin in sorted(found)), encoding="utf-8")
+    (folder / PACKAGES).write_text("".join(f"{pin}\n" for pin in sorted(_pins(), key=str.lower)), encoding="utf-8")
 
 
 def versions() -> dict[str, str]:
@@ -94,6 +93,17 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "world_size": int(os.environ.get("WORLD_SIZE", 1)),
     }
+
+
+def _pins() -> set[str]:
+    """NAME==VERSION of all that is installed; of each the top of its metadata is read, which is long."""
+    found = set()
+    for distribution in metadata.distributions():
+        said = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+        top = dict(line.split(": ", 1) for line in said.partition("\n\n")[0].splitlines() if ": " in line)
+        if "Name" in top:
+            found.add(f"{top['Name']}=={top.get('Version')}")
+    return found
 
 
 def recorded(client: Any, run_id: str, file: str) -> str:

@@ -111,6 +111,7 @@ def run(
 ) -> Outcomes:
     """What becomes of ``count`` combinations of ``space`` that the checks admit, by ``one``; with ``only`` of those numbers."""
     torch.set_num_threads(1)
+    gc.freeze()  # what is imported: collecting is looking through all there is
     outcomes, admitted = Outcomes(), 0
     with tempfile.TemporaryDirectory(prefix="admitted-") as temporary:
         for number, params, chance in several(space, seed, 100 * count):

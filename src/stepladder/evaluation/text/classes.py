@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from stepladder import history
 from stepladder.data import splits
-from stepladder.data.card import read_card
+from stepladder.data.card import LabelsCard, read_card
 from stepladder.evaluation.text import files, pictures
 from stepladder.evaluation.text.measure import Floats, Score, scored
 from stepladder.judgement import identity
@@ -33,7 +33,7 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
         ``classes``; ``splits``, the same of each further test split.
     """
     model, tokenizer, description = load(model_folder, TextClassifierDescription)
-    card, section, classes = read_card(data), params.evaluation, [*description.classes]
+    card, section, classes = read_card(data, LabelsCard), params.evaluation, [*description.classes]
     commonest = max(classes, key=card["counts_by_class"]["train"].__getitem__)
     out.mkdir(parents=True, exist_ok=True)
     found: dict[str, dict[str, Any]] = {}

@@ -119,6 +119,22 @@ class LabelsCard(TextCard):
     seen_in_training: dict[str, int]
 
 
+class PairLine(TypedDict):
+    """A sentence pair of a held-out split, a line of ``SPLIT.jsonl``; ``language``: the target's."""
+
+    source: str
+    target: str
+    language: str
+    references: NotRequired[list[str]]  # all targets, where there are several
+
+
+class LabelLine(TypedDict):
+    """A text with its class, a line of ``SPLIT.jsonl``."""
+
+    text: str
+    label: str
+
+
 C = TypeVar("C", bound=Card)
 
 

@@ -40,7 +40,7 @@ def family(model: Path) -> str:
 
 def evaluate(
     params: Params, model: Path, settings: Settings, data: Path, feature_net: Path, out: Path, classifier: Path | None
-) -> dict[str, Any]:
+) -> Mapping[str, object]:
     """Judge the model in ``model`` on the held-out part of the prepared ``data``, and write it to ``out``.
 
     Args:

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from stepladder.data import hub, splits, texts
 from stepladder.data.buckets import Sentences
-from stepladder.data.card import LabelsCard, held_out_hash, prepared
+from stepladder.data.card import LabelLine, LabelsCard, held_out_hash, prepared
 from stepladder.data.preparing import names, pairs
 from stepladder.data.preparing.bad_rows import BadRows
 from stepladder.data.source import local, reading
@@ -125,7 +125,7 @@ def _write(folder: Path, split: str, rows: list[Encoded], classes: list[str], vo
     numbers = np.array([classes.index(row.label) for row, _ in rows], dtype=np.int64)
     np.save(folder / f"{split}_labels.npy", numbers)
     if split != "train":
-        lines = ({"text": row.text, "label": row.label} for row, _ in rows)
+        lines = (LabelLine(text=row.text, label=row.label) for row, _ in rows)
         written = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         (folder / f"{split}.jsonl").write_text(written, encoding="utf-8")
 

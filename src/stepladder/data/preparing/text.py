@@ -6,13 +6,12 @@ import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NotRequired, TypedDict
 
 from tokenizers import Tokenizer
 
 from stepladder.data import splits, texts
 from stepladder.data.buckets import Sentences
-from stepladder.data.card import PairsCard, TextCard, held_out_hash, prepared
+from stepladder.data.card import PairLine, PairsCard, TextCard, held_out_hash, prepared
 from stepladder.data.preparing import pairs
 from stepladder.data.preparing.bad_rows import BadRows
 from stepladder.data.preparing.pairs import Pair
@@ -102,15 +101,6 @@ class Encoded:
     pair: Pair
     source: list[int]
     target: list[int]
-
-
-class PairLine(TypedDict):
-    """A sentence pair, a line of ``SPLIT.jsonl``; ``language``: the target's."""
-
-    source: str
-    target: str
-    language: str
-    references: NotRequired[list[str]]  # all targets, where there are several
 
 
 def _line(pair: Pair) -> PairLine:

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict, TypeVar, overload
+from typing import Any, NotRequired, TypedDict, TypeVar
 
 from stepladder import absent
 from stepladder.errors import UserError
@@ -138,14 +138,15 @@ class LabelLine(TypedDict):
 C = TypeVar("C", bound=Card)
 
 
-@overload
-def read_card(folder: Path) -> Card: ...
-@overload
-def read_card(folder: Path, kind: type[C]) -> C: ...
-def read_card(folder: Path, kind: type[Card] = Card) -> Card:
-    """The card in ``folder``, of a ``kind`` that its reader knows it to be; ``UserError`` where nothing is prepared."""
+def read_card(folder: Path) -> Card:
+    """The card in ``folder``; ``UserError`` where nothing is prepared."""
+    return card_of(folder, Card)
+
+
+def card_of(folder: Path, kind: type[C]) -> C:
+    """The same, of a ``kind`` that its reader knows it to be."""
     try:
-        card: Card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        card: C = json.loads((folder / CARD).read_text(encoding="utf-8"))
         return card
     except FileNotFoundError:
         if left_out := absent.why(folder):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from stepladder.data.card import PicturesCard, read_card
+from stepladder.data.card import PicturesCard, card_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +34,7 @@ class ImageArrays:
     @classmethod
     def open(cls, folder: Path, split: str) -> ImageArrays:
         """The ``split`` ("train" or "test") prepared in ``folder``; ``UserError`` where nothing is prepared."""
-        card = read_card(folder, PicturesCard)
+        card = card_of(folder, PicturesCard)
         return cls(
             np.load(folder / f"{split}_images.npy", mmap_mode="r"),
             np.load(folder / f"{split}_labels.npy"),

@@ -49,6 +49,7 @@ class Point(TypedDict, total=False):
     recall: float
     recall_low: float
     recall_high: float
+    density: float
     coverage: float
     memorised: float
     nearest_ratio: float

@@ -62,61 +62,6 @@ class Translation(Ask):
     language: str | None = None
 
 
-class Listed(BaseModel):
-    """What the page says of every model."""
-
-    name: str
-    said: str
-
-
-class ListedPainter(Listed):
-    """A model that draws.
-
-    Attributes:
-        texts: whether it reads them; free: whether it can be asked for nothing in particular.
-        timesteps, steps: T, and S unless another is asked for; side: the longer one, in pixels.
-    """
-
-    classes: list[str]
-    texts: bool
-    free: bool
-    timesteps: int
-    steps: int
-    guidance_scale: float
-    sampler: str
-    samplers: list[str]
-    side: int
-
-
-class ListedTranslator(Listed):
-    """A model that translates."""
-
-    source: str
-    languages: list[str]
-    beam_size: int
-
-
-class Models(BaseModel):
-    """All models that are served."""
-
-    painters: list[ListedPainter]
-    translators: list[ListedTranslator]
-
-
-class Drawn(BaseModel):
-    """Pictures, as data URIs, and how long they took."""
-
-    pictures: list[str]
-    seconds: float
-
-
-class Translated(BaseModel):
-    """Translations, and how long they took."""
-
-    translations: list[str]
-    seconds: float
-
-
 def app(models: Mapping[str, Painter | Translator], figures: Mapping[str, str], hosts: list[str]) -> FastAPI:
     """The page and its interface for ``models``, by the names that the page shows.
 
@@ -142,13 +87,13 @@ def app(models: Mapping[str, Painter | Translator], figures: Mapping[str, str], 
         return HTMLResponse(page, headers={"Content-Security-Policy": SECURITY, "X-Content-Type-Options": "nosniff"})
 
     @served.get("/models")
-    def listed() -> Models:
+    def listed() -> dict[str, list[dict[str, object]]]:
         painters = [_painter(name, m, figures) for name, m in models.items() if isinstance(m, Painter)]
         translators = [_translator(name, m, figures) for name, m in models.items() if isinstance(m, Translator)]
-        return Models(painters=painters, translators=translators)
+        return {"painters": painters, "translators": translators}
 
     @served.post("/draw")
-    def draw(asked: Drawing) -> Drawn:
+    def draw(asked: Drawing) -> dict[str, list[str] | float]:
         painter = _chosen(models, asked.model, Painter)
         plugins.from_outside({SAMPLER.key: asked.sampler}, {SAMPLER.key: painter.sampling().sampler})
         sampling: Sampling = painter.sampling(guidance_scale=asked.guidance_scale, sampler=asked.sampler)
@@ -156,47 +101,47 @@ def app(models: Mapping[str, Painter | Translator], figures: Mapping[str, str], 
             start = time.perf_counter()
             pictures = painter.draw(asked.labels, [asked.text] * len(asked.labels), asked.steps, sampling, asked.seed)
             seconds = time.perf_counter() - start
-        return Drawn(pictures=[_data_uri(single(picture)) for picture in pictures], seconds=seconds)
+        return {"pictures": [_data_uri(single(picture)) for picture in pictures], "seconds": seconds}
 
     @served.post("/translate")
-    def translate(asked: Translation) -> Translated:
+    def translate(asked: Translation) -> dict[str, list[str] | float]:
         translator = _chosen(models, asked.model, Translator)
         decoding = translator.decoding(beam_size=asked.beam_size)
         with turn:
             start = time.perf_counter()
             found = translator.translate([s.strip() for s in asked.sentences], decoding, asked.language)
             seconds = time.perf_counter() - start
-        return Translated(translations=found, seconds=seconds)
+        return {"translations": found, "seconds": seconds}
 
     return served
 
 
-def _painter(name: str, painter: Painter, figures: Mapping[str, str]) -> ListedPainter:
+def _painter(name: str, painter: Painter, figures: Mapping[str, str]) -> dict[str, object]:
     shape, usual = painter.description.model.shape, painter.sampling()
-    return ListedPainter(
-        name=name,
-        said=figures.get(name, ""),
-        classes=painter.classes,
-        texts=painter.tokenizer is not None,
-        free=painter.description.label_dropout > 0 or not painter.classes,
-        timesteps=painter.description.timesteps,
-        steps=painter.steps,
-        guidance_scale=usual.guidance_scale,
-        sampler=usual.sampler,
-        samplers=list(dict.fromkeys([*SAMPLERS, usual.sampler])),
-        side=max(shape[1:]),
-    )
+    return {
+        "name": name,
+        "said": figures.get(name, ""),
+        "classes": painter.classes,
+        "texts": painter.tokenizer is not None,
+        "free": painter.description.label_dropout > 0 or not painter.classes,
+        "timesteps": painter.description.timesteps,
+        "steps": painter.steps,
+        "guidance_scale": usual.guidance_scale,
+        "sampler": usual.sampler,
+        "samplers": list(dict.fromkeys([*SAMPLERS, usual.sampler])),
+        "side": max(shape[1:]),
+    }
 
 
-def _translator(name: str, translator: Translator, figures: Mapping[str, str]) -> ListedTranslator:
+def _translator(name: str, translator: Translator, figures: Mapping[str, str]) -> dict[str, object]:
     description = translator.description
-    return ListedTranslator(
-        name=name,
-        said=figures.get(name, ""),
-        source=description.source_language,
-        languages=list(description.target_languages),
-        beam_size=translator.decoding().beam_size,
-    )
+    return {
+        "name": name,
+        "said": figures.get(name, ""),
+        "source": description.source_language,
+        "languages": description.target_languages,
+        "beam_size": translator.decoding().beam_size,
+    }
 
 
 def _chosen(models: Mapping[str, Any], name: str, kind: type[Any]) -> Any:

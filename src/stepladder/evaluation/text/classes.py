@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 from stepladder import history
 from stepladder.data import splits
-from stepladder.data.card import LabelLine, LabelsCard, read_card
+from stepladder.data.card import LabelLine, LabelsCard, card_of
 from stepladder.evaluation.text import files, pictures
 from stepladder.evaluation.text.measure import Floats, Score, scored
 from stepladder.judgement import identity
@@ -35,12 +35,12 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> TextM
     ``accuracy`` and ``macro_f1`` have intervals over texts.
     """
     model, tokenizer, description = load(model_folder, TextClassifierDescription)
-    card, section, classes = read_card(data, LabelsCard), params.evaluation, [*description.classes]
+    card, section, classes = card_of(data, LabelsCard), params.evaluation, [*description.classes]
     commonest = max(classes, key=card["counts_by_class"]["train"].__getitem__)
     out.mkdir(parents=True, exist_ok=True)
     found: dict[str, TextMetrics] = {}
     for split in ["test", *splits.further(card["counts"])]:
-        lines = files.read_lines(data / f"{split}.jsonl", LabelLine)
+        lines = files.lines_of(data / f"{split}.jsonl", LabelLine)
         probable = classify(model, tokenizer, description, [line["text"] for line in lines])
         best = probable.max(dim=1)
         rows: list[Predicted] = [
@@ -56,7 +56,7 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> TextM
     metrics: TextMetrics = {"task": description.task, **found.pop("test"), "classes": classes, "splits": found}
     metrics["judged"] = identity.judged(params, model_folder, data)
     history.write(out / "metrics.json", metrics)
-    texts = [row["text"] for row in files.read_lines(data / "test.jsonl", LabelLine)[: pictures.MEASURED]]
+    texts = [row["text"] for row in files.lines_of(data / "test.jsonl", LabelLine)[: pictures.MEASURED]]
     readings = [reading(tokenizer, description, text) for text in texts]
     shown = readings[pictures.nearest(tokenizer, texts)]
     files.write_json(

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar, overload
+from typing import TypeVar
 
 R = TypeVar("R")
 
 
-@overload
-def read_lines(file: Path) -> list[dict[str, object]]: ...
-@overload
-def read_lines(file: Path, kind: type[R]) -> list[R]: ...
-def read_lines(file: Path, kind: type[object] = dict) -> list[dict[str, object]] | list[R]:
-    """What each line of ``file`` holds, of a ``kind`` that its reader knows it to be."""
+def read_lines(file: Path) -> list[dict[str, object]]:
+    """What each line of ``file`` holds."""
+    return lines_of(file, dict[str, object])
+
+
+def lines_of(file: Path, kind: type[R]) -> list[R]:
+    """The same, of a ``kind`` that its reader knows it to be."""
     return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from stepladder import history
 from stepladder.data import splits
-from stepladder.data.card import TextCard, read_card
+from stepladder.data.card import TextCard, card_of, read_card
 from stepladder.data.tokenizer import LINE
 from stepladder.evaluation.text import encoding, files, pictures
 from stepladder.evaluation.text.extrapolation import extrapolation
@@ -52,7 +52,7 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> TextM
     """
     model, tokenizer, description = load(model_folder, CausalLMDescription)
     context, section = description.context, params.evaluation
-    unigram = encoding.unigram(np.load(data / "train.npy", mmap_mode="r"), read_card(data, TextCard)["vocab_size"])
+    unigram = encoding.unigram(np.load(data / "train.npy", mmap_mode="r"), card_of(data, TextCard)["vocab_size"])
     out.mkdir(parents=True, exist_ok=True)
     found: dict[str, TextMetrics] = {}
     for split in ["test", *splits.further(read_card(data)["counts"])]:

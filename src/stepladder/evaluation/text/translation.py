@@ -45,7 +45,7 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> TextM
     out.mkdir(parents=True, exist_ok=True)
     found: dict[str, TextMetrics] = {}
     for split in ["test", *splits.further(counts)]:
-        pairs = files.read_lines(data / f"{split}.jsonl", PairLine)
+        pairs = files.lines_of(data / f"{split}.jsonl", PairLine)
         start = time.perf_counter()
         translations = translated(*loaded, pairs, params)
         speed = len(pairs) / (time.perf_counter() - start)
@@ -60,9 +60,7 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> TextM
     judged_by = identity.judged(params, model_folder, data)
     metrics: TextMetrics = {"task": loaded[2].task, **found.pop("test"), "splits": found, "judged": judged_by}
     history.write(out / "metrics.json", metrics)
-    files.write_json(
-        out / "attention.json", attention(*loaded, files.read_lines(out / "translations.jsonl", Translated))
-    )
+    files.write_json(out / "attention.json", attention(*loaded, files.lines_of(out / "translations.jsonl", Translated)))
     return metrics
 
 

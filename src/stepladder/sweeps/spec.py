@@ -98,7 +98,7 @@ class Sweep(Section):
         changed = {key: value for key, value in point.items() if key not in (TIMESTEPS, SAMPLING_STEPS)}
         values = merge(merge(values, nested(changed)), {"seed": seed})
         if timesteps := self.timesteps_of(point):
-            values = merge(values, {"sweep": {"timesteps": [timesteps], "sampling_steps": self.steps_of(point)}})
+            values = merge(values, {"sweep": {"timesteps": [timesteps], "sampling_steps": [*self.steps_of(point)]}})
         return build(values, f"the sweep at {space.named(point)}")
 
     def timesteps_of(self, point: Point) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -32,7 +32,6 @@ from stepladder.reporting.sweep_axes import (
     plain,
 )
 
-Lines = Sequence[Mapping[str, Any]]
 KID: tuple[Literal["kid", "kid_low", "kid_high"], ...] = ("kid", "kid_low", "kid_high")
 
 
@@ -210,9 +209,9 @@ def cost(sweep: Sequence[Point], training: Sequence[Training], style: dict[int, 
     return figure
 
 
-def loss(read: Sequence[tuple[int | None, str, Lines]], style: dict[int, Style]) -> Figure:
+def loss(read: Sequence[tuple[int | None, str, list[dict[str, Any]]]], style: dict[int, Style]) -> Figure:
     """Loss by step: thin while training, thick with markers on held-out data; a panel for each family of models."""
-    panels: dict[str, list[tuple[int | None, Lines]]] = {}
+    panels: dict[str, list[tuple[int | None, list[dict[str, Any]]]]] = {}
     for timesteps, folder, lines in read:
         panels.setdefault(folder.split("/")[0], []).append((timesteps, lines))
     figure, grid = plt.subplots(1, len(panels), figsize=(9.2, 3.5), squeeze=False)

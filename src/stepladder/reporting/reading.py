@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def read_lines(path: Path) -> list[Any]:
     return [line for line in lines if isinstance(line, dict)]
 
 
-def curves(params: Params, models: Path) -> Iterator[tuple[int | None, str, Sequence[Mapping[str, Any]]]]:
+def curves(params: Params, models: Path) -> Iterator[tuple[int | None, str, list[dict[str, Any]]]]:
     """(T or ``None``, the model's folder in ``models``, lines of its curve) of every model that there is."""
     folders = [(t, f"diffusion/T{t}") for t in sorted(params.sweep.timesteps)]
     for timesteps, folder in [*folders, (None, "transformer"), (None, "feature-net")]:
@@ -43,6 +43,6 @@ def curves(params: Params, models: Path) -> Iterator[tuple[int | None, str, Sequ
             yield timesteps, folder, lines
 
 
-def series(lines: Sequence[Mapping[str, Any]], metric: str) -> list[tuple[int, float]]:
+def series(lines: list[dict[str, Any]], metric: str) -> list[tuple[int, float]]:
     """(step, value) of one metric of a curve, in the order written."""
     return [(line["step"], line["metrics"][metric]) for line in lines if metric in line.get("metrics", {})]

@@ -17,18 +17,7 @@ from stepladder.metrics.texts import headlines
 from stepladder.params import Params, Promotion
 from stepladder.reporting.reading import curves, read_json, read_lines, series
 from stepladder.reporting.recommendation import recommend
-from stepladder.reporting.rows import (
-    Bar,
-    Comparison,
-    Evaluated,
-    Judged,
-    Loss,
-    Point,
-    Protocol,
-    Recommended,
-    Sentence,
-    Training,
-)
+from stepladder.reporting.rows import Bar, Comparison, Evaluated, Judged, Loss, Point, Recommended, Sentence, Training
 from stepladder.text_tasks.record import ENTRIES, Figures
 from stepladder.text_tasks.tasks import TASKS, compared, name_of
 
@@ -81,7 +70,7 @@ def compare(params: Params, models: Path, reports: Path, *, leave_out: bool = Fa
         "missing": [t for t in evaluated if t not in finished],
         "absent": {"pictures": absent.why(*folders.values()), "text": absent.why(reports / "transformer")},
         "floor": floor,
-        "protocol": next((metrics["protocol"] for metrics in finished.values() if "protocol" in metrics), Protocol()),
+        "protocol": next((metrics["protocol"] for metrics in finished.values() if "protocol" in metrics), None) or {},
         "likelihood": [
             {"timesteps": t, **metrics["likelihood"]} for t, metrics in finished.items() if metrics.get("likelihood")
         ],

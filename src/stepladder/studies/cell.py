@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from stepladder.studies.results import Cell, Point
     from stepladder.values import Values
 
+Ways = Sequence[tuple[Sampling, Sequence[int]]]
 STOPPED = (130, 137, 143)  # by a person or the system: nothing that the training did
 
 
@@ -133,13 +134,7 @@ def _write_failure(out: Path, why: str) -> None:
 
 
 def _diffusion(
-    ways: Sequence[tuple[Sampling, Sequence[int]]],
-    judge: Judge,
-    folder: Path,
-    out: Path,
-    seed: int,
-    name: str,
-    classifier: Path,
+    ways: Ways, judge: Judge, folder: Path, out: Path, seed: int, name: str, classifier: Path
 ) -> list[Point]:
     model, description = drawing.load(folder)
     model.to(_device())

@@ -148,11 +148,8 @@ class Child:
     def _measured(self) -> dict[str, object]:
         params = self.sweep.params(self.point, self.seed)
         made = history.run(self.model)
-        found: dict[str, object] = {
-            "seed": self.seed,
-            "training": made["figures"],
-            "run": {"run_id": made.get("run_id")},
-        }
+        run = {"run_id": made.get("run_id")}
+        found: dict[str, object] = {"seed": self.seed, "training": made["figures"], "run": run}
         if not self.sweep.is_judged:
             return found
         if self.sweep.family == "transformer":

@@ -1,11 +1,23 @@
 import errno
 import json
+from typing import NotRequired, get_origin, get_type_hints
 
 import pytest
 
-from stepladder.data.card import content_hash, prepared, read_card
+from stepladder.data.card import (
+    LabelsCard,
+    LinesCard,
+    PairsCard,
+    PicturesCard,
+    card_of,
+    content_hash,
+    prepared,
+    read_card,
+)
+from stepladder.data.preparing import images
+from stepladder.data.preparing.text import prepare as prepare_text
 from stepladder.errors import UserError
-from tests.data.made import contents
+from tests.data.made import contents, image_params, picture_folder, text_params
 
 
 def _prepare(folder, text, **card):
@@ -19,6 +31,21 @@ def test_a_folder_appears_with_its_card(tmp_path):
     card = read_card(folder)
     assert card == {"kind": "text", "name": "імена", "content_hash": content_hash(folder)}
     assert [p.name for p in folder.parent.iterdir()] == ["text"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "task"), [(PicturesCard, ""), (PairsCard, "pairs"), (LinesCard, "lines"), (LabelsCard, "labels")]
+)
+def test_a_card_says_what_its_type_does(tmp_path, kind, task):
+    if task:
+        params = text_params("names", limit=300)
+        params = params.model_copy(update={"text": params.text.model_copy(update={"task": task})})
+        prepare_text(params, tmp_path / "data")
+    else:
+        images.prepare(image_params(picture_folder(tmp_path / "pictures")), tmp_path / "data")
+    keys = get_type_hints(kind, include_extras=True)
+    card = card_of(tmp_path / "data", kind)
+    assert {name for name, what in keys.items() if get_origin(what) is not NotRequired} <= card.keys() <= keys.keys()
 
 
 def test_the_hash_depends_on_names_and_bytes_and_not_on_the_card(tmp_path):

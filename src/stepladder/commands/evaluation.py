@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,7 @@ def _evaluate(args: argparse.Namespace, params: Any) -> int:
         if args.family == "classifier":
             model, out = CLASSIFICATION / args.start, REPORTS / "classification" / args.start
         with _replacing(model, out) as fresh:
-            metrics = evaluate_text(params, TEXT, model, fresh)
+            metrics: Mapping[str, object] = evaluate_text(params, TEXT, model, fresh)
         if args.family == "classifier":
             shown = (f"{name} {metrics[name]:.3f} ({metrics[f'{name}_low']:.3f} to {metrics[f'{name}_high']:.3f})"
                      for name in ("accuracy", "macro_f1"))  # fmt: skip
@@ -163,7 +163,7 @@ def _say(name: str, tags: dict[str, str], failed: str) -> None:
     print(f"{name}: {figures.shown(tags)}{accuracy}, of {tags['judged']}{failure}")
 
 
-def _there(point: dict[str, Any]) -> dict[str, Any]:
+def _there(point: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in point.items() if value is not None}
 
 

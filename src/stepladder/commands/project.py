@@ -91,7 +91,7 @@ def cost(args: argparse.Namespace) -> int:
 
     Raises ``UserError`` where the parameters or the shape are not valid, or no pictures are prepared and no shape is given.
     """
-    from stepladder.data.card import read_card
+    from stepladder.data.card import PicturesCard, card_of
     from stepladder.diffusion.cost import costs
     from stepladder.params import given, resolve
 
@@ -99,7 +99,7 @@ def cost(args: argparse.Namespace) -> int:
     if args.shape:
         shape, classes = _shape(args.shape), 10
     else:
-        card = read_card(IMAGES)
+        card = card_of(IMAGES, PicturesCard)
         shape, classes = card["shape"], len(card["classes"])
     batch = args.batch or params.diffusion.training.batch_size
     print(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stepladder import absent
 from stepladder.commands import Verb
@@ -21,6 +22,9 @@ from stepladder.commands.places import (
     diffusion,
 )
 from stepladder.errors import UserError
+
+if TYPE_CHECKING:
+    from stepladder.data.card import Card
 
 TRAINED = ("feature-net", "noisy-classifier", "diffusion", "transformer", "masked-lm", "classifier", *BASELINES)
 
@@ -76,6 +80,7 @@ def prepare(args: argparse.Namespace) -> int:
         params = params.model_copy(update={args.kind: pinned(args.kind, getattr(params, args.kind))})
         if getattr(params, args.kind).source == NONE:
             return left_out(f"{args.kind}.source is {NONE}", DATA[args.kind])
+    card: Card
     if args.kind == "images":
         from stepladder.data.preparing.images import prepare
 
@@ -86,9 +91,9 @@ def prepare(args: argparse.Namespace) -> int:
         params, base = adaptation(args)
         card = prepare_own(params, shape(base), OWN)
     else:
-        from stepladder.data.preparing.text import prepare
+        from stepladder.data.preparing.text import prepare as prepare_text
 
-        card = prepare(params, TEXT)
+        card = prepare_text(params, TEXT)
     counts = ", ".join(f"{count} {split}" for split, count in card["counts"].items())
     print(f"{card['name']}: {counts}; set aside: {card['set_aside']['count']}")
     return 0

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict, TypeVar
 
 from stepladder import absent
 from stepladder.errors import UserError
@@ -20,10 +20,133 @@ ORIGIN = {"source", "source_fingerprint", "licence", "note", "set_aside", "repea
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
-def read_card(folder: Path) -> dict[str, Any]:
+class BadRow(TypedDict):
+    """A row that could not be used; ``row`` counts from 0."""
+
+    split: str
+    row: int
+    reason: str
+
+
+class SetAside(TypedDict):
+    """All such rows, and the first of them one by one."""
+
+    count: int
+    reasons: dict[str, int]
+    rows: list[BadRow]
+
+
+class Card(TypedDict):
+    """What prepared data says of itself, ``card.json``: what pictures and text share. What is counted is counted by split."""
+
+    kind: str  # "images" or "text"
+    name: str
+    source: str
+    licence: str
+    counts: dict[str, int]  # rows; of running text tokens
+    set_aside: SetAside
+    held_out_hash: NotRequired[str]
+    source_fingerprint: NotRequired[str]
+    content_hash: NotRequired[str]  # absent until all is written
+
+
+class Texts(TypedDict):
+    """The texts beside pictures."""
+
+    column: str
+    vocabulary: int
+    length: int  # to which all are cut or padded
+    cut: dict[str, int]  # that were longer
+    seen_in_training: dict[str, int]
+
+
+class PicturesCard(Card):
+    """The card of pictures."""
+
+    shape: list[int]  # (C, H, W)
+    classes: list[str]  # none: they have none
+    note: NotRequired[str]  # what readers of figures must know of the rows
+    mean: NotRequired[list[float]]  # of each channel in [-1, 1], as std
+    std: NotRequired[list[float]]
+    sigma_data: NotRequired[float]  # over all channels
+    text: NotRequired[Texts]
+
+
+class TextCard(Card):
+    """What the cards of text share."""
+
+    task: str
+    tokenizer: str
+    vocab_size: int
+    max_length: NotRequired[int]
+
+
+class Lengths(TypedDict):
+    """Tokens of a text."""
+
+    mean: float
+    longest: int
+
+
+class Languages(TypedDict):
+    """From which sentence pairs translate, and to which."""
+
+    source: str
+    targets: list[str]
+
+
+class PairsCard(TextCard):
+    """The card of sentence pairs."""
+
+    languages: Languages
+    tokens_per_sentence: NotRequired[dict[str, Lengths]]  # of targets
+    seen_in_training: dict[str, int]
+
+
+class LinesCard(TextCard):
+    """The card of running text."""
+
+    characters: dict[str, int]
+
+
+class LabelsCard(TextCard):
+    """The card of texts with a class."""
+
+    classes: list[str]
+    tokens_per_text: NotRequired[dict[str, Lengths]]
+    counts_by_class: dict[str, dict[str, int]]
+    repeated: dict[str, int]
+    seen_in_training: dict[str, int]
+
+
+class PairLine(TypedDict):
+    """A sentence pair of a held-out split, a line of ``SPLIT.jsonl``; ``language``: the target's."""
+
+    source: str
+    target: str
+    language: str
+    references: NotRequired[list[str]]  # all targets, where there are several
+
+
+class LabelLine(TypedDict):
+    """A text with its class, a line of ``SPLIT.jsonl``."""
+
+    text: str
+    label: str
+
+
+C = TypeVar("C", bound=Card)
+
+
+def read_card(folder: Path) -> Card:
     """The card in ``folder``; ``UserError`` where nothing is prepared."""
+    return card_of(folder, Card)
+
+
+def card_of(folder: Path, kind: type[C]) -> C:
+    """The same, of a ``kind`` that its reader knows it to be."""
     try:
-        card: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        card: C = json.loads((folder / CARD).read_text(encoding="utf-8"))
         return card
     except FileNotFoundError:
         if left_out := absent.why(folder):
@@ -37,7 +160,7 @@ def read_card(folder: Path) -> dict[str, Any]:
         ) from None
 
 
-def longest_of(card: dict[str, Any]) -> int:
+def longest_of(card: TextCard) -> int:
     """The longest text, in tokens, that prepared text may hold; ``UserError`` where its card does not say."""
     if "max_length" not in card:
         raise UserError(
@@ -47,7 +170,7 @@ def longest_of(card: dict[str, Any]) -> int:
     return int(card["max_length"])
 
 
-def facts(card: dict[str, Any]) -> dict[str, Any]:
+def facts(card: Card) -> dict[str, object]:
     """What the card says of the data itself: where it comes from apart, and what was left out of it."""
     return {key: value for key, value in card.items() if key not in ORIGIN}
 
@@ -78,9 +201,7 @@ def held_out_hash(*contents: Any) -> str:
 
 
 @contextmanager
-def prepared(
-    folder: Path, card: dict[str, Any], size: int = 0, made_of: Callable[[], str] | None = None
-) -> Iterator[Path]:
+def prepared(folder: Path, card: Card, size: int = 0, made_of: Callable[[], str] | None = None) -> Iterator[Path]:
     """A temporary folder that takes the place of ``folder`` once the block ends without an error.
 
     The card, as it then is, gets the ``content_hash`` and is written beside the arrays. After an error ``folder`` is as
@@ -100,7 +221,8 @@ def prepared(
             raise OSError(errno.ENOSPC, f"{size / 2**20:.0f} MiB needed, {free / 2**20:.0f} MiB free")
         with replacing(folder) as fresh:
             yield fresh
-            card |= {"source_fingerprint": made_of()} if made_of else {}
+            if made_of:
+                card["source_fingerprint"] = made_of()
             card["content_hash"] = content_hash(fresh)
             (fresh / CARD).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as error:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from stepladder.data.card import read_card
+from stepladder.data.card import PicturesCard, card_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,13 +28,13 @@ class ImageArrays:
 
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
-    card: dict[str, Any]
+    card: PicturesCard
     texts: npt.NDArray[np.int64] | None = None
 
     @classmethod
     def open(cls, folder: Path, split: str) -> ImageArrays:
         """The ``split`` ("train" or "test") prepared in ``folder``; ``UserError`` where nothing is prepared."""
-        card = read_card(folder)
+        card = card_of(folder, PicturesCard)
         return cls(
             np.load(folder / f"{split}_images.npy", mmap_mode="r"),
             np.load(folder / f"{split}_labels.npy"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ from tokenizers import Tokenizer
 
 from stepladder.data.tokenizer import SPACE, train
 from stepladder.errors import UserError
+
+if TYPE_CHECKING:
+    from stepladder.data.card import Texts
 
 TOKENIZER = "tokenizer.json"
 PAD = 0
@@ -51,7 +54,7 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str], length: int) -> Tokens:
     return rows
 
 
-def write(folder: Path, texts: dict[str, list[str]], column: str, vocab_size: int, length: int) -> dict[str, Any]:
+def write(folder: Path, texts: dict[str, list[str]], column: str, vocab_size: int, length: int) -> Texts:
     """Write cleaned ``texts`` of each split into ``folder``; returns what the card says of them.
 
     Files: ``tokenizer.json``, a byte-pair encoding learnt from the texts of ``train``; ``SPLIT_texts.npy`` ``(N, length)``

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import TypedDict
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
@@ -69,7 +69,19 @@ def train(
     return _complete(json.loads(tokenizer.to_str()), special, scheme)
 
 
-def _complete(content: dict[str, Any], special: list[str], scheme: str) -> Tokenizer:
+class _Model(TypedDict):
+    vocab: dict[str, int] | list[tuple[str, float]]
+    byte_fallback: bool
+
+
+class _Content(TypedDict):
+    """Of a tokenizer's JSON what is changed."""
+
+    model: _Model
+    added_tokens: list[object]
+
+
+def _complete(content: _Content, special: list[str], scheme: str) -> Tokenizer:
     """The learnt tokenizer in a canonical order, with entries for bytes."""
     vocabulary = content["model"]["vocab"]
     if isinstance(vocabulary, dict):

@@ -8,12 +8,12 @@ predict, at the same noise levels, and by the usual objective for it. Texts, whe
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from stepladder.data.card import PicturesCard
 from stepladder.description import Data
 from stepladder.diffusion import lora
 from stepladder.diffusion.networks.conditions import Condition
@@ -101,12 +101,12 @@ def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1
     return Experiment(task, lambda k: told(pictures.micro_batch(k)), validation, files)
 
 
-def network(params: Params, card: dict[str, Any]) -> nn.Module:
+def network(params: Params, card: PicturesCard) -> nn.Module:
     """The network that is adapted."""
     return load(Path(params.adaptation.model))[0]
 
 
-def configuration(before: DiffusionDescription, section: Adaptation, card: dict[str, Any]) -> DiffusionDescription:
+def configuration(before: DiffusionDescription, section: Adaptation, card: PicturesCard) -> DiffusionDescription:
     """The description of the adapted model: that of the model ``before``, with the classes that are new."""
     added = [name for name in own_classes(card) if name not in before.classes] if before.classes else []
     changed = {"rank": section.rank, "layers": section.layers} if section.method == "lora" else {}
@@ -121,12 +121,12 @@ def configuration(before: DiffusionDescription, section: Adaptation, card: dict[
     )
 
 
-def own_classes(card: dict[str, Any]) -> list[str]:
+def own_classes(card: PicturesCard) -> list[str]:
     """Classes of one's own pictures: their subfolders, or the folder itself."""
     return [str(name) for name in card["classes"]] or [str(card["name"])]
 
 
-def class_numbers(description: DiffusionDescription, card: dict[str, Any]) -> list[int]:
+def class_numbers(description: DiffusionDescription, card: PicturesCard) -> list[int]:
     """The adapted model's number of each of ``own_classes``; zeros where it knows no classes."""
     known = description.classes
     return [known.index(name) if known else 0 for name in own_classes(card)]

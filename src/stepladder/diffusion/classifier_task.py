@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stepladder.data.card import PicturesCard
 from stepladder.data.image_arrays import scaled
 from stepladder.description import Data
 from stepladder.diffusion.classifier import NoisyClassifier
@@ -73,7 +73,7 @@ def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1
     return Experiment(task, pictures.micro_batch, pictures.validation())
 
 
-def configuration(params: Params, card: dict[str, Any]) -> NoisyClassifierDescription:
+def configuration(params: Params, card: PicturesCard) -> NoisyClassifierDescription:
     """The description of a classifier of the noise of ``params.diffusion``, for the pictures of ``card``."""
     network = params.noisy_classifier.model_dump(mode="json", exclude={"training", "train"})
     return NoisyClassifierDescription(

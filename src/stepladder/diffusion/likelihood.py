@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +26,25 @@ from stepladder.diffusion.processes.processes import of
 from stepladder.errors import UserError
 from stepladder.tasks.randomness import generator
 
+if TYPE_CHECKING:
+    from stepladder.metrics.pictures import ByTime
+
 Array = npt.NDArray[np.float64]
 VARIANCES = ("fixed_small", "fixed_large", "learned")
 STREAM = 2**41  # apart from the streams of training
+
+
+class Bound(TypedDict):
+    """The bound on the negative log-likelihood of pictures."""
+
+    bits_per_dim: float  # the mean over pictures of L_0 + ... + L_{S-1} + L_T
+    terms: list[float]  # the first S of these, cleanest first
+    prior: float  # L_T
+    times: list[float]  # of the terms, in (0, 1]
+    by_picture: list[float]
+    steps: int
+    pictures: int
+    variance: str  # that was asked for
 
 
 @torch.inference_mode()
@@ -44,7 +60,7 @@ def bits_per_dim(
     clip: bool = True,
     seed: int = 0,
     batch_size: int = 512,
-) -> dict[str, Any]:
+) -> Bound:
     """The bound on the negative log-likelihood of ``pictures`` ``(N, C, H, W)``, of 256 levels in [-1, 1], in bits/dim.
 
     Args:
@@ -54,11 +70,6 @@ def bits_per_dim(
             fixed_small.
         clip: keep what the network takes a picture for within [-1, 1], as published.
         batch_size: network evaluations at once, over pictures and steps alike.
-
-    Returns:
-        ``bits_per_dim``: the mean over pictures of L_0 + ... + L_{S-1} + L_T; ``terms``: the first S of these, cleanest first;
-        ``prior``: L_T; ``times``: of the terms, in (0, 1]; ``by_picture``: the bound of each picture; ``steps``, ``pictures``,
-        ``variance``: what was asked for.
 
     Raises:
         UserError: the model did not learn the variance asked for, or S is not in 1, ..., T.
@@ -119,13 +130,8 @@ def loss_by_time(
     *,
     seed: int = 0,
     batch_size: int = 512,
-) -> dict[str, Any]:
-    """Mean squared error at up to ``points`` times, cleanest first: of the network's own target and of the data it implies.
-
-    Returns:
-        ``times``, ``error``, ``error_of_x_0``: lists; ``fraction``: the learned variance's mean place between its bounds (0 the
-        posterior's variance, 1 beta), None where it is fixed.
-    """
+) -> ByTime:
+    """Mean squared error at up to ``points`` times, cleanest first: of the network's own target and of the data it implies."""
     process = of(description)
     levels = process.levels_of_bound(min(points, process.timesteps) if process.has_steps else points)
     found = torch.zeros(len(levels.times), 3, dtype=torch.float64)

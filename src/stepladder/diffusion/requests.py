@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -16,7 +15,7 @@ from stepladder.diffusion.processes.processes import of
 from stepladder.diffusion.samplers.samplers import SAMPLERS
 from stepladder.diffusion.sampling.drawing import class_numbers
 from stepladder.errors import UserError
-from stepladder.params import Sampling, merge, override, section
+from stepladder.params import Sampling, given, section
 from stepladder.params.sampling import OF_SAMPLER
 from stepladder.plugins import is_own
 
@@ -93,7 +92,10 @@ def from_nothing(description: DiffusionDescription) -> None:
 
 
 def sampling(
-    description: DiffusionDescription, usual: dict[str, Any], options: dict[str, Any], overrides: Sequence[str] = ()
+    description: DiffusionDescription,
+    usual: Mapping[str, object],
+    options: Mapping[str, object],
+    overrides: Sequence[str] = (),
 ) -> Sampling:
     """How to draw: the model's ``usual`` way, changed by ``overrides`` such as "sampling.eta=0.5", then by those ``options``
     that are not None. Another sampler than the usual one leaves behind what only that one uses, such as a learned variance.
@@ -101,18 +103,15 @@ def sampling(
     Raises:
         UserError: an override is of another section, or there is no such way.
     """  # fmt: skip
-    changed: dict[str, Any] = {}
-    for text in overrides:
-        changed = merge(changed, override(text))
+    changed = given(list(overrides))
     if foreign := set(changed) - {"sampling"}:
         raise UserError(f"{min(foreign)} says nothing of how pictures are drawn; set sampling.KEY=VALUE only.")
     first = {"sampler": of(description).usual_sampler}
-    given = {key: value for key, value in options.items() if value is not None}
-    asked = changed.get("sampling", {}) | given
-    sampler = (first | usual | asked)["sampler"]
+    asked = changed.get("sampling", {}) | {key: value for key, value in options.items() if value is not None}
+    sampler = str({**first, **usual, **asked}["sampler"])
     own = SAMPLERS[sampler].own if sampler in SAMPLERS or is_own(sampler) else ()
     kept = {key: value for key, value in usual.items() if key not in OF_SAMPLER or key in own}
-    return section(Sampling, first | kept | asked, "sampling")
+    return section(Sampling, {**first, **kept, **asked}, "sampling")
 
 
 def steps(description: DiffusionDescription, usual: int | None, asked: int | None) -> int:

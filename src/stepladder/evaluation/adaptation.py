@@ -8,7 +8,7 @@ only. Pictures of the old classes are judged as those of any model. All start fr
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -30,22 +30,34 @@ from stepladder.evaluation.pictures.intervals import proportion
 from stepladder.evaluation.pictures.judging import Judge
 from stepladder.evaluation.pictures.neighbours import distances
 from stepladder.judgement import identity
+from stepladder.metrics.pictures import Protocol
 from stepladder.params import Params
 
 Array = npt.NDArray[np.float64]
-Figures = dict[str, Any]
 
 
-def evaluate(params: Params, data: Path, own: Path, feature_net: Path, model_folder: Path, out: Path) -> Figures:
+class AdaptedMetrics(TypedDict):
+    """What was found, ``metrics.json``: of the ``new`` pictures also ``recognised``; ``floor``: what real pictures get."""
+
+    adapted: dict[str, object] | None
+    judged: dict[str, str | None]
+    sampling_steps: int
+    sampling: dict[str, object]
+    floor: dict[str, dict[str, float]]
+    held_out: dict[str, dict[str, float | None]]
+    protocol: dict[str, Protocol]
+    point: dict[str, float]  # of the new ones
+    new: dict[str, float]
+    old: dict[str, float]
+
+
+def evaluate(params: Params, data: Path, own: Path, feature_net: Path, model_folder: Path, out: Path) -> AdaptedMetrics:
     """Judge the model in ``model_folder``, adapted or not yet; write ``metrics.json`` and strips of pictures into ``out``.
 
     A model that does not know the new classes is asked for pictures of no class.
 
     Args:
         data: prepared pictures that it was trained on first; own: those that it is adapted to; feature_net: of ``data``.
-
-    Returns:
-        ``new`` and ``old``: the judge's figures; ``new`` also has ``recognised``. ``floor``: what real pictures get.
 
     Raises:
         UserError: something is missing, or the model draws pictures that are not numbers.
@@ -57,7 +69,7 @@ def evaluate(params: Params, data: Path, own: Path, feature_net: Path, model_fol
     see = features_of(feature_net, params.evaluation.inception_weights)
     pools = {name: judge.test for name, judge in judges.items()}
     drawn = {name: _drawn(params, model, description, judge.test, steps) for name, judge in judges.items()}
-    found: Figures = {}
+    found: dict[str, dict[str, float]] = {}
     for name, (pictures, labels) in drawn.items():
         if not pictures.isfinite().all():
             raise UserError(
@@ -71,8 +83,8 @@ def evaluate(params: Params, data: Path, own: Path, feature_net: Path, model_fol
     fresh(out)
     for name, (pictures, _) in drawn.items():
         (grid(pictures[:40], columns=10) if name == "new" else strip(pictures)).save(out / f"{name}.png")
-    metrics = {
-        "adapted": description.adapted and description.adapted.model_dump(mode="json", exclude_unset=True),
+    metrics: AdaptedMetrics = {
+        "adapted": description.adapted.model_dump(mode="json", exclude_unset=True) if description.adapted else None,
         "judged": identity.judged(params, model_folder, own, identity.judges(params, feature_net)),
         "sampling_steps": steps,
         "sampling": params.sampling.model_dump(mode="json"),
@@ -80,7 +92,9 @@ def evaluate(params: Params, data: Path, own: Path, feature_net: Path, model_fol
         "held_out": {"new": {"images": judges["new"].held_out["images"]}, "old": judges["old"].held_out},
         "protocol": {name: judge.protocol for name, judge in judges.items()},
         "point": found["new"],
-    } | found
+        "new": found["new"],
+        "old": found["old"],
+    }
     history.write(out / "metrics.json", metrics)
     print(f"{out.name}: new pictures: Frechet {found['new']['frechet']:.4g}, recognised {share:.3f}; old ones: Frechet "
           f"{found['old']['frechet']:.4g}, accuracy {found['old'].get('accuracy', float('nan')):.3f}")  # fmt: skip

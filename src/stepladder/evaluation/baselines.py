@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
 
@@ -15,17 +15,14 @@ from stepladder.evaluation.pictures.held_out import condition, rows
 from stepladder.evaluation.pictures.images import fresh, said, strip
 from stepladder.evaluation.pictures.judging import Judge
 from stepladder.judgement import identity
+from stepladder.metrics.pictures import PictureMetrics, Point
 from stepladder.params import Params
 
 
 def evaluate(
     params: Params, family: str, data: Path, feature_net: Path, model_folder: Path, out: Path
-) -> dict[str, Any]:
+) -> PictureMetrics:
     """Judge the "vae" or "gan" in ``model_folder``; write ``metrics.json`` and a strip ``samples.png`` into ``out``.
-
-    Returns:
-        The metrics: ``family``, ``point`` (the judge's figures, time and network evaluations of a picture), ``floor``, ``held_out``
-        and ``protocol``.
 
     Raises:
         UserError: the folder holds no model of this family, or it draws pictures that are not numbers.
@@ -46,14 +43,14 @@ def evaluate(
     fresh(out)
     strip(pictures).save(out / "samples.png")
     print(said(judge, family, point), flush=True)
-    metrics = {
+    metrics: PictureMetrics = {
         "family": family,
         "judged": identity.judged(params, model_folder, data, identity.judges(params, feature_net)),
         "floor": judge.floor,
         "held_out": judge.held_out,
         "features": judge.protocol["features"],
         "protocol": judge.protocol,
-        "point": point,
+        "point": cast(Point, point),
     }
     history.write(out / "metrics.json", metrics)
     return metrics

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from stepladder.errors import UserError
 from stepladder.evaluation.text import files
@@ -32,7 +31,7 @@ def better(a: Path, b: Path, *, count: int, confidence: float, seed: int) -> lis
     ]
 
 
-def _read(folder: Path) -> tuple[str, Items, list[dict[str, Any]]]:
+def _read(folder: Path) -> tuple[str, Items, list[dict[str, object]]]:
     try:
         task = name_of(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
         if (items := TASKS[task].judging.items) is None:

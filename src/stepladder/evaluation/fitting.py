@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stepladder.baselines.description import BaselineDescription, GANDescription, VAEDescription
-from stepladder.data.card import read_card
+from stepladder.data.card import LabelsCard, PairsCard, PicturesCard, card_of, read_card
 from stepladder.description import KINDS, kind, read
 from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.errors import UserError
@@ -40,7 +40,7 @@ def family(model: Path) -> str:
 
 def evaluate(
     params: Params, model: Path, settings: Settings, data: Path, feature_net: Path, out: Path, classifier: Path | None
-) -> dict[str, Any]:
+) -> Mapping[str, object]:
     """Judge the model in ``model`` on the held-out part of the prepared ``data``, and write it to ``out``.
 
     Args:
@@ -77,7 +77,7 @@ def evaluate(
 
 def _pictures_fit(model: Path, data: Path) -> None:
     description: DiffusionDescription | BaselineDescription = read(model, *DRAWING)
-    card = read_card(data)
+    card = card_of(data, PicturesCard)
     _same("pictures of the shape", description.model.shape, card["shape"], model, data)
     if description.classes:
         _same("the classes", description.classes, card["classes"], model, data)
@@ -92,12 +92,12 @@ def _text_fits(model: Path, data: Path) -> None:
 
 def classes_fit(description: TextClassifierDescription, model: Path, data: Path) -> None:
     """Raise ``UserError`` where the texts in ``data`` are of other classes than the ``model`` knows."""
-    _same("the classes", description.classes, read_card(data)["classes"], model, data)
+    _same("the classes", description.classes, card_of(data, LabelsCard)["classes"], model, data)
 
 
 def languages_fit(description: TranslationDescription, model: Path, data: Path) -> None:
     """Raise ``UserError`` where the ``model`` does not translate from and to the languages in ``data``."""
-    languages = read_card(data)["languages"]
+    languages = card_of(data, PairsCard)["languages"]
     _same("the source language", description.source_language, languages["source"], model, data)
     if lacking := set(languages["targets"]) - set(description.target_languages):
         raise UserError(f"{model} does not translate to {', '.join(sorted(lacking))}, which the pairs in {data} have.")

@@ -87,13 +87,13 @@ def app(models: Mapping[str, Painter | Translator], figures: Mapping[str, str], 
         return HTMLResponse(page, headers={"Content-Security-Policy": SECURITY, "X-Content-Type-Options": "nosniff"})
 
     @served.get("/models")
-    def listed() -> dict[str, list[dict[str, Any]]]:
+    def listed() -> dict[str, list[dict[str, object]]]:
         painters = [_painter(name, m, figures) for name, m in models.items() if isinstance(m, Painter)]
         translators = [_translator(name, m, figures) for name, m in models.items() if isinstance(m, Translator)]
         return {"painters": painters, "translators": translators}
 
     @served.post("/draw")
-    def draw(asked: Drawing) -> dict[str, Any]:
+    def draw(asked: Drawing) -> dict[str, list[str] | float]:
         painter = _chosen(models, asked.model, Painter)
         plugins.from_outside({SAMPLER.key: asked.sampler}, {SAMPLER.key: painter.sampling().sampler})
         sampling: Sampling = painter.sampling(guidance_scale=asked.guidance_scale, sampler=asked.sampler)
@@ -104,7 +104,7 @@ def app(models: Mapping[str, Painter | Translator], figures: Mapping[str, str], 
         return {"pictures": [_data_uri(single(picture)) for picture in pictures], "seconds": seconds}
 
     @served.post("/translate")
-    def translate(asked: Translation) -> dict[str, Any]:
+    def translate(asked: Translation) -> dict[str, list[str] | float]:
         translator = _chosen(models, asked.model, Translator)
         decoding = translator.decoding(beam_size=asked.beam_size)
         with turn:
@@ -116,7 +116,7 @@ def app(models: Mapping[str, Painter | Translator], figures: Mapping[str, str], 
     return served
 
 
-def _painter(name: str, painter: Painter, figures: Mapping[str, str]) -> dict[str, Any]:
+def _painter(name: str, painter: Painter, figures: Mapping[str, str]) -> dict[str, object]:
     shape, usual = painter.description.model.shape, painter.sampling()
     return {
         "name": name,
@@ -133,7 +133,7 @@ def _painter(name: str, painter: Painter, figures: Mapping[str, str]) -> dict[st
     }
 
 
-def _translator(name: str, translator: Translator, figures: Mapping[str, str]) -> dict[str, Any]:
+def _translator(name: str, translator: Translator, figures: Mapping[str, str]) -> dict[str, object]:
     description = translator.description
     return {
         "name": name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -24,10 +25,10 @@ LAST = 10  # figures of the training loss that stand for its end
 def judged(name: str, study: Study, arm: str, seed: int, params: Params, model: Path, out: Path, data: Path) -> Cell:
     """The figures of ``model``, which is that of ``arm`` with ``seed``; its evaluation in ``out/evaluation``."""
     common = params.model_copy(update={"seed": load(preset=study.preset).seed})
-    found = evaluate(common, data, model, out / "evaluation")
+    found: Mapping[str, object] = evaluate(common, data, model, out / "evaluation")
     made = history.run(model)
     known = [f"{measure}{end}" for measure in METRICS for end in ("", "_low", "_high")]
-    figures = {key: found[key] for key in known if isinstance(found.get(key), int | float)}
+    figures = {key: value for key in known if isinstance(value := found.get(key), int | float)}
     figures |= of_training(model, made["figures"])
     finite = {key: value for key, value in figures.items() if math.isfinite(value)}
     first = study.measures[0]

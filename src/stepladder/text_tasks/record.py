@@ -97,7 +97,7 @@ class Judging:
     """How good a model is.
 
     Attributes:
-        judge: ``(params, data, model, out) -> metrics``, which also writes ``attention.json``.
+        judge: ``(params, data, model, out) -> TextMetrics``, which also writes ``attention.json``.
         figures: that it measures, by name; ``figure``: the one that counts.
         baseline: the ``figure`` of what has learned nothing of the task, where it was measured, and how that is got; of several the best counts.
         items: what was judged one by one; none: two evaluations are not compared.

@@ -217,7 +217,7 @@ FORMS = {task.name: task.prepared for task in TASKS.values() if task.prepared}
 """Those that text can be prepared for: what ``text.task`` may be."""
 
 
-def name_of(said: Mapping[str, Any]) -> str:
+def name_of(said: Mapping[str, object]) -> str:
     """The task that a card, a description or an evaluation names; older ones name none, and are of sentence pairs."""
     return str(said.get("task", PAIRS.name))
 

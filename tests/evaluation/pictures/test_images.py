@@ -14,6 +14,7 @@ from stepladder.errors import UserError
 from stepladder.evaluation import feature_task
 from stepladder.evaluation.pictures.images import evaluate, points
 from stepladder.evaluation.pictures.judging import Judge
+from stepladder.metrics.pictures import POINTS, ByTime, Likelihood, PictureMetrics, Point, Protocol
 from stepladder.params import Sampling
 from tests.digits import params, prepared, save, trained, without_classes
 
@@ -89,6 +90,15 @@ def test_bits_a_dimension_and_the_loss_by_time_once_a_model(judged):
     assert found["steps"] == 5
     assert found["images"] == found["by_time"]["images"] == 64
     assert found["bits_per_dim_low"] <= found["bits_per_dim"] <= found["bits_per_dim_high"]
+
+
+def test_types_have_the_keys_that_there_are(judged):
+    _, _, metrics = judged
+    bound = metrics["likelihood"]
+    for found, kind in ((bound, Likelihood), (bound["by_time"], ByTime), (metrics["protocol"], Protocol)):
+        assert found.keys() == kind.__annotations__.keys()
+    assert metrics.keys() <= PictureMetrics.__annotations__.keys()
+    assert set(POINTS) <= Point.__annotations__.keys()
 
 
 def test_several_samplings(judged):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
+from stepladder.data.card import BadRow, SetAside
 from stepladder.errors import UserError
 from stepladder.params import OnBadRow
 
@@ -21,7 +21,7 @@ class BadRows:
 
     def __init__(self, on_bad_row: OnBadRow, key: str) -> None:
         self.on_bad_row, self.key = on_bad_row, key
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[BadRow] = []
 
     def add(self, split: str, row: int, reason: str) -> None:
         """Note row number ``row`` (from 0) of ``split``; what ``reason`` says in brackets is not counted apart."""
@@ -45,7 +45,7 @@ class BadRows:
         reason = first["reason"].partition(" (")[0]
         return f" without the {count} set aside (row {first['row']} of {first['split']}: {reason})"
 
-    def card(self) -> dict[str, Any]:
+    def card(self) -> SetAside:
         """For the card: the count, the count by reason, and the rows."""
         reasons = Counter(row["reason"].partition(" (")[0] for row in self.rows)
         return {"count": len(self.rows), "reasons": dict(sorted(reasons.items())), "rows": self.rows[:LISTED]}

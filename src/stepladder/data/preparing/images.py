@@ -6,14 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from stepladder.data import texts
-from stepladder.data.card import held_out_hash, prepared
+from stepladder.data.card import PicturesCard, held_out_hash, prepared
 from stepladder.data.preparing import pictures
 from stepladder.data.preparing.bad_rows import BadRows
 from stepladder.data.preparing.pictures import Pictures, PictureSource
@@ -32,13 +31,13 @@ FEWEST_OWN_HELD_OUT = 4  # of twenty pictures, a fifth
 Kind = tuple[str, int, int]  # mode, width, height
 
 
-def prepare(params: Params, folder: Path) -> dict[str, Any]:
+def prepare(params: Params, folder: Path) -> PicturesCard:
     """Prepare the pictures that ``params.images`` names, in ``folder``, as ``prepared_from`` does; returns the card."""
     fewest = {"train": (1, "to learn from"), "test": (FEWEST_HELD_OUT, "to judge by")}
     return prepared_from(params.images, params.seed, folder, fewest, "give more pictures")
 
 
-def prepare_own(params: Params, shape: Sequence[int], folder: Path) -> dict[str, Any]:
+def prepare_own(params: Params, shape: Sequence[int], folder: Path) -> PicturesCard:
     """Prepare the pictures that ``params.adaptation.pictures`` names, in ``folder``, for a model of ``shape`` (C, H, W).
 
     Raises:
@@ -67,7 +66,7 @@ def prepared_from(
     fewest: dict[str, tuple[int, str]],
     remedy: str,
     form: Kind | None = None,
-) -> dict[str, Any]:
+) -> PicturesCard:
     """Prepare the pictures that ``images`` names, in ``folder``; returns the card.
 
     Files: ``SPLIT_images.npy`` uint8 ``(N, C, H, W)``, ``SPLIT_labels.npy`` int64 ``(N,)`` for train and test, what
@@ -90,7 +89,7 @@ def prepared_from(
     for name, (least, why) in fewest.items():
         _check_count(name, len(rows[name][1]), least, why, remedy, bad)
     shape = _shape(kind)
-    card: dict[str, Any] = {
+    card: PicturesCard = {
         "kind": "images",
         "name": images.name or source.name,
         "source": source.origin,

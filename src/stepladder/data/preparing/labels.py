@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from stepladder.data import hub, splits, texts
 from stepladder.data.buckets import Sentences
-from stepladder.data.card import held_out_hash, prepared
+from stepladder.data.card import LabelLine, LabelsCard, held_out_hash, prepared
 from stepladder.data.preparing import names, pairs
 from stepladder.data.preparing.bad_rows import BadRows
 from stepladder.data.source import local, reading
@@ -36,7 +36,7 @@ class Labelled:
 Encoded = tuple[Labelled, list[int]]  # with its token ids
 
 
-def prepare(params: Params, folder: Path) -> dict[str, Any]:
+def prepare(params: Params, folder: Path) -> LabelsCard:
     """Prepare the texts with a class that ``params.text`` names, in ``folder``; returns the card.
 
     Files: ``tokenizer.json``; for each split ``SPLIT_text.npy`` (token ids, flat), ``SPLIT_text_offsets.npy`` ``(N + 1,)`` and
@@ -65,7 +65,7 @@ def prepare(params: Params, folder: Path) -> dict[str, Any]:
         _check_count(split, len(rows), bad)
     counts = {split: Counter(row.label for row, _ in rows) for split, rows in kept.items()}
     known = {row.text for row, _ in kept["train"]}
-    card: dict[str, Any] = {
+    card: LabelsCard = {
         "kind": "text",
         "task": text.task,
         "name": text.name or name,
@@ -125,7 +125,7 @@ def _write(folder: Path, split: str, rows: list[Encoded], classes: list[str], vo
     numbers = np.array([classes.index(row.label) for row, _ in rows], dtype=np.int64)
     np.save(folder / f"{split}_labels.npy", numbers)
     if split != "train":
-        lines = ({"text": row.text, "label": row.label} for row, _ in rows)
+        lines = (LabelLine(text=row.text, label=row.label) for row, _ in rows)
         written = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         (folder / f"{split}.jsonl").write_text(written, encoding="utf-8")
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from stepladder.data import hub, splits, texts
 from stepladder.data.buckets import token_type
-from stepladder.data.card import held_out_hash, prepared
+from stepladder.data.card import LinesCard, held_out_hash, prepared
 from stepladder.data.preparing import names
 from stepladder.data.preparing.bad_rows import BadRows
 from stepladder.data.source import local, reading
@@ -21,7 +21,7 @@ from stepladder.params import Params, TextData
 FEWEST_TOKENS = 32  # in each split
 
 
-def prepare(params: Params, folder: Path) -> dict[str, Any]:
+def prepare(params: Params, folder: Path) -> LinesCard:
     """Prepare the running text that ``params.text`` names, in ``folder``; returns the card.
 
     Files: ``tokenizer.json``; for each split ``SPLIT.npy``, its token ids one after the other, and but for train
@@ -45,7 +45,7 @@ def prepare(params: Params, folder: Path) -> dict[str, Any]:
                 f"The {split} split has {len(ids)} tokens{bad.aside()} and needs at least {FEWEST_TOKENS}; give more text, or "
                 "raise text.limit or text.held_out."
             )
-    card: dict[str, Any] = {
+    card: LinesCard = {
         "kind": "text",
         "task": text.task,
         "name": text.name or name,

@@ -6,13 +6,12 @@ import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tokenizers import Tokenizer
 
 from stepladder.data import splits, texts
 from stepladder.data.buckets import Sentences
-from stepladder.data.card import held_out_hash, prepared
+from stepladder.data.card import PairLine, PairsCard, TextCard, held_out_hash, prepared
 from stepladder.data.preparing import pairs
 from stepladder.data.preparing.bad_rows import BadRows
 from stepladder.data.preparing.pairs import Pair
@@ -25,7 +24,7 @@ from stepladder.text_tasks.tasks import FORMS
 FEWEST_HELD_OUT = 8
 
 
-def prepare(params: Params, folder: Path) -> dict[str, Any]:
+def prepare(params: Params, folder: Path) -> TextCard:
     """Prepare the text that ``params.text`` names, in ``folder``, for its task; returns the card.
 
     Files: ``tokenizer.json``, ``card.json`` and arrays, see what ``text_tasks.tasks`` names for it, such as ``prepare_pairs``. The
@@ -34,11 +33,11 @@ def prepare(params: Params, folder: Path) -> dict[str, Any]:
     Raises:
         UserError: the source cannot be read, has a bad row that is refused, or too few rows.
     """
-    card: dict[str, Any] = FORMS[params.text.task].prepare(params, folder)
+    card: TextCard = FORMS[params.text.task].prepare(params, folder)
     return card
 
 
-def prepare_pairs(params: Params, folder: Path) -> dict[str, Any]:
+def prepare_pairs(params: Params, folder: Path) -> PairsCard:
     """Prepare sentence pairs in ``folder``; returns the card.
 
     Files: for each split and side ``SPLIT_SIDE.npy`` (token ids, flat) and ``SPLIT_SIDE_offsets.npy`` ``(N + 1,)``; the raw
@@ -59,7 +58,7 @@ def prepare_pairs(params: Params, folder: Path) -> dict[str, Any]:
 
     trained_on = {row.pair.source for row in encoded["train"]}
     vocab_size = tokenizer.get_vocab_size()
-    card: dict[str, Any] = {
+    card: PairsCard = {
         "kind": "text",
         "task": text.task,
         "name": text.name or found.name,
@@ -104,9 +103,11 @@ class Encoded:
     target: list[int]
 
 
-def _line(pair: Pair) -> dict[str, Any]:
-    line: dict[str, Any] = {"source": pair.source, "target": pair.target, "language": pair.language}
-    return line | ({"references": list(pair.references)} if pair.references else {})
+def _line(pair: Pair) -> PairLine:
+    line: PairLine = {"source": pair.source, "target": pair.target, "language": pair.language}
+    if pair.references:
+        line["references"] = list(pair.references)
+    return line
 
 
 def _clean(rows: list[Pair], split: str, bad: BadRows) -> list[Pair]:

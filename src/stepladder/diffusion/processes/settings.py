@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from stepladder.description import Count, Depth, Description, Name, Record, Shape
+
+if TYPE_CHECKING:
+    from stepladder.data.card import PicturesCard
 
 BESIDE = "noisy-classifier"  # the folder, in a registered model's own, of the classifier that guides it
 LEAST_SIGMA_DATA = 0.01  # of pictures of one colour: the preconditioning divides by it
@@ -55,6 +58,6 @@ class NoisyClassifierDescription(Description, ProcessDescription):
     classes: tuple[Name, ...]
 
 
-def sigma_data(card: dict[str, Any]) -> float:
+def sigma_data(card: PicturesCard) -> float:
     """Standard deviation of the data of ``card``, as a model of it is configured; cards from before it was kept: 0.5."""
     return max(float(card.get("sigma_data", SIGMA_DATA)), LEAST_SIGMA_DATA)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stepladder.diffusion.processes.levels import MOST_NOISE, Levels
 from stepladder.diffusion.samplers.sampler import Callback, Denoise, Noise, Sampler, combined, pairs
@@ -68,7 +68,7 @@ def _is_corrected(alpha: float, sigma: float, after: float, sigma_after: float, 
     return sigma * after <= longest * sigma_after * alpha
 
 
-def _options(sampling: Sampling, process: Process, levels: Levels) -> dict[str, Any]:
+def _options(sampling: Sampling, process: Process, levels: Levels) -> dict[str, Levels | float | None]:
     gamma = min(sampling.churn / len(levels), LARGEST_CHURN)
     return {"churned": process.raised(levels, gamma) if gamma else None, "longest": process.longest_corrected}
 

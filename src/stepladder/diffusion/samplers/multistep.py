@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stepladder.diffusion.processes.levels import MOST_NOISE, Levels
 from stepladder.diffusion.samplers.sampler import Callback, Denoise, Noise, Sampler, combined, log_ratio, pairs
@@ -101,7 +101,7 @@ def _corrector(h: float, h_before: float) -> tuple[float, float]:
     return of_before / r, b_1 - of_before
 
 
-def _options(sampling: Sampling, process: Process, levels: Levels) -> dict[str, Any]:
+def _options(sampling: Sampling, process: Process, levels: Levels) -> dict[str, float]:
     limited = sampling.clip or sampling.dynamic_threshold
     return {"noisiest": math.inf if limited else MOST_NOISE}
 

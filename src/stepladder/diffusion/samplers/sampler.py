@@ -10,9 +10,9 @@ a handful of tensor operations.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stepladder.diffusion.processes.levels import Levels
 
@@ -46,7 +46,7 @@ def _one_a_step(levels: Levels, process: Process) -> int:
     return len(levels)
 
 
-def _no_options(sampling: Sampling, process: Process, levels: Levels) -> dict[str, Any]:
+def _no_options(sampling: Sampling, process: Process, levels: Levels) -> Mapping[str, object]:
     return {}
 
 
@@ -70,7 +70,7 @@ class Sampler:
     sample: Callable[..., Tensor]
     order: int | None
     own: tuple[str, ...] = ()
-    options: Callable[[Sampling, Process, Levels], dict[str, Any]] = _no_options
+    options: Callable[[Sampling, Process, Levels], Mapping[str, object]] = _no_options
     evaluations: Callable[[Levels, Process], int] = _one_a_step
 
 

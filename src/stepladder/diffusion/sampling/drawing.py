@@ -121,8 +121,8 @@ def _run(
 ) -> Tensor:
     sampler = SAMPLERS[sampling.sampler]
     options = sampler.options(sampling, process, visited)
-    churned: Levels | None = options.get("churned")
-    known = visited if churned is None else visited.joined(churned)
+    churned = options.get("churned")
+    known = visited.joined(churned) if isinstance(churned, Levels) else visited
     denoise = denoiser(model, description, condition, known, sampling, classifier)
     x = process.first_noise(noise(), float(visited.sigmas[0]))
     return sampler.sample(denoise, x, visited, noise, callback=callback, **options)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from stepladder.data.card import PicturesCard
 from stepladder.data.image_arrays import scaled
 from stepladder.description import Data
 from stepladder.diffusion.losses import squared_error
@@ -182,7 +182,7 @@ def held_out(pictures: Pictures, side: int) -> Condition:
     return batch
 
 
-def configuration(section: Diffusion, card: dict[str, Any], timesteps: int) -> DiffusionDescription:
+def configuration(section: Diffusion, card: PicturesCard, timesteps: int) -> DiffusionDescription:
     """What a model folder says of its model: all that using it takes beside the weights."""
     classes = card["classes"] if section.conditional else []
     text = card["text"] if section.text else {"vocabulary": 0, "length": 0}
@@ -214,7 +214,7 @@ def configuration(section: Diffusion, card: dict[str, Any], timesteps: int) -> D
     )
 
 
-def network(params: Params, card: dict[str, Any]) -> nn.Module:
+def network(params: Params, card: PicturesCard) -> nn.Module:
     """The network that ``params`` describe for the pictures of ``card``, without its weights: for its parts' names."""
     with torch.device("cpu" if is_own(params.diffusion.backbone) else "meta"):  # one's own is tried
         return build(configuration(params.diffusion, card, 1).model)

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -28,6 +30,7 @@ from stepladder.errors import UserError
 from stepladder.params import Sampling
 
 Cost = dict[str, float]
+Arrays = dict[str, npt.NDArray[np.generic]]  # a condition, on its way to another process
 Drawer = Callable[[Condition, int, Sampling], tuple[Tensor, Cost]]
 SHARES = 8  # batches at least, so that several devices have something to share
 
@@ -105,7 +108,7 @@ def _batch(condition: Condition) -> int:
     return min(BATCH, max(1, -(-len(condition["labels"]) // SHARES)))
 
 
-def _arrays(condition: Condition) -> dict[str, Any]:
+def _arrays(condition: Condition) -> Arrays:
     return {name: tensor.cpu().numpy() for name, tensor in condition.items()}
 
 
@@ -121,7 +124,7 @@ def _begin(numbers: Any, model: Path, classifier: Path | None) -> None:
     _loaded.update(model=network.to(device), description=description, classifier=guide)
 
 
-def _share(condition: dict[str, Any], first: int, steps: int, sampling: Sampling, seed: int) -> tuple[Any, Cost]:
+def _share(condition: Arrays, first: int, steps: int, sampling: Sampling, seed: int) -> tuple[Any, Cost]:
     asked = {name: torch.from_numpy(array) for name, array in condition.items()}
     model, description, guide = _loaded["model"], _loaded["description"], _loaded["classifier"]
     count = len(asked["labels"])

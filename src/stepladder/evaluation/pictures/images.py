@@ -6,10 +6,10 @@ All S and all samplings start from the same noise and are asked for the same pic
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,9 +28,9 @@ from stepladder.evaluation.pictures.likelihood import likelihood
 from stepladder.evaluation.pictures.retrieval import retrieval
 from stepladder.evaluation.pictures.super_resolution import fidelity
 from stepladder.judgement import identity
+from stepladder.metrics.pictures import PictureMetrics, Point
 from stepladder.params import Params, Sampling
 
-Point = dict[str, Any]
 SHOWN = ("sampler", "spacing", "variance", "guidance_scale", "classifier_scale")
 
 
@@ -44,7 +44,7 @@ def evaluate(
     samplings: Sequence[Sampling] = (),
     classifier: Path | None = None,
     devices: int = 1,
-) -> dict[str, Any]:
+) -> PictureMetrics:
     """Judge the model of T = ``timesteps`` in ``model_folder`` at every S <= T of the sweep.
 
     Writes into ``out``: ``metrics.json``, ``points.json`` and a strip of pictures ``samples-S{S}.png`` for each S.
@@ -79,7 +79,7 @@ def evaluate(
                 name = f"T={timesteps} S={point['sampling_steps']}{mark and f' {sampling.sampler}'}"
                 print(said(judge, name, point), flush=True)
                 found.append(point)
-    metrics = {
+    metrics: PictureMetrics = {
         "timesteps": timesteps,
         "judged": identity.judged(params, model_folder, data, identity.judges(params, feature_net)),
         "floor": judge.floor,
@@ -105,9 +105,6 @@ def points(
     drawer: Drawer | None = None,
 ) -> Iterator[tuple[Point, Tensor]]:
     """A point, and its pictures ``(N, C, H, W)``, for each S <= T of ``sampling_steps``.
-
-    A point has ``timesteps``, ``sampling_steps``, of the sampling what ``SHOWN`` names, the judge's figures, of a model that reads
-    texts those of ``retrieval``, of one that enlarges pictures those of ``super_resolution``, ``milliseconds_per_image`` and ``network_evaluations`` (of one picture).
 
     Args:
         drawer: draws the pictures; None: ``model``, guided by ``classifier``, where they are.
@@ -135,10 +132,10 @@ def points(
             figures |= retrieval(pictures, scaled(judge.test.images[numbers]), asked["labels"].numpy())
         if "low_resolution" in asked:
             figures |= fidelity(pictures, scaled(judge.test.images[numbers]), asked["low_resolution"])
-        yield where | how | figures | cost, pictures
+        yield cast(Point, where | how | figures | cost), pictures
 
 
-def said(judge: Judge, name: str, point: Point) -> str:
+def said(judge: Judge, name: str, point: Mapping[str, object]) -> str:
     """A point in one line."""
     accuracy = f", accuracy {point['accuracy']:.3f}" if "accuracy" in point else ""
     return f"{name}: Frechet {point['frechet']:.4g} (floor {judge.floor['frechet']:.4g}){accuracy}"

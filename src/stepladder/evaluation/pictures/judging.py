@@ -25,7 +25,7 @@ from stepladder.evaluation.pictures.frechet import frechet_to, normal, too_wide
 from stepladder.evaluation.pictures.intervals import bootstrap_interval, halves, proportion, resampled
 from stepladder.evaluation.pictures.kernel_distance import from_kernels, from_resampled_kernels, kernel, within
 from stepladder.evaluation.pictures.neighbours import distances, radii
-from stepladder.metrics.pictures import PICTURES
+from stepladder.metrics.pictures import PICTURES, Protocol
 from stepladder.params import Params
 
 __all__ = ["Judge", "scaled"]
@@ -61,11 +61,11 @@ class Judge:
         numbers = held_out.alike(self.train.labels, asked, params.seed)
         features, _ = self._see(scaled(self.train.images[numbers]))
         self.floor = self._figures(features, self.train.labels[numbers]) | {"images": len(numbers)}
-        self.held_out = {
+        self.held_out: dict[str, float | None] = {
             "images": len(self._real),
             "accuracy": float((verdicts == self.test.labels).mean()) if self.test.card["classes"] else None,
         }
-        self.protocol = {
+        self.protocol: Protocol = {
             "samples": settings.samples,
             "held_out": len(self._real),
             "training": len(self.train.labels),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from torch import Tensor, nn
 
@@ -14,21 +12,17 @@ from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.evaluation.pictures.held_out import Rows, condition, rows
 from stepladder.evaluation.pictures.intervals import bootstrap_interval, resampled
 from stepladder.evaluation.pictures.judging import Judge
+from stepladder.metrics.pictures import Likelihood
 
 TIMES = 32  # at which the loss is measured
 
 
-def likelihood(model: nn.Module, description: DiffusionDescription, judge: Judge) -> dict[str, Any]:
+def likelihood(model: nn.Module, description: DiffusionDescription, judge: Judge) -> Likelihood:
     """The bound on the negative log-likelihood of held-out pictures, and the loss by time.
 
     Pictures are the first of ``evaluation.likelihood_images``, the same for every model; for bits/dim as many of them as
     ``evaluation.likelihood_evaluations`` allow, at least one, since all T steps count: a bound on fewer steps is that of another chain,
     and with fixed variances a far worse one.
-
-    Returns:
-        ``bits_per_dim`` with its interval over pictures, ``terms`` of it by ``times`` (cleanest first) and ``prior``, of ``images`` with
-        reverse steps of ``variance``; ``by_time``: ``times``, ``error``, ``error_of_x_0``, ``fraction`` (the learned variance's mean place
-        between its bounds, ``None`` where it is fixed), of ``images``. Empty where no pictures are asked for.
     """
     settings, seed = judge.params.evaluation, judge.params.seed
     count = min(settings.likelihood_images, len(judge.test.labels))
@@ -43,15 +37,18 @@ def likelihood(model: nn.Module, description: DiffusionDescription, judge: Judge
     bound = bits_per_dim(model, description, *_told(judge, few, description), seed=seed)
     varied = np.array(bound["by_picture"])[resampled(np.zeros_like(few), settings.bootstrap, seed)].mean(1)
     low, high = bootstrap_interval(bound["bits_per_dim"], varied, settings.confidence)
-    kept = {name: bound[name] for name in ("steps", "variance", "prior", "terms", "times")}
     errors = loss_by_time(model, description, *_told(judge, numbers, description), points=TIMES, seed=seed)
     return {
         "bits_per_dim": bound["bits_per_dim"],
         "bits_per_dim_low": low,
         "bits_per_dim_high": high,
         "images": len(few),
-        **kept,
-        "by_time": errors | {"images": count},
+        "steps": bound["steps"],
+        "variance": bound["variance"],
+        "prior": bound["prior"],
+        "terms": bound["terms"],
+        "times": bound["times"],
+        "by_time": {**errors, "images": count},
     }
 
 

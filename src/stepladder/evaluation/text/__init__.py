@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from stepladder.data.card import read_card
 from stepladder.errors import UserError
+from stepladder.metrics.texts import TextMetrics
 from stepladder.params import Params
 from stepladder.text_tasks.tasks import TASKS, name_of
 from stepladder.transformer.networks.description import read_text
 
 
-def evaluate(params: Params, data: Path, model: Path, out: Path) -> dict[str, Any]:
+def evaluate(params: Params, data: Path, model: Path, out: Path) -> TextMetrics:
     """Judge the language model in the folder ``model`` on the held-out text in ``data``, and write it to ``out``.
 
     Returns:
@@ -27,5 +27,5 @@ def evaluate(params: Params, data: Path, model: Path, out: Path) -> dict[str, An
         raise UserError(
             f"{data} was prepared for text.task={prepared} and {model} is a model of {task.name}; prepare the text again, or train on it."
         )
-    metrics: dict[str, Any] = task.judging.judge(params, data, model, out)
+    metrics: TextMetrics = task.judging.judge(params, data, model, out)
     return metrics

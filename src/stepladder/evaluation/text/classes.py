@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
@@ -11,39 +10,42 @@ from tokenizers import Tokenizer
 
 from stepladder import history
 from stepladder.data import splits
-from stepladder.data.card import read_card
+from stepladder.data.card import LabelLine, LabelsCard, card_of
 from stepladder.evaluation.text import files, pictures
 from stepladder.evaluation.text.measure import Floats, Score, scored
 from stepladder.judgement import identity
+from stepladder.metrics.texts import TextMetrics
 from stepladder.params import Params
 from stepladder.transformer.inference.classification import classify, encode
 from stepladder.transformer.networks.description import TextClassifierDescription
 from stepladder.transformer.networks.trained import load
 
 
-def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[str, Any]:
+class Predicted(LabelLine):
+    """What is said of a text, a line of ``predictions.jsonl``."""
+
+    predicted: str
+    probability: float
+
+
+def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> TextMetrics:
     """Judge the classifier in ``model_folder`` on the held-out texts of ``data``; write what is found to ``out``.
 
-    Files: ``metrics.json``; ``predictions.jsonl``, and ``predictions_SPLIT.jsonl`` of further test splits (text, label,
-    predicted, its probability); ``attention.json``, see ``pictures.described``.
-
-    Returns:
-        The metrics of ``test``: ``accuracy`` and ``macro_f1`` with intervals over texts; ``majority``, the same of always
-        saying the class that is commonest in training; ``by_class``; ``confusion`` ``[label][predicted]``; ``texts``;
-        ``classes``; ``splits``, the same of each further test split.
+    Files: ``metrics.json``; ``predictions.jsonl``, and ``predictions_SPLIT.jsonl`` of further test splits; ``attention.json``.
+    ``accuracy`` and ``macro_f1`` have intervals over texts.
     """
     model, tokenizer, description = load(model_folder, TextClassifierDescription)
-    card, section, classes = read_card(data), params.evaluation, [*description.classes]
+    card, section, classes = card_of(data, LabelsCard), params.evaluation, [*description.classes]
     commonest = max(classes, key=card["counts_by_class"]["train"].__getitem__)
     out.mkdir(parents=True, exist_ok=True)
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, TextMetrics] = {}
     for split in ["test", *splits.further(card["counts"])]:
-        rows = files.read_lines(data / f"{split}.jsonl")
-        probable = classify(model, tokenizer, description, [row["text"] for row in rows])
+        lines = files.lines_of(data / f"{split}.jsonl", LabelLine)
+        probable = classify(model, tokenizer, description, [line["text"] for line in lines])
         best = probable.max(dim=1)
-        rows = [
-            row | {"predicted": classes[i], "probability": round(p, 4)}
-            for row, i, p in zip(rows, best.indices.tolist(), best.values.tolist(), strict=True)
+        rows: list[Predicted] = [
+            {**line, "predicted": classes[i], "probability": round(p, 4)}
+            for line, i, p in zip(lines, best.indices.tolist(), best.values.tolist(), strict=True)
         ]
         files.write_lines(out / f"predictions{split.removeprefix('test')}.jsonl", rows)
         found[split] = {
@@ -51,10 +53,10 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
             "majority": {m.name: m.value for m in measures([row | {"predicted": commonest} for row in rows])},
             **details(rows, classes),
         }
-    metrics = {"task": description.task, **found.pop("test"), "classes": classes, "splits": found}
+    metrics: TextMetrics = {"task": description.task, **found.pop("test"), "classes": classes, "splits": found}
     metrics["judged"] = identity.judged(params, model_folder, data)
     history.write(out / "metrics.json", metrics)
-    texts = [row["text"] for row in files.read_lines(data / "test.jsonl")[: pictures.MEASURED]]
+    texts = [row["text"] for row in files.lines_of(data / "test.jsonl", LabelLine)[: pictures.MEASURED]]
     readings = [reading(tokenizer, description, text) for text in texts]
     shown = readings[pictures.nearest(tokenizer, texts)]
     files.write_json(
@@ -64,15 +66,16 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
     return metrics
 
 
-def reading(tokenizer: Tokenizer, description: TextClassifierDescription, text: str, *_: Any) -> pictures.Reading:
+def reading(tokenizer: Tokenizer, description: TextClassifierDescription, text: str, *_: object) -> pictures.Reading:
     """``text`` as the model is given it."""
     return encode(tokenizer, [text])
 
 
-def measures(rows: list[dict[str, Any]]) -> list[Score]:
+def measures(rows: list[Predicted]) -> list[Score]:
     """Accuracy, and the mean over classes of F1 (0 for a class that is neither there nor predicted)."""
     classes = sorted({row["label"] for row in rows} | {row["predicted"] for row in rows})
-    label, predicted = (np.array([classes.index(row[key]) for row in rows]) for key in ("label", "predicted"))
+    pairs = [(classes.index(row["label"]), classes.index(row["predicted"])) for row in rows]
+    label, predicted = np.array(pairs).T
     said, is_ = np.eye(len(classes))[predicted], np.eye(len(classes))[label]
     right = np.stack([label == predicted, np.ones(len(rows))], axis=1).astype(np.float64)
 
@@ -86,15 +89,14 @@ def measures(rows: list[dict[str, Any]]) -> list[Score]:
     ]
 
 
-def details(rows: list[dict[str, Any]], classes: list[str]) -> dict[str, Any]:
+def details(rows: list[Predicted], classes: list[str]) -> TextMetrics:
     """Precision, recall, F1 and number of each class, and which is taken for which."""
     label, predicted = [row["label"] for row in rows], [row["predicted"] for row in rows]
     columns = precision_recall_fscore_support(label, predicted, labels=classes, zero_division=0)
-    names = ("precision", "recall", "f1", "texts")
     return {
         "by_class": {
-            name: dict(zip(names, (*map(float, figures[:3]), int(figures[3])), strict=True))
-            for name, *figures in zip(classes, *columns, strict=True)
+            name: {"precision": float(precision), "recall": float(recall), "f1": float(f1), "texts": int(texts)}
+            for name, precision, recall, f1, texts in zip(classes, *columns, strict=True)
         },
         "confusion": confusion_matrix(label, predicted, labels=classes).tolist(),
         "texts": len(rows),

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +14,11 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from stepladder.data.buckets import Sentences
+from stepladder.data.card import PairLine
 from stepladder.data.tokenizer import encode
 from stepladder.transformer.inference.translation import tokens
 from stepladder.transformer.networks.description import TranslationDescription
 from stepladder.transformer.networks.trained import read_tokenizer
-
-Pairs = list[dict[str, Any]]
 
 
 def alike(tokenizer: Tokenizer, data: Path) -> bool:
@@ -37,7 +35,7 @@ def running(data: Path, split: str, text: str, tokenizer: Tokenizer) -> Tensor:
 
 @contextmanager
 def pairs_of(
-    data: Path, split: str, pairs: Pairs, tokenizer: Tokenizer, description: TranslationDescription
+    data: Path, split: str, pairs: list[PairLine], tokenizer: Tokenizer, description: TranslationDescription
 ) -> Iterator[Path]:
     """A folder with the token ids of ``pairs``, those of ``split``; without such as are longer than the model reads."""
     if alike(tokenizer, data):

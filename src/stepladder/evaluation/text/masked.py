@@ -20,6 +20,7 @@ from stepladder.data.card import read_card
 from stepladder.evaluation.text import encoding, files, pictures
 from stepladder.evaluation.text.measure import Floats, Score, scored
 from stepladder.judgement import identity
+from stepladder.metrics.texts import TextMetrics
 from stepladder.params import Params
 from stepladder.text_tasks.tasks import FORMS, name_of
 from stepladder.transformer.networks.description import MaskedLMDescription
@@ -31,14 +32,11 @@ from stepladder.transformer.training.masking import HELD_OUT, hide
 TOGETHER = 64  # rows read at once
 
 
-def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[str, Any]:
+def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> TextMetrics:
     """Judge the masked language model in ``model_folder`` on the held-out text of ``data``; write it to ``out``.
 
-    Files: ``metrics.json``; ``attention.json``, see ``pictures.described``.
-
-    Returns:
-        The metrics of ``test``: ``accuracy`` (hidden tokens found), ``loss`` (nats a hidden token) and ``perplexity``, with
-        intervals over rows; ``hidden``, how many there were; ``unigram_loss``, of knowing only how often each token is in training; ``splits``; ``protocol``.
+    Files: ``metrics.json``; ``attention.json``. ``accuracy`` (hidden tokens found), ``loss`` (nats a hidden token) and ``perplexity`` have
+    intervals over rows.
     """
     model, tokenizer, description = load(model_folder, MaskedLMDescription)
     section, share, card = params.evaluation, description.mask_share, read_card(data)
@@ -46,7 +44,7 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
     running = FORMS[name_of(card)].running
     trained_on = np.load(data / "train.npy") if running else Sentences.open(data / "train_text").tokens
     known = encoding.unigram(trained_on, vocab_size)
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, TextMetrics] = {}
     for split in ["test", *splits.further(card["counts"])]:
         text = _rows(data, split, running, description.context, special)
         shown, wanted = (
@@ -61,7 +59,7 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
     protocol = {
         "hidden": f"{share:g} of the tokens, of which 80% are masked, 10% another token, 10% as they are; seed {params.seed}"
     }
-    metrics = {"task": description.task, **found.pop("test"), "splits": found, "protocol": protocol}
+    metrics: TextMetrics = {"task": description.task, **found.pop("test"), "splits": found, "protocol": protocol}
     metrics["judged"] = identity.judged(params, model_folder, data)
     out.mkdir(parents=True, exist_ok=True)
     history.write(out / "metrics.json", metrics)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from stepladder.errors import UserError
-from stepladder.metrics.texts import FIGURES
+from stepladder.metrics.texts import FIGURES, TextMetrics
 
 Floats = npt.NDArray[np.float64]
 
@@ -79,12 +80,12 @@ def intervals(measures: list[Score], *, count: int, confidence: float, seed: int
     return {m.name: _percentiles(m.resampled(counts), confidence) for m in measures}
 
 
-def scored(measures: list[Score], *, count: int, confidence: float, seed: int) -> dict[str, float]:
+def scored(measures: list[Score], *, count: int, confidence: float, seed: int) -> TextMetrics:
     """Each measure's value under its name, and its interval under ``NAME_low`` and ``NAME_high``."""
     found = {m.name: m.value for m in measures}
     for name, (low, high) in intervals(measures, count=count, confidence=confidence, seed=seed).items():
         found |= {f"{name}_low": low, f"{name}_high": high}
-    return found
+    return cast(TextMetrics, found)
 
 
 def difference(a: Score, b: Score, *, count: int, confidence: float, seed: int) -> Difference:

@@ -9,6 +9,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from stepladder.metrics.texts import Attention
 from stepladder.transformer.attention_maps import attention_maps, entropy
 from stepladder.transformer.blocks.positions import AbsolutePositions
 from stepladder.transformer.networks.description import TextDescription
@@ -21,21 +22,13 @@ POSITIONS = 64
 Reading = Sequence[list[int]]  # what a model is given: a text, or a source and a target
 
 
-def reading(tokenizer: Tokenizer, description: TextDescription, text: str, *_: Any) -> Reading:
+def reading(tokenizer: Tokenizer, description: TextDescription, text: str, *_: object) -> Reading:
     """``text`` as a model is given it that reads its tokens alone."""
     return (tokenizer.encode(text, add_special_tokens=False).ids,)
 
 
-def described(
-    model: nn.Module, tokenizer: Tokenizer, shown: Reading, measured: Sequence[Reading] = ()
-) -> dict[str, Any]:
-    """The attention of ``model``.
-
-    Returns:
-        ``maps``: by kind (see ``attention_maps``) ``weights`` ``[layer][head][row][column]`` while it reads ``shown``,
-        ``columns`` the tokens attended to, and ``rows``: of an encoder the tokens that attend, of a decoder those being
-        written. ``entropy``: by kind ``[layer][head]``, in nats, mean over ``measured``.
-    """
+def described(model: nn.Module, tokenizer: Tokenizer, shown: Reading, measured: Sequence[Reading] = ()) -> Attention:
+    """The attention of ``model`` while it reads ``shown``, and its entropy over ``measured``."""
     eos = SpecialTokens.of(tokenizer).eos
     total: dict[str, Tensor] = {}
     for one in measured:

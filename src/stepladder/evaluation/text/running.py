@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 import numpy as np
 import torch
@@ -14,12 +14,13 @@ from torch.nn import functional as F
 
 from stepladder import history
 from stepladder.data import splits
-from stepladder.data.card import read_card
+from stepladder.data.card import TextCard, card_of, read_card
 from stepladder.data.tokenizer import LINE
 from stepladder.evaluation.text import encoding, files, pictures
 from stepladder.evaluation.text.extrapolation import extrapolation
 from stepladder.evaluation.text.measure import Floats, Score, scored
 from stepladder.judgement import identity
+from stepladder.metrics.texts import TextMetrics
 from stepladder.params import Params
 from stepladder.transformer.inference.generation import generate
 from stepladder.transformer.networks.causal_lm import CausalLM
@@ -32,23 +33,28 @@ LENGTHS = (1, 2, 4)  # windows, in training lengths
 EXTRAPOLATED = 32_768  # tokens of the held-out text, at most, that longer windows are judged on
 
 
-def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[str, Any]:
+class Foretold(TypedDict):
+    """How well a line of the text is foretold, a line of ``losses.jsonl``."""
+
+    text: str
+    characters: int
+    tokens: int
+    nats: float
+
+
+def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> TextMetrics:
     """Judge the causal language model in ``model_folder`` on the held-out text of ``data``; write it to ``out``.
 
-    Files: ``metrics.json``; ``losses.jsonl``, and ``losses_SPLIT.jsonl`` of further test splits (of each line its text,
-    characters, tokens and nats); ``continuations.jsonl``; ``attention.json``, see ``pictures.described``.
-
-    Returns:
-        The metrics of ``test``: ``bits_per_character``, ``perplexity`` (a token), ``loss`` (nats a token), with intervals over
-        lines; ``unigram_bits_per_character``, of knowing only how often each token is in training; ``characters``,
-        ``tokens``; ``splits``, the same of each further test split; ``protocol``. Of ``test`` alone ``loss_1x``, ``loss_2x`` and
-        ``loss_4x``, beyond the training length (see ``extrapolation``), where the text is long enough and positions reach so far.
+    Files: ``metrics.json``; ``losses.jsonl``, and ``losses_SPLIT.jsonl`` of further test splits; ``continuations.jsonl``;
+    ``attention.json``. ``bits_per_character``, ``perplexity`` (a token) and ``loss`` (nats a token) have intervals over lines. Of ``test``
+    alone there are ``loss_1x``, ``loss_2x`` and ``loss_4x``, beyond the training length (see ``extrapolation``), where the text is long
+    enough and positions reach so far.
     """
     model, tokenizer, description = load(model_folder, CausalLMDescription)
     context, section = description.context, params.evaluation
-    unigram = encoding.unigram(np.load(data / "train.npy", mmap_mode="r"), read_card(data)["vocab_size"])
+    unigram = encoding.unigram(np.load(data / "train.npy", mmap_mode="r"), card_of(data, TextCard)["vocab_size"])
     out.mkdir(parents=True, exist_ok=True)
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, TextMetrics] = {}
     for split in ["test", *splits.further(read_card(data)["counts"])]:
         text = (data / f"{split}.txt").read_bytes().decode()
         tokens, prepared = encoding.running(data, split, text, tokenizer), np.load(data / f"{split}.npy")
@@ -73,7 +79,13 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
             f"of the last {context} tokens of windows of 1, 2 and 4 times {context} tokens that end alike, in the first "
             f"{EXTRAPOLATED:,} tokens"
         )
-    metrics = {"task": description.task, **found.pop("test"), **beyond, "splits": found, "protocol": protocol}
+    metrics: TextMetrics = {
+        "task": description.task,
+        **found.pop("test"),
+        **beyond,
+        "splits": found,
+        "protocol": protocol,
+    }
     metrics["judged"] = identity.judged(params, model_folder, data)
     history.write(out / "metrics.json", metrics)
     files.write_lines(out / "continuations.jsonl", continuations(model, tokenizer, description, text, params))
@@ -87,12 +99,12 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[
     return metrics
 
 
-def extrapolated(model: CausalLM, tokens: Tensor, context: int) -> dict[str, float]:
+def extrapolated(model: CausalLM, tokens: Tensor, context: int) -> TextMetrics:
     """``loss_1x``, ``loss_2x``, ``loss_4x`` in nats a token; none where the text is shorter than the longest window."""
     if len(tokens) <= max(LENGTHS) * context:
         return {}
     found = extrapolation(model, tokens[:EXTRAPOLATED], context, LENGTHS)
-    return {f"loss_{length // context}x": loss for length, loss in found.items()}
+    return cast(TextMetrics, {f"loss_{length // context}x": loss for length, loss in found.items()})
 
 
 @torch.inference_mode()
@@ -115,7 +127,7 @@ def losses(model: CausalLM, tokens: Tensor, context: int) -> Tensor:
     return found
 
 
-def by_line(tokenizer: Tokenizer, text: str, nats: Tensor) -> list[dict[str, Any]]:
+def by_line(tokenizer: Tokenizer, text: str, nats: Tensor) -> list[Foretold]:
     """Characters, tokens and nats of each line of ``text``, whose tokens but the first have ``nats``."""
     lines = LINE.findall(text)
     lengths = [len(e.ids) for e in tokenizer.encode_batch(lines, add_special_tokens=False)]
@@ -128,7 +140,7 @@ def by_line(tokenizer: Tokenizer, text: str, nats: Tensor) -> list[dict[str, Any
     ]
 
 
-def measures(rows: list[dict[str, Any]]) -> list[Score]:
+def measures(rows: list[Foretold]) -> list[Score]:
     """Scores of a text of which ``rows`` tell the lines."""
     statistics = np.array([[row["nats"], row["characters"], row["tokens"]] for row in rows], dtype=np.float64)
 

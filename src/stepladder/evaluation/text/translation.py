@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from tokenizers import Tokenizer
 
 from stepladder import history
 from stepladder.data import splits
-from stepladder.data.card import read_card
+from stepladder.data.card import PairLine, read_card
 from stepladder.evaluation.text import encoding, files, pictures
 from stepladder.evaluation.text.measure import Score, scored
 from stepladder.evaluation.text.scores import (
@@ -23,6 +22,7 @@ from stepladder.evaluation.text.scores import (
     translation_scores,
 )
 from stepladder.judgement import identity
+from stepladder.metrics.texts import Attention, TextMetrics, Translated
 from stepladder.params import Params
 from stepladder.transformer.inference.translation import encode, tokens, translate
 from stepladder.transformer.networks.description import TranslationDescription
@@ -31,44 +31,42 @@ from stepladder.transformer.networks.trained import SpecialTokens, load
 from stepladder.transformer.training.batches import fixed_batches
 from stepladder.transformer.training.loss import token_loss
 
-Pairs = list[dict[str, Any]]
+Pairs = list[PairLine]
 
 
-def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> dict[str, Any]:
+def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> TextMetrics:
     """Judge the model in ``model_folder`` on the held-out pairs of ``data``; write what is found to ``out``.
 
-    Files: ``metrics.json``; ``translations.jsonl`` (each with its own chrF), and ``translations_SPLIT.jsonl`` of further test
-    splits; ``attention.json``, see ``pictures.described``.
-
-    Returns:
-        The metrics of ``test``: ``bleu``, ``chrf``, ``ter``, ``exact_match``, ``bleu_lowercased_tokenised``, ROUGE where
-        asked for, ``perplexity``, ``sentences_per_second``, ``signatures``, ``copy`` (the scores of the untranslated
-        source), ``exchanged`` (chrF of the references of other sentences), ``sentences``, and intervals ``*_low``, ``*_high``; and ``splits``, the same of each further test split.
+    Files: ``metrics.json``; ``translations.jsonl``, and ``translations_SPLIT.jsonl`` of further test splits; ``attention.json``. ROUGE is
+    measured where it is asked for.
     """
     loaded = load(model_folder, TranslationDescription)
     counts = read_card(data)["counts"]
     out.mkdir(parents=True, exist_ok=True)
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, TextMetrics] = {}
     for split in ["test", *splits.further(counts)]:
-        pairs = files.read_lines(data / f"{split}.jsonl")
+        pairs = files.lines_of(data / f"{split}.jsonl", PairLine)
         start = time.perf_counter()
         translations = translated(*loaded, pairs, params)
         speed = len(pairs) / (time.perf_counter() - start)
         with encoding.pairs_of(data, split, pairs, *loaded[1:]) as encoded:
             confusion = perplexity(loaded[0], encoded, split, SpecialTokens.of(loaded[1]))
-        found[split] = judged(pairs, translations, params) | {
+        found[split] = {
+            **judged(pairs, translations, params),
             "perplexity": confusion,
             "sentences_per_second": speed,
         }
         files.write_lines(out / f"translations{split.removeprefix('test')}.jsonl", rows(pairs, translations))
     judged_by = identity.judged(params, model_folder, data)
-    metrics = {"task": loaded[2].task, **found.pop("test"), "splits": found, "judged": judged_by}
+    metrics: TextMetrics = {"task": loaded[2].task, **found.pop("test"), "splits": found, "judged": judged_by}
     history.write(out / "metrics.json", metrics)
-    files.write_json(out / "attention.json", attention(*loaded, files.read_lines(out / "translations.jsonl")))
+    files.write_json(out / "attention.json", attention(*loaded, files.lines_of(out / "translations.jsonl", Translated)))
     return metrics
 
 
-def attention(model: Seq2Seq, tokenizer: Tokenizer, description: TranslationDescription, said: Pairs) -> dict[str, Any]:
+def attention(
+    model: Seq2Seq, tokenizer: Tokenizer, description: TranslationDescription, said: list[Translated]
+) -> Attention:
     """What the report draws of the model's attention while it reads sources and says its translations of them."""
     several = len(description.target_languages) > 1
     readings = [
@@ -112,13 +110,21 @@ def measures(pairs: Pairs, translations: list[str], *, summaries: bool) -> list[
     return [*found, *([older] if older else []), *(rouge(translations, references) if summaries else [])]
 
 
-def scores_of(rows: Pairs) -> list[Score]:
+def scores_of(rows: list[Translated]) -> list[Score]:
     """The scores of the translations in the ``rows`` of ``translations.jsonl``."""
-    pairs = [{"target": row["reference"], **row} for row in rows]
+    pairs: Pairs = [
+        {
+            "source": row["source"],
+            "target": row["reference"],
+            "language": row["language"],
+            "references": row.get("references") or [row["reference"]],
+        }
+        for row in rows
+    ]
     return measures(pairs, [row["translation"] for row in rows], summaries=False)
 
 
-def judged(pairs: Pairs, translations: list[str], params: Params) -> dict[str, Any]:
+def judged(pairs: Pairs, translations: list[str], params: Params) -> TextMetrics:
     """The scores of ``translations`` with intervals and signatures, and those of the source as it is."""
     asked, section = params.evaluation.rouge, params.evaluation
     found = measures(pairs, translations, summaries=asked)
@@ -158,12 +164,14 @@ def references_of(pairs: Pairs) -> References:
     return [p.get("references") or [p["target"]] for p in pairs]
 
 
-def rows(pairs: Pairs, translations: list[str]) -> Pairs:
+def rows(pairs: Pairs, translations: list[str]) -> list[Translated]:
     """Of each pair source, reference, translation, language and chrF; other references where there are."""
     references = references_of(pairs)
-    found = zip(pairs, references, translations, sentence_chrf(translations, references), strict=True)
-    return [
+    found: list[Translated] = [
         {"source": p["source"], "reference": p["target"], "translation": text, "language": p["language"], "chrf": chrf}
-        | ({"references": several} if len(several) > 1 else {})
-        for p, several, text, chrf in found
+        for p, text, chrf in zip(pairs, translations, sentence_chrf(translations, references), strict=True)
     ]
+    for row, several in zip(found, references, strict=True):
+        if len(several) > 1:
+            row["references"] = list(several)
+    return found

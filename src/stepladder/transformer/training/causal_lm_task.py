@@ -10,7 +10,7 @@ from torch import Tensor
 
 from stepladder.data.blocks import Blocks, in_order, read
 from stepladder.data.buckets import Rows
-from stepladder.data.card import read_card
+from stepladder.data.card import LinesCard, card_of
 from stepladder.params import Params, Training
 from stepladder.tasks.experiment import Experiment
 from stepladder.tasks.task import Batch
@@ -41,7 +41,7 @@ class CausalLMTask(LanguageTask):
 
 def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1) -> Experiment:
     """The training of a causal language model that ``params`` describes, on running text prepared in ``data``."""
-    section, training, card = params.transformer, params.transformer.training, read_card(data)
+    section, training, card = params.transformer, params.transformer.training, card_of(data, LinesCard)
     common = shared(params, data)
     special = common.special
     network = CausalLMNetwork(

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stepladder.data.buckets import Buckets, Rows, Sentences, part
-from stepladder.data.card import longest_of, read_card
+from stepladder.data.card import LabelsCard, card_of, longest_of
 from stepladder.description import WEIGHTS, brief
 from stepladder.description import read as read_description
 from stepladder.errors import UserError
@@ -68,7 +68,7 @@ def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1
 
     With ``transformer.base`` it starts from that masked model's encoder.
     """
-    section, training, card = params.transformer, params.transformer.training, read_card(data)
+    section, training, card = params.transformer, params.transformer.training, card_of(data, LabelsCard)
     common = shared(params, data)
     special = common.special
     classes = card["classes"]

@@ -11,7 +11,7 @@ from torch import Tensor
 from stepladder.data.blocks import Blocks, in_order
 from stepladder.data.blocks import read as read_running
 from stepladder.data.buckets import Buckets, Rows, Sentences
-from stepladder.data.card import longest_of, read_card
+from stepladder.data.card import TextCard, card_of, longest_of
 from stepladder.params import Params, Training
 from stepladder.tasks.experiment import Experiment
 from stepladder.tasks.task import Batch
@@ -52,7 +52,7 @@ def masked(params: Params, data: Path, training: Training, rank: int = 0, world_
     section = params.transformer
     common = shared(params, data)
     special = common.special
-    card = read_card(data)
+    card = card_of(data, TextCard)
     running = FORMS[name_of(card)].running
     longest = section.context if running else longest_of(card)
     network = MaskedLMNetwork(**common.network, layers=section.encoder_layers, max_length=longest)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from stepladder.data.bpe_dropout import BPEDropout
 from stepladder.data.buckets import Buckets, part
-from stepladder.data.card import longest_of, read_card
+from stepladder.data.card import PairsCard, card_of, longest_of
 from stepladder.params import Params, Training
 from stepladder.tasks.experiment import Experiment
 from stepladder.tasks.task import Batch
@@ -57,7 +57,7 @@ class TranslationTask(LanguageTask):
 
 def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1) -> Experiment:
     """The translation training that ``params`` describes, on pairs prepared in ``data``."""
-    section, training, card = params.transformer, params.transformer.training, read_card(data)
+    section, training, card = params.transformer, params.transformer.training, card_of(data, PairsCard)
     longest = longest_of(card)
     common = shared(params, data)
     special = common.special

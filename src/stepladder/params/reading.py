@@ -28,7 +28,7 @@ def build(values: Mapping[str, Value], origin: str = "the parameters") -> Params
     return section(Params, merge(Params().model_dump(mode="json"), values), origin)
 
 
-def section(kind: type[S], values: Mapping[str, Value], origin: str) -> S:
+def section(kind: type[S], values: Mapping[str, object], origin: str) -> S:
     """One section of plain ``values``; ``UserError`` as ``build``."""
     try:
         return kind.model_validate(values)

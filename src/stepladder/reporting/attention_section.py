@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from stepladder.metrics.texts import AttentionMap
 from stepladder.reporting.embedded import figure
 from stepladder.reporting.markup import Markup, element, join
 from stepladder.reporting.reading import read_json
-from stepladder.reporting.rows import AttentionMap
 
 FIRST = ("cross", "decoder", "encoder")  # which kind can be chosen by layer and head; the others are figures
 EMBEDDED_WEIGHTS = 40_000

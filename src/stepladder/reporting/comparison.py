@@ -12,12 +12,12 @@ from stepladder import absent, history
 from stepladder.errors import UserError
 from stepladder.judgement import identity
 from stepladder.judgement.failure import failed, failed_text
-from stepladder.metrics.pictures import HEADLINES, PICTURES, POINTS
-from stepladder.metrics.texts import headlines
+from stepladder.metrics.pictures import HEADLINES, PICTURES, POINTS, PictureMetrics, Point
+from stepladder.metrics.texts import Translated, headlines
 from stepladder.params import Params, Promotion
 from stepladder.reporting.reading import curves, read_json, read_lines, series
 from stepladder.reporting.recommendation import recommend
-from stepladder.reporting.rows import Bar, Comparison, Evaluated, Judged, Loss, Point, Recommended, Sentence, Training
+from stepladder.reporting.rows import Bar, Comparison, Loss, Recommended, Training
 from stepladder.text_tasks.record import ENTRIES, Figures
 from stepladder.text_tasks.tasks import TASKS, compared, name_of
 
@@ -45,7 +45,7 @@ def compare(params: Params, models: Path, reports: Path, *, leave_out: bool = Fa
             than those in place, or the T were judged by different feature networks.
     """
     folders = {t: reports / "diffusion" / f"T{t}" for t in sorted(params.sweep.timesteps)}
-    evaluated: dict[int, Evaluated] = {
+    evaluated: dict[int, PictureMetrics] = {
         t: _current(folder, models / "diffusion" / f"T{t}", f"diffusion --timesteps {t}", leave_out)
         for t, folder in folders.items()
         if not absent.why(folder)
@@ -63,7 +63,9 @@ def compare(params: Params, models: Path, reports: Path, *, leave_out: bool = Fa
     recommended = recommend(
         sweep, floor.get("frechet"), params.evaluation.confidence, lambda p: _failed(p, floor, params.promotion)
     )
-    judged: dict[str, Judged | None] = {f"diffusion/T{t}": metrics.get("judged") for t, metrics in finished.items()}
+    judged: dict[str, Mapping[str, str | None] | None] = {
+        f"diffusion/T{t}": metrics.get("judged") for t, metrics in finished.items()
+    }
     judged |= {"transformer": text.get("judged")} if text else {}
     comparison: Comparison = {
         "sweep": sweep,
@@ -100,7 +102,7 @@ def _write_all(comparison: Comparison, params: Params, models: Path, reports: Pa
     _write(reports / "chrf.json", chrf_histogram(read_lines(reports / "transformer" / "translations.jsonl")))
 
 
-def chrf_histogram(translations: Sequence[Sentence]) -> list[Bar]:
+def chrf_histogram(translations: Sequence[Translated]) -> list[Bar]:
     """Sentences in each tenth of the chrF scale: ``[{"chrf": "0-10", "sentences": 3}, ...]``; 100 counts in the last."""
     if not translations:
         return []
@@ -133,7 +135,7 @@ def _failures(point: Recommended | None, entry: str, text: Figures, params: Para
     return {name: why for name, why in found.items() if why}
 
 
-def _floor(finished: Mapping[int, Evaluated]) -> dict[str, float]:
+def _floor(finished: Mapping[int, PictureMetrics]) -> Mapping[str, float]:
     floors = {t: metrics.get("floor") or {} for t, metrics in finished.items()}
     values = {t: floor["frechet"] for t, floor in floors.items() if "frechet" in floor}
     if values and not all(math.isclose(v, next(iter(values.values())), rel_tol=1e-3) for v in values.values()):
@@ -145,11 +147,11 @@ def _floor(finished: Mapping[int, Evaluated]) -> dict[str, float]:
     return next((floor for floor in floors.values() if floor), {})
 
 
-def _points(metrics: Evaluated) -> list[Point]:
+def _points(metrics: PictureMetrics) -> list[Point]:
     return sorted(metrics.get("points", []), key=lambda p: p["sampling_steps"])
 
 
-def _against(floor: dict[str, float], point: Point) -> Point:
+def _against(floor: Mapping[str, float], point: Point) -> Point:
     ratio = point["frechet"] / floor["frechet"] if floor.get("frechet") else None
     return {**point, "frechet_over_floor": ratio}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -12,13 +12,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
-from stepladder.metrics.pictures import SUPPORT
+from stepladder.metrics.pictures import SUPPORT, Point
 from stepladder.params import Params
 from stepladder.reporting import attention_figures
 from stepladder.reporting.figure_files import Draw, save
 from stepladder.reporting.palette import Style, styles
 from stepladder.reporting.reading import curves, read_json, series
-from stepladder.reporting.rows import Comparison, Likelihood, Point, Training
+from stepladder.reporting.rows import Comparison, Likelihood, Training
 from stepladder.reporting.sweep_axes import (
     against_steps,
     beside,
@@ -126,7 +126,7 @@ def accuracy(sweep: Sequence[Point], style: dict[int, Style]) -> Figure:
     return figure
 
 
-def support(sweep: Sequence[Point], style: dict[int, Style], floor: dict[str, float]) -> Figure:
+def support(sweep: Sequence[Point], style: dict[int, Style], floor: Mapping[str, float]) -> Figure:
     """Precision and recall, density and coverage against S, a line for each T, real pictures' own as the dashed line."""
     figure, grid = plt.subplots(2, 2, figsize=(9.2, 6), sharex=True)
     for axes, key in zip(grid.flat, SUPPORT, strict=True):

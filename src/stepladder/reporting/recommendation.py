@@ -24,7 +24,8 @@ import math
 from collections.abc import Callable, Sequence
 from statistics import NormalDist
 
-from stepladder.reporting.rows import Point, Recommended
+from stepladder.metrics.pictures import Point
+from stepladder.reporting.rows import Recommended
 
 
 def recommend(

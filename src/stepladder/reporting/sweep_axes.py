@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from stepladder.metrics.numbers import value_of
+from stepladder.metrics.pictures import Point
 from stepladder.reporting.palette import Style
-from stepladder.reporting.rows import Point
 
 
 def against_steps(axes: Axes, sweep: Sequence[Point], style: dict[int, Style], key: str) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stepladder.metrics.numbers import ABSENT, duration, fixed, percent, short
+from stepladder.metrics.pictures import Point
 from stepladder.params import Params
 from stepladder.reporting.embedded import figure, strip
 from stepladder.reporting.links import run_address
 from stepladder.reporting.markup import Content, Markup, element, join, number, table
-from stepladder.reporting.rows import Comparison, Point, Training
+from stepladder.reporting.rows import Comparison, Training
 from stepladder.reporting.sweep_tables import name_of, place
 from stepladder.text_tasks import tasks
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from stepladder.metrics.numbers import ABSENT, decimals, fixed, percent, value_of
-from stepladder.metrics.pictures import SUPPORT
+from stepladder.metrics.pictures import SUPPORT, Point
 from stepladder.params import Params
 from stepladder.reporting.embedded import figure
 from stepladder.reporting.markup import Content, Markup, element, join, number, table
 from stepladder.reporting.palette import styles
-from stepladder.reporting.rows import Comparison, Likelihood, Point
+from stepladder.reporting.rows import Comparison, Likelihood
 
 
 def points_table(comparison: Comparison, params: Params) -> Markup:

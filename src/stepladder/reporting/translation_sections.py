@@ -7,10 +7,11 @@ from difflib import SequenceMatcher
 from pathlib import Path
 
 from stepladder.metrics.numbers import ABSENT, fixed, percent
+from stepladder.metrics.texts import Translated
 from stepladder.reporting.comparison import chrf_histogram
 from stepladder.reporting.markup import Content, Markup, element, join, number, table
 from stepladder.reporting.reading import read_lines
-from stepladder.reporting.rows import Bar, Comparison, Sentence
+from stepladder.reporting.rows import Bar, Comparison
 from stepladder.text_tasks.record import ENTRIES, Figures
 
 SHOWN = 6
@@ -81,7 +82,7 @@ def _table(metrics: Figures) -> Markup:
 
 def sentences(reports: Path) -> Markup:
     """How chrF is spread over sentences; the best, some in the middle, the worst."""
-    rows: list[Sentence] = read_lines(reports / "transformer" / "translations.jsonl")
+    rows: list[Translated] = read_lines(reports / "transformer" / "translations.jsonl")
     if not rows:
         return element("p", "No translations were kept.")
     good, middling, bad = choose(rows)
@@ -96,7 +97,9 @@ def sentences(reports: Path) -> Markup:
     ])  # fmt: skip
 
 
-def choose(rows: Sequence[Sentence], count: int = SHOWN) -> tuple[list[Sentence], list[Sentence], list[Sentence]]:
+def choose(
+    rows: Sequence[Translated], count: int = SHOWN
+) -> tuple[list[Translated], list[Translated], list[Translated]]:
     """(good, middling, bad): highest chrF, around the median, lowest; among equals the longest; no sentence twice."""
     distinct = list({(r["source"], r["translation"]): r for r in rows}.values())
     ordered = sorted(distinct, key=lambda r: (-r["chrf"], -len(r["source"]), r["source"]))
@@ -108,7 +111,7 @@ def choose(rows: Sequence[Sentence], count: int = SHOWN) -> tuple[list[Sentence]
     return good, between[start : start + count], bad
 
 
-def _examples(rows: Sequence[Sentence]) -> Markup:
+def _examples(rows: Sequence[Translated]) -> Markup:
     cells = [
         [
             element("td", r["source"], dir="auto", data_name="source"),

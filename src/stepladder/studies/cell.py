@@ -37,7 +37,6 @@ from stepladder.studies.spec import Arm, Study
 from stepladder.studies.stages import AT_ONCE
 
 if TYPE_CHECKING:
-    from stepladder.reporting.rows import Protocol
     from stepladder.studies.results import Cell, Point
     from stepladder.values import Values
 
@@ -100,7 +99,7 @@ def judged(
         "bits_per_dim": _bits(given, params, data, model, made["figures"]) if asked else None,
         "training": made["figures"],
         "run": {key: made.get(key) for key in ("run_id", "experiment_id", "tracking_uri", "git_commit", "key")},
-        "floor": judge.floor, "held_out": judge.held_out, "protocol": cast("Protocol", judge.protocol),
+        "floor": judge.floor, "held_out": judge.held_out, "protocol": judge.protocol,
     }  # fmt: skip
 
 

@@ -19,8 +19,8 @@ from stepladder.errors import UserError
 from stepladder.judgement.failure import failed
 from stepladder.metrics.every import METRICS
 from stepladder.metrics.numbers import value_of
+from stepladder.metrics.pictures import Protocol
 from stepladder.params import Sampling
-from stepladder.reporting.rows import Protocol
 from stepladder.studies import spec
 from stepladder.studies.possible import LEAST_SEEDS
 from stepladder.studies.spec import Study

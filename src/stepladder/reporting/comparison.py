@@ -63,10 +63,6 @@ def compare(params: Params, models: Path, reports: Path, *, leave_out: bool = Fa
     recommended = recommend(
         sweep, floor.get("frechet"), params.evaluation.confidence, lambda p: _failed(p, floor, params.promotion)
     )
-    judged: dict[str, Mapping[str, str | None] | None] = {
-        f"diffusion/T{t}": metrics.get("judged") for t, metrics in finished.items()
-    }
-    judged |= {"transformer": text.get("judged")} if text else {}
     comparison: Comparison = {
         "sweep": sweep,
         "missing": [t for t in evaluated if t not in finished],
@@ -85,7 +81,7 @@ def compare(params: Params, models: Path, reports: Path, *, leave_out: bool = Fa
         "translation": text if entry == "translation" else {},
         "language_model": text if entry == "language_model" else {},
         "translation_training": _training(models / "transformer"),
-        "judged": judged,
+        "judged": _judged(finished, text),
         "failed": _failures(recommended, entry, text, params),
     }
     _write_all(comparison, params, models, reports)
@@ -124,6 +120,12 @@ def _current(report: Path, model: Path, verb: str, leave_out: bool) -> Any:
 
 def _failed(point: Point, floor: Mapping[str, float], limits: Promotion) -> str:
     return failed({name: value for name, value in point.items() if value is not None}, floor, limits)
+
+
+def _judged(finished: Mapping[int, PictureMetrics], text: Figures) -> dict[str, Mapping[str, str | None] | None]:
+    """By model, what its figures are of."""
+    of_text = {"transformer": text.get("judged")} if text else {}
+    return {**{f"diffusion/T{t}": metrics.get("judged") for t, metrics in finished.items()}, **of_text}
 
 
 def _failures(point: Recommended | None, entry: str, text: Figures, params: Params) -> dict[str, str]:

@@ -10,6 +10,7 @@ import io
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def parameters(params: Params, preset: str, title: str) -> None:
     )
 
 
-def _compare(results: Results, scratch: Path) -> tuple[dict[str, Any], bytes | None]:
+def _compare(results: Results, scratch: Path) -> tuple[Mapping[str, Any], bytes | None]:
     """The comparison of what there is, made in ``scratch``, and its figure of quality."""
     kinds = ["diffusion", *(["transformer"] if results.translation else [])]
     for kind in kinds:
@@ -132,7 +133,9 @@ def _compare(results: Results, scratch: Path) -> tuple[dict[str, Any], bytes | N
     ), figure.read_bytes() if figure.exists() else None
 
 
-def _summary(results: Results, comparison: dict[str, Any], pictures: dict[str, str], outcome: str, place: str) -> str:
+def _summary(
+    results: Results, comparison: Mapping[str, Any], pictures: dict[str, str], outcome: str, place: str
+) -> str:
     parts = [outcome, *([comparison["why"]] if "why" in comparison else [])]
     if best := comparison.get("recommended"):
         at = f"T={best['timesteps']}, S={best['sampling_steps']}"
@@ -159,7 +162,7 @@ def page(root: Path, experiment: str = "") -> Path:
     return root / "reports" / (Path("experiments", experiment) if experiment else "") / "index.html"
 
 
-def _failure(comparison: dict[str, Any], name: str) -> str:
+def _failure(comparison: Mapping[str, Any], name: str) -> str:
     why = (comparison.get("failed") or {}).get(name)
     return f" **It counts as failed:** {why}." if why else ""
 

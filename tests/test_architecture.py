@@ -61,6 +61,7 @@ EVERYWHERE = {
     "processes",
     "replacing",
     "text_tasks",
+    "values",
 }
 
 

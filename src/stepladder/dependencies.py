@@ -41,6 +41,7 @@ ASIDE = {
     "text_tasks": "which code a text task has: that code counts; its figures and words count for what compares and shows them",
     "tracking": "what happened",
     "replacing": "how a folder is put in place",
+    "values": "what kind of things unchecked values are, for mypy",
 }
 """Modules and packages that carry a result and do not make it, each with what it is for instead."""
 COUNTED = ("params.backbones",)

@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from stepladder import lineage, project
 from stepladder.errors import UserError
@@ -29,6 +29,7 @@ TIMES = ("seconds", "milliseconds_per_image", "sentences_per_second", "compiled_
 """Of figures, wherever they stand."""
 REGISTRATION = ("tracking_uri", "why", "version", "aliases", "run_id")  # of a registered model, what is the store's
 SYSTEM = "system/"  # of a machine's load
+C = TypeVar("C", bound=Mapping[str, Any])
 
 
 def home() -> Path:
@@ -158,23 +159,23 @@ def read(file: Path) -> Any:
     return _together(_json(file), _json(_of_text(file.read_text(encoding="utf-8"))))
 
 
-def compared(comparison: Mapping[str, Any], models: Path, reports: Path) -> dict[str, Any]:
+def compared(comparison: C, models: Path, reports: Path) -> C:
     """A comparison with what it took and by which runs, as far as that is known here: of each point its times, of each training
     ``seconds`` and the ids of its runs.
     """  # fmt: skip
     folders = {t: reports / "diffusion" / f"T{t}" for t in {point["timesteps"] for point in comparison["sweep"]}}
     timed = {t: read(folder / "metrics.json").get("points", []) for t, folder in folders.items()}
 
-    def told(point: Mapping[str, Any]) -> dict[str, Any]:
+    def told(point: Mapping[str, Any]) -> Mapping[str, Any]:
         same = (p for p in timed.get(point["timesteps"], ()) if all(p[k] == point.get(k) for k in p if k not in TIMES))
         return {**next(same, {}), **point}
 
-    def trained(row: Mapping[str, Any] | None, model: Path) -> dict[str, Any] | None:
+    def trained(row: Mapping[str, Any] | None, model: Path) -> Mapping[str, Any] | None:
         known = run(model) if row else {}
         ids = {name: known.get(name) for name in ("run_id", "experiment_id", "parent_run_id", "git_commit")}
         return {**row, **ids, "seconds": known.get("figures", {}).get("seconds")} if row else None
 
-    return {
+    found = {
         **comparison,
         "sweep": [told(point) for point in comparison["sweep"]],
         "recommended": told(comparison["recommended"]) if comparison.get("recommended") else None,
@@ -183,6 +184,7 @@ def compared(comparison: Mapping[str, Any], models: Path, reports: Path) -> dict
         ],
         "translation_training": trained(comparison.get("translation_training"), models / "transformer"),
     }
+    return cast(C, found)
 
 
 def _apart(content: Any, names: Sequence[str]) -> tuple[Any, Any]:

@@ -22,6 +22,7 @@ from stepladder.errors import UserError
 from stepladder.params import Params, build, merge
 from stepladder.text_tasks.tasks import FORMS, TASKS
 from stepladder.training.families import FAMILIES
+from stepladder.values import Values
 
 SOURCE = installed.SOURCE.as_posix()
 MASKED_LM = Path("models/classification/masked-lm")
@@ -101,7 +102,7 @@ def training_of(command: str, params: Params) -> tuple[str, Params, int | None] 
     if words[:2] == ["train", "classifier"]:
         return "transformer", classifier(params, options.get("--start", "pretrained")), None
     if words[0] == "adapt":
-        changed = {"adaptation": {"method": options.get("--method", params.adaptation.method)}}
+        changed: Values = {"adaptation": {"method": options.get("--method", params.adaptation.method)}}
         return "adapted", build(merge(params.model_dump(mode="json"), changed)), None
     return (words[1], params, timesteps) if words[0] == "train" else None
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from stepladder.commands import Verb
 from stepladder.commands.places import ADAPTED, OWN
+from stepladder.values import Values
 
 METHODS = ("lora", "full")
 
@@ -45,8 +46,8 @@ def adaptation(args: argparse.Namespace) -> tuple[Any, Path]:
 
     spec = load().model_dump(mode="json")
     given = {key: getattr(args, key, None) for key in ("model", "method", "pictures")}
-    changed = {"adaptation": {key: str(value) for key, value in given.items() if value}}
-    base, _ = fetch(merge(spec, changed)["adaptation"]["model"])
+    changed: Values = {"adaptation": {key: str(value) for key, value in given.items() if value}}
+    base, _ = fetch(str(given["model"] or spec["adaptation"]["model"]))
     return build(merge(merge(spec, changed), {"adaptation": {"model": str(base)}})), base
 
 

@@ -104,10 +104,13 @@ def sampling(
         UserError: an override is of another section, or there is no such way.
     """  # fmt: skip
     changed = given(list(overrides))
-    if foreign := set(changed) - {"sampling"}:
-        raise UserError(f"{min(foreign)} says nothing of how pictures are drawn; set sampling.KEY=VALUE only.")
+    named, foreign = changed.get("sampling", {}), set(changed) - {"sampling"}
+    if foreign or not isinstance(named, dict):
+        raise UserError(
+            f"{min(foreign, default='sampling')} says nothing of how pictures are drawn; set sampling.KEY=VALUE only."
+        )
     first = {"sampler": of(description).usual_sampler}
-    asked = changed.get("sampling", {}) | {key: value for key, value in options.items() if value is not None}
+    asked = {**named, **{key: value for key, value in options.items() if value is not None}}
     sampler = str({**first, **usual, **asked}["sampler"])
     own = SAMPLERS[sampler].own if sampler in SAMPLERS or is_own(sampler) else ()
     kept = {key: value for key, value in usual.items() if key not in OF_SAMPLER or key in own}

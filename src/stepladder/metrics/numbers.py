@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from stepladder.metrics.metric import Metric
 
 ABSENT = "–"
+
+
+def value_of(figures: Mapping[str, object], name: str) -> float | None:
+    """The figure of that ``name``, where it was measured."""
+    found = figures.get(name)
+    return found if isinstance(found, int | float) else None
 
 
 def decimals(values: Iterable[float | None], digits: int = 3) -> int:

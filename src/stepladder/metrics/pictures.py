@@ -41,6 +41,7 @@ class Point(TypedDict, total=False):
     frechet_low: float
     frechet_high: float
     frechet_over_floor: float | None  # in a comparison; None: no floor was measured
+    failed: str  # of the recommended one, where all failed: why
     kid: float
     kid_low: float
     kid_high: float
@@ -83,8 +84,8 @@ class Likelihood(TypedDict, total=False):
     by_time: ByTime
 
 
-class Protocol(TypedDict):
-    """All that a figure of pictures depends on beside the model, see ``evaluation.pictures.judging``."""
+class Protocol(TypedDict, total=False):
+    """All that a figure of pictures depends on beside the model, see ``evaluation.pictures.judging``; empty: nothing was judged."""
 
     samples: int
     held_out: int  # pictures, as training

@@ -13,10 +13,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from stepladder.params.reading import PARAMS_FILE, build, merge, preset_values, values_of
 from stepladder.params.tree import Params
+from stepladder.values import Value, Values
 
 SHOWN_WIDTH = 60
 
@@ -26,8 +26,8 @@ class Change:
     """One parameter's value before and after; ``reset``: set back to its default, named by nobody."""
 
     key: str
-    before: Any
-    after: Any
+    before: Value
+    after: Value
     reset: bool
 
     def __str__(self) -> str:
@@ -43,7 +43,7 @@ class Resolved:
 
 
 def resolve(
-    preset: str = "", given: dict[str, Any] | None = None, *, path: Path = PARAMS_FILE, may_be_absent: bool = False
+    preset: str = "", given: Values | None = None, *, path: Path = PARAMS_FILE, may_be_absent: bool = False
 ) -> Resolved:
     """The file's parameters with ``preset`` laid over them, where one is named, and the plain values ``given`` on top.
 
@@ -62,7 +62,7 @@ def differences(params: Params, path: Path = PARAMS_FILE) -> list[Change]:
     return _differences(values_of(path), params, {key for key, _ in _leaves(params.model_dump(mode="json"))})
 
 
-def _differences(there: dict[str, Any], params: Params, named: set[str]) -> list[Change]:
+def _differences(there: Values, params: Params, named: set[str]) -> list[Change]:
     before, after = (dict(_leaves(values)) for values in (merge(_defaults(), there), params.model_dump(mode="json")))
     return [
         Change(key, before.get(key), value, key not in named)
@@ -71,44 +71,48 @@ def _differences(there: dict[str, Any], params: Params, named: set[str]) -> list
     ]
 
 
-def lay(preset: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
+def lay(preset: Values, base: Values) -> Values:
     """``base`` in which all that ``preset`` is about is the preset's; neither is altered."""
     return _lay(preset, base, _defaults(), root=True)
 
 
-def about(preset: dict[str, Any]) -> list[str]:
+def about(preset: Values) -> list[str]:
     """The sections, dotted, that ``preset`` is about."""
     return list(_about(preset, _defaults(), ""))
 
 
-def _lay(given: dict[str, Any], base: dict[str, Any], defaults: dict[str, Any], root: bool = False) -> dict[str, Any]:
+def _lay(given: Values, base: Values, defaults: Values, root: bool = False) -> Values:
     if not root and _is_about(given, defaults):
         return merge(defaults, given)
     laid = dict(base)
     for key, value in given.items():
-        inside = isinstance(value, dict) and isinstance(defaults.get(key), dict) and isinstance(base.get(key, {}), dict)
-        laid[key] = _lay(value, base.get(key, {}), defaults[key]) if inside else value
+        usual, there = defaults.get(key), base.get(key, {})
+        if isinstance(value, dict) and isinstance(usual, dict) and isinstance(there, dict):
+            laid[key] = _lay(value, there, usual)
+        else:
+            laid[key] = value
     return laid
 
 
-def _is_about(given: dict[str, Any], defaults: dict[str, Any]) -> bool:
+def _is_about(given: Values, defaults: Values) -> bool:
     return not given or any(not isinstance(defaults.get(key), dict) for key in given)
 
 
-def _about(given: dict[str, Any], defaults: dict[str, Any], prefix: str) -> Iterator[str]:
+def _about(given: Values, defaults: Values, prefix: str) -> Iterator[str]:
     for key, value in given.items():
-        if isinstance(value, dict) and isinstance(defaults.get(key), dict):
-            if _is_about(value, defaults[key]):
+        usual = defaults.get(key)
+        if isinstance(value, dict) and isinstance(usual, dict):
+            if _is_about(value, usual):
                 yield prefix + key
             else:
-                yield from _about(value, defaults[key], f"{prefix}{key}.")
+                yield from _about(value, usual, f"{prefix}{key}.")
 
 
-def _defaults() -> dict[str, Any]:
+def _defaults() -> Values:
     return Params().model_dump(mode="json")
 
 
-def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(values: Values, prefix: str = "") -> Iterator[tuple[str, Value]]:
     for key, value in values.items():
         if isinstance(value, dict):
             yield from _leaves(value, f"{prefix}{key}.")
@@ -116,6 +120,6 @@ def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield prefix + key, value
 
 
-def _short(value: Any) -> str:
+def _short(value: Value) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= SHOWN_WIDTH else text[: SHOWN_WIDTH - 4] + " ..."

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from stepladder import installed
 from stepladder.errors import UserError
 from stepladder.params.section import Section
 from stepladder.params.tree import Params
+from stepladder.values import Value, Values
 
 PARAMS_FILE = Path("params.yaml")
 PRESETS_FOLDER = Path("presets")
@@ -20,12 +23,12 @@ PRESETS_FOLDER = Path("presets")
 S = TypeVar("S", bound=Section)
 
 
-def build(values: dict[str, Any], origin: str = "the parameters") -> Params:
+def build(values: Mapping[str, Value], origin: str = "the parameters") -> Params:
     """The spec of plain ``values``, defaults elsewhere; ``UserError`` names the key, the value and what is allowed."""
     return section(Params, merge(Params().model_dump(mode="json"), values), origin)
 
 
-def section(kind: type[S], values: dict[str, Any], origin: str) -> S:
+def section(kind: type[S], values: Mapping[str, object], origin: str) -> S:
     """One section of plain ``values``; ``UserError`` as ``build``."""
     try:
         return kind.model_validate(values)
@@ -47,18 +50,18 @@ def presets() -> list[str]:
     return sorted(p.stem for p in _presets_folder().glob("*.yaml"))
 
 
-def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+def merge(base: Mapping[str, Value], change: Mapping[str, Value]) -> Values:
     """``base`` with the leaves of ``change`` put in; neither is altered."""
     merged = dict(base)
     for key, value in change.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge(merged[key], value) if both else value
+        there = merged.get(key)
+        merged[key] = merge(there, value) if isinstance(value, dict) and isinstance(there, dict) else value
     return merged
 
 
-def flatten(params: BaseModel, prefix: str = "") -> dict[str, Any]:
+def flatten(params: BaseModel, prefix: str = "") -> Values:
     """Leaves by dotted key: ``{"diffusion.unet.channels": 32, ...}``."""
-    leaves: dict[str, Any] = {}
+    leaves: Values = {}
     for key in type(params).model_fields:
         value = getattr(params, key)
         if isinstance(value, BaseModel):
@@ -88,7 +91,7 @@ def render(params: BaseModel, indent: int = 0) -> str:
     return "\n".join(lines) + "\n"
 
 
-def values_of(path: Path) -> dict[str, Any]:
+def values_of(path: Path) -> Values:
     """What the file at ``path`` says, unchecked; ``UserError`` where it is no YAML of sections."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -105,7 +108,7 @@ def values_of(path: Path) -> dict[str, Any]:
     return values
 
 
-def preset_values(name: str) -> dict[str, Any]:
+def preset_values(name: str) -> Values:
     """What the preset ``name`` sets, and nothing else; ``UserError`` where there is none of that name."""
     path = _presets_folder() / f"{name}.yaml"
     if not path.exists():
@@ -122,30 +125,30 @@ def _presets_folder() -> Path:
     )
 
 
-def override(text: str) -> dict[str, Any]:
+def override(text: str) -> Values:
     """``{"sweep": {"timesteps": [10, 100]}}`` of ``"sweep.timesteps=[10, 100]"``; ``UserError`` where it is no such thing."""
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise UserError(f"{text!r} is not KEY=VALUE, such as sweep.timesteps=[10,100].")
     try:
-        nested: Any = yaml.safe_load(value)
+        nested: Value = yaml.safe_load(value)
     except yaml.YAMLError:
         raise UserError(f"{value!r}, given for {key}, is not a YAML value.") from None
-    for part in reversed(key.split(".")):
+    first, *inner = key.split(".")
+    for part in reversed(inner):
         nested = {part: nested}
-    found: dict[str, Any] = nested
-    return found
+    return {first: nested}
 
 
-def given(overrides: list[str] | tuple[str, ...]) -> dict[str, Any]:
+def given(overrides: list[str] | tuple[str, ...]) -> Values:
     """All of ``overrides`` together, the later over the earlier."""
-    values: dict[str, Any] = {}
+    values: Values = {}
     for text in overrides:
         values = merge(values, override(text))
     return values
 
 
-def _sentence(error: Any) -> str:
+def _sentence(error: ErrorDetails) -> str:
     path = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"{path} is not a parameter{_nearest(path)}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from stepladder.params.section import Section, Training
+from stepladder.values import Values
 
 MECHANISMS = (
     "norm", "norm_type", "activation", "positions", "attention_scale", "kv_heads", "drop_path", "activation_checkpointing",
@@ -63,7 +64,7 @@ class Transformer(Section):
         validate_every=500,
     )
 
-    def mechanisms(self) -> dict[str, Any]:
+    def mechanisms(self) -> Values:
         """The keywords that every model of ``transformer/`` takes."""
         return self.model_dump(include=set(MECHANISMS))
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from stepladder.metrics.texts import AttentionMap
 from stepladder.reporting.embedded import figure
 from stepladder.reporting.markup import Markup, element, join
 from stepladder.reporting.reading import read_json
@@ -41,7 +41,7 @@ def attention(reports: Path) -> Markup | None:
     ])  # fmt: skip
 
 
-def _chosen(found: dict[str, Any], caption: str) -> Markup:
+def _chosen(found: AttentionMap, caption: str) -> Markup:
     """One kind of attention as a table of shades, in which layer and head can be chosen."""
     weights = np.asarray(found["weights"], dtype=float)[..., :SHOWN_TOKENS, :SHOWN_TOKENS]
     columns, rows = (list(found[side])[:SHOWN_TOKENS] for side in ("columns", "rows"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,13 @@ from stepladder import absent, history
 from stepladder.errors import UserError
 from stepladder.judgement import identity
 from stepladder.judgement.failure import failed, failed_text
-from stepladder.metrics.pictures import HEADLINES, PICTURES, POINTS
-from stepladder.metrics.texts import headlines
+from stepladder.metrics.pictures import HEADLINES, PICTURES, POINTS, PictureMetrics, Point
+from stepladder.metrics.texts import Translated, headlines
 from stepladder.params import Params, Promotion
 from stepladder.reporting.reading import curves, read_json, read_lines, series
-from stepladder.reporting.recommendation import Point, recommend
-from stepladder.text_tasks.record import ENTRIES
+from stepladder.reporting.recommendation import recommend
+from stepladder.reporting.rows import Bar, Comparison, Loss, Recommended, Training
+from stepladder.text_tasks.record import ENTRIES, Figures
 from stepladder.text_tasks.tasks import TASKS, compared, name_of
 
 PLOTTED = (
@@ -25,10 +26,9 @@ PLOTTED = (
     *("frechet_over_floor", "network_evaluations", "images"),
 )
 """Of a point, for ``dvc plots``."""
-TRAINED = ("steps", "parameters")
 
 
-def compare(params: Params, models: Path, reports: Path, *, leave_out: bool = False) -> dict[str, Any]:
+def compare(params: Params, models: Path, reports: Path, *, leave_out: bool = False) -> Comparison:
     """Compare all that ``reports`` and ``models`` hold for the T of ``params.sweep``, write it and return it.
 
     Written in ``reports``: ``comparison.json`` (what is returned), for ``dvc metrics`` the few figures of ``metrics.json``, and for ``dvc plots`` the long tables
@@ -45,13 +45,13 @@ def compare(params: Params, models: Path, reports: Path, *, leave_out: bool = Fa
             than those in place, or the T were judged by different feature networks.
     """
     folders = {t: reports / "diffusion" / f"T{t}" for t in sorted(params.sweep.timesteps)}
-    evaluated = {
+    evaluated: dict[int, PictureMetrics] = {
         t: _current(folder, models / "diffusion" / f"T{t}", f"diffusion --timesteps {t}", leave_out)
         for t, folder in folders.items()
         if not absent.why(folder)
     }
     finished = {t: metrics for t, metrics in evaluated.items() if metrics}
-    text = _current(reports / "transformer", models / "transformer", "transformer", leave_out)
+    text: Figures = _current(reports / "transformer", models / "transformer", "transformer", leave_out)
     entry = TASKS[name_of(text)].page.entry
     if not finished and not text:
         raise UserError(
@@ -60,34 +60,35 @@ def compare(params: Params, models: Path, reports: Path, *, leave_out: bool = Fa
         )
     floor = _floor(finished)
     sweep = [_against(floor, point) for metrics in finished.values() for point in _points(metrics)]
-    comparison = {
+    recommended = recommend(
+        sweep, floor.get("frechet"), params.evaluation.confidence, lambda p: _failed(p, floor, params.promotion)
+    )
+    comparison: Comparison = {
         "sweep": sweep,
         "missing": [t for t in evaluated if t not in finished],
         "absent": {"pictures": absent.why(*folders.values()), "text": absent.why(reports / "transformer")},
         "floor": floor,
-        "protocol": next((metrics["protocol"] for metrics in finished.values() if "protocol" in metrics), {}),
+        "protocol": next((metrics["protocol"] for metrics in finished.values() if "protocol" in metrics), None) or {},
         "likelihood": [
             {"timesteps": t, **metrics["likelihood"]} for t, metrics in finished.items() if metrics.get("likelihood")
         ],
-        "recommended": recommend(
-            sweep, floor.get("frechet"), params.evaluation.confidence, lambda p: _failed(p, floor, params.promotion)
-        ),
+        "recommended": recommended,
         "confidence": params.evaluation.confidence,
         "training": [
             {"timesteps": t, **row} for t in evaluated if (row := _training(models / "diffusion" / f"T{t}")) is not None
         ],
         "feature_net": _feature_net(models / "feature-net"),
-        **{name: text if name == entry else {} for name in ENTRIES},
+        "translation": text if entry == "translation" else {},
+        "language_model": text if entry == "language_model" else {},
         "translation_training": _training(models / "transformer"),
+        "judged": _judged(finished, text),
+        "failed": _failures(recommended, entry, text, params),
     }
-    comparison["judged"] = {f"diffusion/T{t}": metrics.get("judged") for t, metrics in finished.items()}
-    comparison["judged"] |= {"transformer": text.get("judged")} if text else {}
-    comparison["failed"] = _failures(comparison, text, params)
     _write_all(comparison, params, models, reports)
     return comparison
 
 
-def _write_all(comparison: Mapping[str, Any], params: Params, models: Path, reports: Path) -> None:
+def _write_all(comparison: Comparison, params: Params, models: Path, reports: Path) -> None:
     """The comparison, and what DVC shows and plots of it, as ``compare`` says."""
     reports.mkdir(parents=True, exist_ok=True)
     _write(reports / "comparison.json", comparison)
@@ -97,7 +98,7 @@ def _write_all(comparison: Mapping[str, Any], params: Params, models: Path, repo
     _write(reports / "chrf.json", chrf_histogram(read_lines(reports / "transformer" / "translations.jsonl")))
 
 
-def chrf_histogram(translations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def chrf_histogram(translations: Sequence[Translated]) -> list[Bar]:
     """Sentences in each tenth of the chrF scale: ``[{"chrf": "0-10", "sentences": 3}, ...]``; 100 counts in the last."""
     if not translations:
         return []
@@ -121,15 +122,22 @@ def _failed(point: Point, floor: Mapping[str, float], limits: Promotion) -> str:
     return failed({name: value for name, value in point.items() if value is not None}, floor, limits)
 
 
-def _failures(comparison: Mapping[str, Any], text: Mapping[str, Any], params: Params) -> dict[str, str]:
+def _judged(finished: Mapping[int, PictureMetrics], text: Figures) -> dict[str, Mapping[str, str | None] | None]:
+    """By model, what its figures are of."""
+    of_text = {"transformer": text.get("judged")} if text else {}
+    return {**{f"diffusion/T{t}": metrics.get("judged") for t, metrics in finished.items()}, **of_text}
+
+
+def _failures(point: Recommended | None, entry: str, text: Figures, params: Params) -> dict[str, str]:
     """Why the recommended point and the language model count as failed, where they do."""
-    point = comparison["recommended"] or {}
-    entry, _ = compared(comparison)
-    found = {"recommended": point.get("failed", ""), entry: failed_text(text, params.promotion) if text else ""}
+    found = {
+        "recommended": point.get("failed", "") if point else "",
+        entry: failed_text(text, params.promotion) if text else "",
+    }
     return {name: why for name, why in found.items() if why}
 
 
-def _floor(finished: dict[int, Any]) -> dict[str, float]:
+def _floor(finished: Mapping[int, PictureMetrics]) -> Mapping[str, float]:
     floors = {t: metrics.get("floor") or {} for t, metrics in finished.items()}
     values = {t: floor["frechet"] for t, floor in floors.items() if "frechet" in floor}
     if values and not all(math.isclose(v, next(iter(values.values())), rel_tol=1e-3) for v in values.values()):
@@ -141,18 +149,22 @@ def _floor(finished: dict[int, Any]) -> dict[str, float]:
     return next((floor for floor in floors.values() if floor), {})
 
 
-def _points(metrics: dict[str, Any]) -> list[Point]:
+def _points(metrics: PictureMetrics) -> list[Point]:
     return sorted(metrics.get("points", []), key=lambda p: p["sampling_steps"])
 
 
-def _against(floor: dict[str, float], point: Point) -> Point:
+def _against(floor: Mapping[str, float], point: Point) -> Point:
     ratio = point["frechet"] / floor["frechet"] if floor.get("frechet") else None
     return {**point, "frechet_over_floor": ratio}
 
 
-def _row(point: Point) -> dict[str, Any]:
+def _row(point: Point) -> dict[str, object]:
     keys = {"timesteps": f"T={point['timesteps']}", "sampling_steps": point["sampling_steps"]}
-    return keys | {name: point[name] for name in PLOTTED if point.get(name) is not None}
+    return keys | _present(point, PLOTTED)
+
+
+def _present(found: Mapping[str, object], names: Iterable[str]) -> dict[str, object]:
+    return {name: found[name] for name in names if found.get(name) is not None}
 
 
 def _feature_net(folder: Path) -> dict[str, float]:
@@ -160,26 +172,24 @@ def _feature_net(folder: Path) -> dict[str, float]:
     return {"accuracy": figures["validation/accuracy"]} if "validation/accuracy" in figures else {}
 
 
-def _summary(comparison: Mapping[str, Any]) -> dict[str, Any]:
+def _summary(comparison: Comparison) -> dict[str, object]:
     """The figures that ``dvc metrics show`` and ``dvc exp show`` print: the best S of each T, and the translation's."""
     shown = ("sampling_steps", "frechet", "frechet_over_floor", *(name for name in HEADLINES if name != "frechet"))
-    best: dict[str, Any] = {}
+    nearest: dict[str, Point] = {}
     for point in comparison["sweep"]:
         name = f"T={point['timesteps']}"
-        if name not in best or point["frechet"] < best[name]["frechet"]:
-            best[name] = {key: point[key] for key in shown if point.get(key) is not None}
+        if name not in nearest or point["frechet"] < nearest[name]["frechet"]:
+            nearest[name] = point
+    best = {name: _present(point, shown) for name, point in nearest.items()}
     for row in comparison["likelihood"]:
         best.setdefault(f"T={row['timesteps']}", {})["bits_per_dim"] = row["bits_per_dim"]
-    recommended = comparison["recommended"] or {}
     entry, text = compared(comparison)
     of_splits = TASKS[name_of(text)].judging.of_splits if text else ()
     return {
         "feature_net": comparison["feature_net"],
         "diffusion": best,
-        "recommended": {
-            key: recommended[key] for key in ("timesteps", *shown, "failed") if recommended.get(key) is not None
-        },
-        **{name: {k: comparison[name][k] for k in headlines(name) if k in comparison[name]} for name in ENTRIES},
+        "recommended": _present(comparison["recommended"] or {}, ("timesteps", *shown, "failed")),
+        **{name: {k: text[k] for k in headlines(name) if k in text and name == entry} for name in ENTRIES},
         **({"failed": comparison["failed"]} if comparison["failed"] else {}),
         **{
             split: {k: figures[k] for k in of_splits or headlines(entry) if k in figures}
@@ -188,16 +198,15 @@ def _summary(comparison: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _training(folder: Path) -> dict[str, Any] | None:
+def _training(folder: Path) -> Training | None:
     figures = history.training(folder).get("figures")
     if figures is None:
         return None
-    row = {name: figures.get(name) for name in TRAINED}
-    row["loss"] = figures.get("validation/loss", figures.get("train/loss"))
-    return row
+    loss = figures.get("validation/loss", figures.get("train/loss"))
+    return {"steps": figures.get("steps"), "parameters": figures.get("parameters"), "loss": loss}
 
 
-def _losses(params: Params, models: Path) -> list[dict[str, Any]]:
+def _losses(params: Params, models: Path) -> list[Loss]:
     return [
         {"model": folder if t is None else f"T={t}", "step": step, "loss": value, "split": split}
         for t, folder, lines in curves(params, models)
@@ -207,5 +216,5 @@ def _losses(params: Params, models: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _write(path: Path, content: Any) -> None:
+def _write(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
-from stepladder.metrics.pictures import SUPPORT
+from stepladder.metrics.pictures import SUPPORT, Point
 from stepladder.params import Params
 from stepladder.reporting import attention_figures
 from stepladder.reporting.figure_files import Draw, save
 from stepladder.reporting.palette import Style, styles
 from stepladder.reporting.reading import curves, read_json, series
-from stepladder.reporting.recommendation import Point
+from stepladder.reporting.rows import Comparison, Likelihood, Training
 from stepladder.reporting.sweep_axes import (
     against_steps,
     beside,
@@ -32,7 +32,7 @@ from stepladder.reporting.sweep_axes import (
     plain,
 )
 
-Comparison = dict[str, Any]
+KID: tuple[Literal["kid", "kid_low", "kid_high"], ...] = ("kid", "kid_low", "kid_high")
 
 
 def draw(comparison: Comparison, params: Params, models: Path, reports: Path) -> list[Path]:
@@ -97,13 +97,21 @@ def quality(sweep: Sequence[Point], style: dict[int, Style], floor: float | None
 def kid(sweep: Sequence[Point], style: dict[int, Style], floor: float | None) -> Figure:
     """Kernel inception distance, in thousandths, against S; linear around 0, where the unbiased estimate may be negative."""
     figure, axes = plt.subplots(figsize=(5.4, 3.7))
-    sweep = [{k: v * 1e3 if k.startswith("kid") and v is not None else v for k, v in p.items()} for p in sweep]
+    sweep = [_thousandths(point) for point in sweep]
     against_steps(axes, sweep, style, "kid")
     distance_scale(axes, sweep, "kid")
     floor_line(axes, None if floor is None else floor * 1e3)
     axes.set_ylabel("KID × 1000")
     legend(figure, axes)
     return figure
+
+
+def _thousandths(point: Point) -> Point:
+    found = point.copy()
+    for key in KID:
+        if (value := point.get(key)) is not None:
+            found[key] = value * 1e3
+    return found
 
 
 def accuracy(sweep: Sequence[Point], style: dict[int, Style]) -> Figure:
@@ -118,7 +126,7 @@ def accuracy(sweep: Sequence[Point], style: dict[int, Style]) -> Figure:
     return figure
 
 
-def support(sweep: Sequence[Point], style: dict[int, Style], floor: dict[str, float]) -> Figure:
+def support(sweep: Sequence[Point], style: dict[int, Style], floor: Mapping[str, float]) -> Figure:
     """Precision and recall, density and coverage against S, a line for each T, real pictures' own as the dashed line."""
     figure, grid = plt.subplots(2, 2, figsize=(9.2, 6), sharex=True)
     for axes, key in zip(grid.flat, SUPPORT, strict=True):
@@ -132,7 +140,7 @@ def support(sweep: Sequence[Point], style: dict[int, Style], floor: dict[str, fl
     return figure
 
 
-def times(likelihood: Sequence[dict[str, Any]], style: dict[int, Style]) -> Figure:
+def times(likelihood: Sequence[Likelihood], style: dict[int, Style]) -> Figure:
     """By time, from the data at 0 to noise at 1: the loss, the bits/dim summed up to there, and the learned variance."""
     learned = [row for row in likelihood if row["by_time"].get("fraction")]
     figure, panels = plt.subplots(1, 3 if learned else 2, figsize=(9.2, 3.5), squeeze=False)
@@ -163,9 +171,7 @@ def times(likelihood: Sequence[dict[str, Any]], style: dict[int, Style]) -> Figu
     return figure
 
 
-def cost(
-    sweep: Sequence[Point], training: Sequence[dict[str, Any]], style: dict[int, Style], floor: float | None
-) -> Figure:
+def cost(sweep: Sequence[Point], training: Sequence[Training], style: dict[int, Style], floor: float | None) -> Figure:
     """Fréchet distance against sampling time, and seconds of training for each T."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.7), width_ratios=(1.7, 1))
     timed = [p for p in finite(sweep, "frechet") if p.get("milliseconds_per_image")]

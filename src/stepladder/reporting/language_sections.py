@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from stepladder.metrics.numbers import fixed
 from stepladder.reporting.markup import Content, Markup, element, join, number, table
 from stepladder.reporting.reading import read_lines
-from stepladder.text_tasks.record import Page
+from stepladder.text_tasks.record import Figures, Page
 from stepladder.text_tasks.tasks import TASKS
 
-Metrics = Mapping[str, Any]
 SHOWN = 12
 
 
-def body(metrics: Metrics, reports: Path) -> Markup:
+def body(metrics: Figures, reports: Path) -> Markup:
     """Figures with intervals for each test split, and examples."""
     page = TASKS[metrics["task"]].page
     parts: list[Content] = [_figures(metrics, page)]
@@ -27,12 +25,12 @@ def body(metrics: Metrics, reports: Path) -> Markup:
     return join([parts, _examples(*page.examples, reports / "transformer") if page.examples else None])
 
 
-def of_classes(metrics: Metrics, reports: Path) -> Markup:
+def of_classes(metrics: Figures, reports: Path) -> Markup:
     """``body``, the figures of each class, and the surest mistakes."""
     return join([body(metrics, reports), _classes(metrics, reports / "transformer")])
 
 
-def _figures(metrics: Metrics, page: Page) -> Markup:
+def _figures(metrics: Figures, page: Page) -> Markup:
     beside = page.beside(metrics)
     rows: list[list[Content]] = []
     for key, name in page.rows:
@@ -68,7 +66,7 @@ def _examples(title: str, file: str, columns: Mapping[str, str], folder: Path) -
     return join([element("h3", title), table([*columns.values()], cells, class_="wide examples")])
 
 
-def _classes(metrics: Metrics, folder: Path) -> Markup:
+def _classes(metrics: Figures, folder: Path) -> Markup:
     columns = ("precision", "recall", "f1")
     head: list[Content] = [
         "class",

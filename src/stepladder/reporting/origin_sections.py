@@ -15,6 +15,7 @@ from stepladder.params.data import NONE
 from stepladder.reporting.links import mlflow_address, run_address, version_address
 from stepladder.reporting.markup import Content, Markup, element, join, table
 from stepladder.reporting.reading import curves
+from stepladder.reporting.rows import Comparison
 
 Card = Mapping[str, Any]
 
@@ -67,7 +68,7 @@ def parameters(params: Params) -> Markup:
     return element("details", element("summary", summary), table(["key", "value"], rows))
 
 
-def runs(comparison: Mapping[str, Any]) -> Markup:
+def runs(comparison: Comparison) -> Markup:
     """Where the history of these models is."""
     tracked = [
         row for row in (*comparison["training"], comparison["translation_training"]) if row and row.get("run_id")
@@ -75,7 +76,7 @@ def runs(comparison: Mapping[str, Any]) -> Markup:
     if not tracked:
         return element("p", "These trainings were not tracked; `stepladder sync` sends their journals to MLflow.")
     address, local = mlflow_address(tracked[0])
-    parents = _distinct(row["parent_run_id"] for row in tracked if row.get("parent_run_id"))
+    parents = _distinct(parent for row in tracked if (parent := row.get("parent_run_id")))
     parts: list[Content] = [
         "Every curve and picture of these runs is in MLflow at ",
         element("a", address, href=address),

@@ -22,7 +22,7 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is not JSON ({error}); remove it and run its stage again with `dvc repro`.") from None
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: Path) -> list[Any]:
     """The complete lines of a JSON-lines file, none where it does not exist; a line cut off by a kill is passed over."""
     if not path.exists():
         return []

@@ -23,9 +23,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from statistics import NormalDist
-from typing import Any
 
-Point = dict[str, Any]
+from stepladder.metrics.pictures import Point
+from stepladder.reporting.rows import Recommended
 
 
 def recommend(
@@ -33,11 +33,10 @@ def recommend(
     floor: float | None = None,
     confidence: float = 0.95,
     failure: Callable[[Point], str] = lambda point: "",
-) -> Point | None:
+) -> Recommended | None:
     """The recommended point with ``"why"`` (a sentence) and ``"frechet_over_floor"``; ``None`` without a finite point.
 
-    ``points`` hold ``timesteps``, ``sampling_steps``, ``frechet``, ``frechet_low``, ``frechet_high``, ``images`` and, where
-    there are classes, ``accuracy``. ``floor`` is the distance of real pictures to real pictures. ``failure`` says why a point failed,
+    ``floor`` is the distance of real pictures to real pictures. ``failure`` says why a point failed,
     "" where it did not. Where all failed, the recommended one has that as ``"failed"``.
     """
     every = sorted((p for p in points if math.isfinite(p["frechet"])), key=_cost)
@@ -52,7 +51,7 @@ def recommend(
     chosen = next(p for p in near if top is None or not worse(p, top, confidence))
     why = _why(chosen, best, near, top, every, floor, confidence)
     ratio = chosen["frechet"] / floor if floor else None
-    found = {**chosen, "frechet_over_floor": ratio, "why": why}
+    found: Recommended = {**chosen, "frechet_over_floor": ratio, "why": why}
     if all(reasons):
         reason = reasons[every.index(chosen)]
         told = f"No point of this sweep passes; the least bad, {name(chosen)}, counts as failed ({reason})."

@@ -8,11 +8,9 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import Any
 
 from stepladder import history
 from stepladder.errors import UserError
@@ -24,6 +22,7 @@ from stepladder.reporting import sweep_tables
 from stepladder.reporting.attention_section import attention
 from stepladder.reporting.markup import Content, Markup, element, join, table
 from stepladder.reporting.reading import read_json
+from stepladder.reporting.rows import Comparison
 from stepladder.reporting.translation_sections import warning
 from stepladder.text_tasks.record import ENTRIES
 from stepladder.text_tasks.tasks import TASKS, compared, name_of
@@ -31,7 +30,6 @@ from stepladder.text_tasks.tasks import TASKS, compared, name_of
 PAGE, DECIDED = "index.html", "page.json"
 COMPARISON, REGISTERED = "comparison.json", "registered.json"
 
-Comparison = Mapping[str, Any]
 Section = tuple[str, str, Content]
 """Its id, its title and what it says."""
 
@@ -44,7 +42,7 @@ def write(reports: Path, models: Path, params: Params, data: Path | None = None)
     cards are read (default: ``data`` beside ``models``). What is missing (a T, the translation, the registry) is said in its
     place. Raises ``UserError`` where there is no comparison, or it is of another training or other data than those in place.
     """
-    comparison = read_json(reports / "comparison.json")
+    comparison: Comparison = read_json(reports / "comparison.json")
     if not comparison:
         raise UserError(
             f"{reports / 'comparison.json'} does not exist; run `stepladder compare` first, or `dvc repro`."
@@ -149,7 +147,7 @@ def _registered(reports: Path) -> str:
     return hashlib.sha256(json.dumps(history.read(reports / REGISTERED)).encode()).hexdigest()
 
 
-def _cost(comparison: dict[str, Any], params: Params, reports: Path) -> Markup:
+def _cost(comparison: Comparison, params: Params, reports: Path) -> Markup:
     from stepladder.reporting import figures  # matplotlib takes a second to load
 
     with tempfile.TemporaryDirectory() as scratch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
 
+from stepladder.metrics.numbers import value_of
+from stepladder.metrics.pictures import Point
 from stepladder.reporting.palette import Style
-from stepladder.reporting.recommendation import Point
 
 
 def against_steps(axes: Axes, sweep: Sequence[Point], style: dict[int, Style], key: str) -> None:
@@ -22,7 +23,7 @@ def against_steps(axes: Axes, sweep: Sequence[Point], style: dict[int, Style], k
         x = [beside(p, style) for p in points]
         low, high = (_ends(points, key, end) for end in ("low", "high"))
         axes.vlines(x, low, high, color=style[t].colour, linewidth=4, alpha=0.35)
-        axes.plot(x, [p[key] for p in points], label=f"T={t}", **line(style[t]))
+        axes.plot(x, _values(points, key), label=f"T={t}", **line(style[t]))
     steps = sorted({p["sampling_steps"] for p in sweep})
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator(steps))
@@ -39,13 +40,17 @@ def beside(point: Point, style: dict[int, Style]) -> float:
 
 def finite(sweep: Sequence[Point], key: str) -> list[Point]:
     """The points that have a finite ``key``."""
-    return [p for p in sweep if p.get(key) is not None and math.isfinite(p[key])]
+    return [p for p in sweep if (value := value_of(p, key)) is not None and math.isfinite(value)]
 
 
 def _ends(points: Sequence[Point], key: str, end: str) -> list[float]:
     """Ends of the intervals; the value itself where there is no interval."""
-    given = ((p.get(f"{key}_{end}"), p[key]) for p in points)
+    given = ((value_of(p, f"{key}_{end}"), value) for p, value in zip(points, _values(points, key), strict=True))
     return [float(value if bound is None else bound) for bound, value in given]
+
+
+def _values(points: Sequence[Point], key: str) -> list[float]:
+    return [float(value) for p in points if (value := value_of(p, key)) is not None]
 
 
 def _spaced(steps: Sequence[int]) -> list[str]:
@@ -61,7 +66,7 @@ def _spaced(steps: Sequence[int]) -> list[str]:
 def distance_scale(axes: Axes, sweep: Sequence[Point], key: str) -> None:
     """Log where all is positive and spans much; linear around 0 and log beyond where some is not positive."""
     points = finite(sweep, key)
-    values, lows = [float(p[key]) for p in points], _ends(points, key, "low")
+    values, lows = _values(points, key), _ends(points, key, "low")
     if max(values) <= 8 * max(min(values), 0):
         return
     if min(lows) > 0:
@@ -104,8 +109,20 @@ def by_timesteps(points: Sequence[Point]) -> dict[int, list[Point]]:
     return grouped
 
 
-def line(style: Style) -> dict[str, Any]:
-    """How the line of a T looks, as options of ``plot``."""
+class Look(TypedDict):
+    """How a line looks, as options of ``plot``."""
+
+    color: str
+    marker: str
+    linestyle: str | tuple[int, tuple[int, ...]]
+    linewidth: float
+    markersize: float
+    markeredgecolor: str
+    markeredgewidth: float
+
+
+def line(style: Style) -> Look:
+    """Of a T."""
     return {
         "color": style.colour, "marker": style.marker, "linestyle": style.dash, "linewidth": 1.7, "markersize": 5.5,
         "markeredgecolor": plt.rcParams["figure.facecolor"], "markeredgewidth": 0.8,

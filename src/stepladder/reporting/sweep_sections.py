@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from stepladder.metrics.numbers import ABSENT, duration, fixed, percent, short
+from stepladder.metrics.pictures import Point
 from stepladder.params import Params
 from stepladder.reporting.embedded import figure, strip
 from stepladder.reporting.links import run_address
 from stepladder.reporting.markup import Content, Markup, element, join, number, table
-from stepladder.reporting.recommendation import Point
-from stepladder.reporting.sweep_tables import name_of
+from stepladder.reporting.rows import Comparison, Training
+from stepladder.reporting.sweep_tables import name_of, place
 from stepladder.text_tasks import tasks
-
-Comparison = Mapping[str, Any]
 
 
 def tiles(comparison: Comparison) -> Markup:
@@ -105,17 +103,15 @@ def quality(comparison: Comparison, reports: Path) -> Markup:
 def samples(comparison: Comparison, params: Params, reports: Path) -> Markup:
     """A strip of pictures for each T (columns) and S (rows)."""
     points = {(p["timesteps"], p["sampling_steps"]): p for p in comparison["sweep"]}
-    chosen = comparison["recommended"] or {}
+    chosen = place(comparison["recommended"])
     timesteps = sorted(params.sweep.timesteps)
     drawn = {s for _, s in points}
     rows = []
     for steps in sorted(drawn | {s for s in params.sweep.sampling_steps if s <= max(timesteps)}):
         cells: list[Content] = [element("th", f"S = {steps}", scope="row")]
         for t in timesteps:
-            here = (t, steps) == (chosen.get("timesteps"), chosen.get("sampling_steps"))
-            cells.append(
-                element("td", _strip(points.get((t, steps)), t, steps, reports), class_="chosen" if here else None)
-            )
+            here = "chosen" if (t, steps) == chosen else None
+            cells.append(element("td", _strip(points.get((t, steps)), t, steps, reports), class_=here))
         rows.append(cells)
     told = element("p", "Pictures drawn at every point; click one to enlarge it.")
     return join([told, table(["", *(name_of(t, params) for t in timesteps)], rows, class_="wide strips")])
@@ -171,7 +167,7 @@ def cost(comparison: Comparison, params: Params, reports: Path, costs: Path) -> 
     ])  # fmt: skip
 
 
-def _training_row(name: Content, row: Mapping[str, Any]) -> list[Content]:
+def _training_row(name: Content, row: Training) -> list[Content]:
     address, seconds, steps = run_address(row), row.get("seconds"), row.get("steps")
     link = element("a", str(row["run_id"])[:8], href=address, class_="mono") if address else "not tracked"
     return [

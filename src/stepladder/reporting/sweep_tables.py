@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from stepladder.metrics.numbers import ABSENT, decimals, fixed, percent
-from stepladder.metrics.pictures import SUPPORT
+from stepladder.metrics.numbers import ABSENT, decimals, fixed, percent, value_of
+from stepladder.metrics.pictures import SUPPORT, Point
 from stepladder.params import Params
 from stepladder.reporting.embedded import figure
 from stepladder.reporting.markup import Content, Markup, element, join, number, table
 from stepladder.reporting.palette import styles
-from stepladder.reporting.recommendation import Point
-
-Comparison = Mapping[str, Any]
+from stepladder.reporting.rows import Comparison, Likelihood
 
 
 def points_table(comparison: Comparison, params: Params) -> Markup:
     """Every point with its intervals; columns can be sorted."""
-    sweep, chosen, floor = comparison["sweep"], comparison["recommended"] or {}, comparison["floor"]
+    sweep, chosen, floor = comparison["sweep"], place(comparison["recommended"]), comparison["floor"]
     places = decimals([*(p["frechet"] for p in sweep), floor.get("frechet")])
     milliseconds = decimals([p.get("milliseconds_per_image") for p in sweep], 2)
     head = [
@@ -36,7 +32,6 @@ def points_table(comparison: Comparison, params: Params) -> Markup:
     ]
     rows = []
     for p in sweep:
-        is_chosen = all(p[k] == chosen.get(k) for k in ("timesteps", "sampling_steps"))
         cells = [
             element("td", name_of(p["timesteps"], params), data_sort=p["timesteps"]),
             number(str(p["sampling_steps"]), p["sampling_steps"]),
@@ -49,7 +44,7 @@ def points_table(comparison: Comparison, params: Params) -> Markup:
             _range(p, "kid", 2, 1000),
             number(fixed(p.get("milliseconds_per_image"), milliseconds), p.get("milliseconds_per_image")),
         ]
-        rows.append(element("tr", cells, class_="chosen" if is_chosen else None))
+        rows.append(element("tr", cells, class_="chosen" if place(p) == chosen else None))
     foot = []
     if floor.get("frechet"):
         foot.append([
@@ -69,7 +64,7 @@ def points_table(comparison: Comparison, params: Params) -> Markup:
 
 def support(comparison: Comparison, params: Params, reports: Path) -> Markup | None:
     """Precision, recall, density, coverage and memorisation of every point, folded."""
-    sweep, floor, chosen = comparison["sweep"], comparison["floor"], comparison["recommended"] or {}
+    sweep, floor, chosen = comparison["sweep"], comparison["floor"], place(comparison["recommended"])
     if not any(p.get("precision") is not None for p in sweep):
         return None
     head = [element("th", "T", scope="col"), element("th", "S", scope="col", class_="number")]
@@ -84,14 +79,13 @@ def support(comparison: Comparison, params: Params, reports: Path) -> Markup | N
             number(str(p["sampling_steps"]), p["sampling_steps"]),
         ]
         for name in SUPPORT:
-            cells += [number(fixed(p.get(name), 2), p.get(name)), _range(p, name, 2)]
+            cells += [number(fixed(value_of(p, name), 2), value_of(p, name)), _range(p, name, 2)]
         cells += [
             number(percent(p.get("memorised")), p.get("memorised")),
             number(fixed(p.get("nearest_ratio"), 2), p.get("nearest_ratio")),
             number(fixed(p.get("network_evaluations"), 0), p.get("network_evaluations")),
         ]
-        is_chosen = all(p[k] == chosen.get(k) for k in ("timesteps", "sampling_steps"))
-        rows.append(element("tr", cells, class_="chosen" if is_chosen else None))
+        rows.append(element("tr", cells, class_="chosen" if place(p) == chosen else None))
     real: list[Content] = [element("td", "real against real", colspan=2)]
     for name in SUPPORT:
         real += [number(fixed(floor.get(name), 2)), ""]
@@ -161,8 +155,13 @@ def name_of(timesteps: int, params: Params) -> Markup:
     return element("span", swatch, f"T = {timesteps}", class_="nowrap")
 
 
-def _range(point: Point, key: str, places: int, factor: float = 1) -> Markup:
-    low, high = (_times(point.get(f"{key}_{end}"), factor) for end in ("low", "high"))
+def place(point: Point | None) -> tuple[int, int] | None:
+    """Its T and S."""
+    return (point["timesteps"], point["sampling_steps"]) if point else None
+
+
+def _range(point: Point | Likelihood, key: str, places: int, factor: float = 1) -> Markup:
+    low, high = (_times(value_of(point, f"{key}_{end}"), factor) for end in ("low", "high"))
     shown = ABSENT if low is None or high is None else f"{fixed(low, places)} to {fixed(high, places)}"
     return element("td", shown, class_="range")
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
-from typing import Any
 
 from stepladder.metrics.numbers import ABSENT, fixed, percent
+from stepladder.metrics.texts import Translated
 from stepladder.reporting.comparison import chrf_histogram
 from stepladder.reporting.markup import Content, Markup, element, join, number, table
 from stepladder.reporting.reading import read_lines
-from stepladder.text_tasks.record import ENTRIES
+from stepladder.reporting.rows import Bar, Comparison
+from stepladder.text_tasks.record import ENTRIES, Figures
 
-Sentence = Mapping[str, Any]
 SHOWN = 6
 Form = Callable[[float | None], str]
 SCORES: tuple[tuple[str, str, Form], ...] = (
@@ -28,7 +28,7 @@ SCORES: tuple[tuple[str, str, Form], ...] = (
 )
 
 
-def warning(comparison: Mapping[str, Any]) -> Markup | None:
+def warning(comparison: Comparison) -> Markup | None:
     """That the language model counts as failed, and why; ``None`` where it does not."""
     failures = comparison.get("failed") or {}
     if not (why := next(filter(None, map(failures.get, ENTRIES)), None)):
@@ -37,12 +37,12 @@ def warning(comparison: Mapping[str, Any]) -> Markup | None:
     return element("div", told, class_="verdict warning")
 
 
-def body(metrics: Mapping[str, Any], reports: Path) -> Markup:
+def body(metrics: Figures, reports: Path) -> Markup:
     """The section: scores, and sentences."""
     return join([scores(metrics), sentences(reports)])
 
 
-def scores(metrics: Mapping[str, Any]) -> Markup:
+def scores(metrics: Figures) -> Markup:
     """All scores beside those of copying the source, for each test split; signatures."""
     parts: list[Content] = [element("p", f"{metrics['sentences']:,} held-out sentences."), _table(metrics)]
     for split, figures in metrics.get("splits", {}).items():
@@ -57,7 +57,7 @@ def scores(metrics: Mapping[str, Any]) -> Markup:
     return join([parts, signatures])
 
 
-def _table(metrics: Mapping[str, Any]) -> Markup:
+def _table(metrics: Figures) -> Markup:
     copy = metrics.get("copy", {})
     rows: list[list[Content]] = []
     for key, name, form in SCORES:
@@ -82,7 +82,7 @@ def _table(metrics: Mapping[str, Any]) -> Markup:
 
 def sentences(reports: Path) -> Markup:
     """How chrF is spread over sentences; the best, some in the middle, the worst."""
-    rows = read_lines(reports / "transformer" / "translations.jsonl")
+    rows: list[Translated] = read_lines(reports / "transformer" / "translations.jsonl")
     if not rows:
         return element("p", "No translations were kept.")
     good, middling, bad = choose(rows)
@@ -97,7 +97,9 @@ def sentences(reports: Path) -> Markup:
     ])  # fmt: skip
 
 
-def choose(rows: Sequence[Sentence], count: int = SHOWN) -> tuple[list[Sentence], list[Sentence], list[Sentence]]:
+def choose(
+    rows: Sequence[Translated], count: int = SHOWN
+) -> tuple[list[Translated], list[Translated], list[Translated]]:
     """(good, middling, bad): highest chrF, around the median, lowest; among equals the longest; no sentence twice."""
     distinct = list({(r["source"], r["translation"]): r for r in rows}.values())
     ordered = sorted(distinct, key=lambda r: (-r["chrf"], -len(r["source"]), r["source"]))
@@ -109,7 +111,7 @@ def choose(rows: Sequence[Sentence], count: int = SHOWN) -> tuple[list[Sentence]
     return good, between[start : start + count], bad
 
 
-def _examples(rows: Sequence[Sentence]) -> Markup:
+def _examples(rows: Sequence[Translated]) -> Markup:
     cells = [
         [
             element("td", r["source"], dir="auto", data_name="source"),
@@ -133,7 +135,7 @@ def _marked(translation: str, reference: str) -> Markup:
     return join(parts[1:])
 
 
-def _bars(histogram: Sequence[Mapping[str, Any]]) -> Markup:
+def _bars(histogram: Sequence[Bar]) -> Markup:
     most = max(row["sentences"] for row in histogram)
     return element("div", [
         element("div", f"{row['sentences']:,}", element("i", style=f"--share:{78 * row['sentences'] / most:.1f}"),

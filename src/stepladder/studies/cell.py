@@ -10,8 +10,9 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -29,13 +30,17 @@ from stepladder.evaluation.pictures.drawers import here, timed
 from stepladder.evaluation.pictures.images import strip
 from stepladder.evaluation.pictures.judging import Judge, scaled
 from stepladder.launching.launch import identity, train
-from stepladder.params import Params, load
+from stepladder.params import Params, Sampling, load
 from stepladder.studies import spec, text_cell
 from stepladder.studies.checking import check_arm, check_data, guide_beside
 from stepladder.studies.spec import Arm, Study
 from stepladder.studies.stages import AT_ONCE
 
-Point = dict[str, Any]
+if TYPE_CHECKING:
+    from stepladder.studies.results import Cell, Point
+    from stepladder.values import Values
+
+Ways = Sequence[tuple[Sampling, Sequence[int]]]
 STOPPED = (130, 137, 143)  # by a person or the system: nothing that the training did
 
 
@@ -68,13 +73,13 @@ def run(name: str, arm: str, seed: int, data: Path, feature_net: Path) -> int:
         return code
     found = judged(name, study, arm, seed, params, out / "model", out, data, feature_net)
     timing = json.loads((out / "timing.json").read_text(encoding="utf-8"))
-    (out / "metrics.json").write_text(json.dumps(found | {"timing": timing}, indent=1) + "\n", encoding="utf-8")
+    (out / "metrics.json").write_text(json.dumps({**found, "timing": timing}, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
 def judged(
     name: str, study: Study, arm: str, seed: int, params: Params, model: Path, out: Path, data: Path, feature_net: Path
-) -> dict[str, Any]:
+) -> Cell:
     """The figures of ``model``, which is that of ``arm`` with ``seed``, at each way to draw; strips of pictures in ``out``."""
     given, title = study.arms[arm], f"{name} {arm} seed {seed}"
     if study.of_text:
@@ -100,13 +105,13 @@ def judged(
 
 def _trained(name: str, arm: str, given: Arm, params: Params, data: Path, out: Path) -> int:
     """Bring ``out/model`` up to date; the exit code of the training."""
-    what = {"timesteps": given.timesteps or None, "study": (name, arm)}
-    if history.key(out / "model") == identity(given.family, params, data, **what):  # type: ignore[arg-type]
+    timesteps, study = given.timesteps or None, (name, arm)
+    if history.key(out / "model") == identity(given.family, params, data, timesteps=timesteps, study=study):
         print(f"{name} {arm} seed {params.seed}: the model is as it should be; it is judged again.", flush=True)
         return 0
     shutil.rmtree(out, ignore_errors=True)
     try:
-        code = train(given.family, params, data, out / "model", **what)  # type: ignore[arg-type]
+        code = train(given.family, params, data, out / "model", timesteps=timesteps, study=study)
     except UserError as error:
         _write_failure(out, str(error))
         raise
@@ -127,7 +132,9 @@ def _write_failure(out: Path, why: str) -> None:
     (out / spec.FAILED).write_text(json.dumps({"why": why}) + "\n", encoding="utf-8")
 
 
-def _diffusion(ways: Any, judge: Judge, folder: Path, out: Path, seed: int, name: str, classifier: Path) -> list[Point]:
+def _diffusion(
+    ways: Ways, judge: Judge, folder: Path, out: Path, seed: int, name: str, classifier: Path
+) -> list[Point]:
     model, description = drawing.load(folder)
     model.to(_device())
     numbers, points = held_out.rows(judge.test, judge.params.evaluation.samples), []
@@ -140,8 +147,8 @@ def _diffusion(ways: Any, judge: Judge, folder: Path, out: Path, seed: int, name
         asked = held_out.condition(judge.test, numbers, description.model_copy(update={"classes": tuple(classes)}))
         for steps in all_steps:
             pictures, cost = drawer(asked, steps, sampling)
-            point = {"sampling": sampling.model_dump(mode="json"), "steps": steps, "strip": f"way{number}-S{steps}.png"}
-            points.append(point | _figures(judge, pictures, asked["labels"] if classes else None) | cost)
+            figures = _figures(judge, pictures, asked["labels"] if classes else None) | cost
+            points.append(_point(sampling.model_dump(mode="json"), steps, f"way{number}-S{steps}.png", figures))
             _show(points[-1], pictures, out, f"{name} {sampling.sampler} S={steps}", judge)
     return points
 
@@ -151,13 +158,17 @@ def _baseline(judge: Judge, folder: Path, out: Path, seed: int, name: str) -> li
     model.to(_device())
     asked = held_out.condition(judge.test, held_out.rows(judge.test, judge.params.evaluation.samples), description)
     pictures, cost = timed(model, lambda: baselines.draw(model, description, asked, seed=seed))
-    point = {"sampling": None, "steps": 1, "strip": "one-pass.png"}
-    point |= _figures(judge, pictures, asked["labels"] if description.classes else None) | cost
+    figures = _figures(judge, pictures, asked["labels"] if description.classes else None) | cost
+    point = _point(None, 1, "one-pass.png", figures)
     _show(point, pictures, out, name, judge)
     return [point]
 
 
-def _figures(judge: Judge, pictures: Tensor, labels: Tensor | None) -> dict[str, Any]:
+def _point(sampling: Values | None, steps: int, strip: str, figures: Mapping[str, float | None]) -> Point:
+    return cast("Point", {"sampling": sampling, "steps": steps, "strip": strip, **figures})
+
+
+def _figures(judge: Judge, pictures: Tensor, labels: Tensor | None) -> dict[str, float | None]:
     """The judge's figures; of pictures that are not numbers, the share of those that are."""
     finite = pictures.isfinite().flatten(1).all(1)
     if not finite.all():

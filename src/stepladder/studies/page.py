@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from stepladder.errors import UserError
 from stepladder.judgement.failure import USUAL
@@ -19,6 +18,7 @@ from stepladder.studies import results, spec, tables, verdicts
 from stepladder.studies.results import Cell, Row, best_of_each
 from stepladder.studies.spec import Study
 from stepladder.studies.verdicts import Claim
+from stepladder.values import Values
 
 STRIPS = 3  # seeds of which pictures are shown
 MARKS = {
@@ -86,7 +86,7 @@ def _json(
     file: Path, name: str, study: Study, rows: Sequence[Row], cells: Sequence[Cell], missing: Sequence[tuple[str, int]],
     failed: dict[tuple[str, int], str], said: list[str], decided: list[Claim],
 ) -> None:  # fmt: skip
-    content: dict[str, Any] = {
+    content: dict[str, object] = {
         "study": name, "question": study.question, "verdict": said, "claims": [asdict(claim) for claim in decided],
         "missing": [f"{arm}-{seed}" for arm, seed in missing],
         "failed": {f"{arm}-{seed}": why for (arm, seed), why in failed.items()}, "seeds": list(study.seeds), "floor": cells[0]["floor"],
@@ -197,7 +197,7 @@ def _protocol(name: str, study: Study, cell: Cell) -> Markup:
     ])  # fmt: skip
 
 
-def _written(values: dict[str, Any], prefix: str = "") -> str:
+def _written(values: Values, prefix: str = "") -> str:
     """``a.b=1, a.c=2`` of nested values; long lists cut."""
     parts = []
     for key, value in values.items():

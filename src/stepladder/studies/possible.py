@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stepladder import stages
 from stepladder.errors import UserError
@@ -12,12 +12,12 @@ from stepladder.metrics.every import measured
 from stepladder.params.backbones import BACKBONES
 from stepladder.text_tasks.tasks import FORMS
 from stepladder.training.families import FAMILIES
+from stepladder.values import Value, Values
 
 if TYPE_CHECKING:
     from stepladder.studies.spec import Study
 
 LEAST_SEEDS = 3  # from which an interval over seeds, and a spread, is told
-Side = dict[str, Any]
 INSTEAD = {
     "seed": "the study's seeds are those of its cells",
     "sampling": "an arm is drawn from as `samplings` says",
@@ -30,21 +30,21 @@ class Point:
     """What one arm gives in one way to draw: ``sampling`` is ``None`` and ``steps`` 1 (0 of text) where nothing is drawn step by step."""
 
     arm: str
-    sampling: dict[str, Any] | None
+    sampling: Values | None
     steps: int
     timesteps: int | None
 
-    def fits(self, side: Side) -> bool:
+    def fits(self, side: Values) -> bool:
         """Whether it is among what one side of a contrast chooses."""
         return all(self._is(key, value) for key, value in side.items())
 
-    def _is(self, key: str, value: Any) -> bool:
+    def _is(self, key: str, value: Value) -> bool:
         if key == "arm":
             return bool(self.arm == value)
         if key == "steps":
             return bool(self.steps == (self.timesteps if value == "T" else value))
         given = (self.sampling or {}).get(key)
-        if isinstance(value, list | tuple) and given is not None:
+        if isinstance(value, list | tuple) and isinstance(given, list | tuple):
             return list(given) == list(value)
         return bool(given == value)
 
@@ -70,8 +70,10 @@ def check(study: Study) -> None:
         check_measure(measure, kinds, where)
         for side in (contrast.this, contrast.against):
             if not any(point.fits(side) for point in there):
-                raise UserError(f"{where} asks for {asked(side)}, which no arm draws; {_drawn(there, side['arm'])}.")
-            _check_bits(study, where, measure, side["arm"])
+                raise UserError(
+                    f"{where} asks for {asked(side)}, which no arm draws; {_drawn(there, str(side['arm']))}."
+                )
+            _check_bits(study, where, measure, str(side["arm"]))
         if contrast.this == contrast.against:
             raise UserError(f"{where} compares {asked(contrast.this)} with itself; name two sides that differ.")
         if contrast.expect == "steadier" and len(study.seeds) < LEAST_SEEDS:
@@ -93,7 +95,7 @@ def check_task(study: Study, task: str) -> None:
         check_measure(measure, [task], f"text.task={task}")
 
 
-def asked(side: Side) -> str:
+def asked(side: Values) -> str:
     """One side of a contrast in words."""
     return ", ".join(f"{value}" if key == "arm" else f"{key}={value}" for key, value in side.items())
 
@@ -120,7 +122,7 @@ def _drawn(there: list[Point], arm: str) -> str:
         return f"arm {arm} draws in one pass, without sampling parameters"
     ways: dict[str, set[int]] = {}
     for point in own:
-        ways.setdefault((point.sampling or {})["sampler"], set()).add(point.steps)
+        ways.setdefault(str((point.sampling or {})["sampler"]), set()).add(point.steps)
     shown = "; ".join(f"{sampler} at S={', '.join(map(str, sorted(steps)))}" for sampler, steps in ways.items())
     return f"arm {arm} is drawn from by {shown}"
 
@@ -141,7 +143,7 @@ def _without_effect(study: Study, arm: str, key: str) -> str:
     return ""
 
 
-def _keys(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+def _keys(values: Values, prefix: str = "") -> Iterator[str]:
     """The dotted keys of what is nested, dotted or both."""
     for key, value in values.items():
         if isinstance(value, dict):

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
 from scipy import stats
@@ -18,13 +18,53 @@ from stepladder.diffusion.samplers.samplers import SAMPLERS
 from stepladder.errors import UserError
 from stepladder.judgement.failure import failed
 from stepladder.metrics.every import METRICS
+from stepladder.metrics.numbers import value_of
+from stepladder.metrics.pictures import Protocol
 from stepladder.params import Sampling
 from stepladder.studies import spec
 from stepladder.studies.possible import LEAST_SEEDS
 from stepladder.studies.spec import Study
+from stepladder.values import Values
 
 FEWEST = LEAST_SEEDS
-Cell = dict[str, Any]
+
+
+class Point(TypedDict):
+    """What a cell has of one way to draw from its arm. Its figures, those of ``METRICS`` and the ends of their intervals, stand
+    beside by name, ``None`` where they are not numbers: ``value_of`` asks for them.
+    """  # fmt: skip
+
+    sampling: Values | None  # None: nothing is drawn step by step
+    steps: int  # S; 1 of one pass, 0 of text
+    strip: str  # file of pictures in the cell's folder; "": none
+    frechet: NotRequired[float | None]
+
+
+class Timing(TypedDict):
+    """How the time of a training was taken."""
+
+    at_once: int  # cells
+    threads: int
+    device: str
+
+
+class Cell(TypedDict):
+    """``metrics.json`` of an arm with one seed."""
+
+    study: str
+    arm: str
+    seed: int
+    family: str
+    timesteps: int | None  # T
+    points: list[Point]
+    bits_per_dim: float | None
+    training: dict[str, float]
+    run: dict[str, object]  # of the tracking store, as far as it is known
+    floor: dict[str, float]  # of real pictures; empty: of text
+    held_out: object
+    protocol: Protocol
+    timing: NotRequired[Timing]  # of a child of a sweep there is none
+    folder: NotRequired[str]  # where it was read
 
 
 @dataclass(frozen=True)
@@ -55,7 +95,7 @@ class Row:
     """
 
     arm: str
-    sampling: dict[str, Any] | None
+    sampling: Values | None
     steps: int
     timesteps: int | None
     figures: dict[str, Figure] = field(default_factory=dict)
@@ -84,11 +124,12 @@ class Row:
         return found.mean if found else None
 
 
-def named(sampling: dict[str, Any]) -> str:
+def named(sampling: Values) -> str:
     """A way to draw in words: the sampler, and what is not as usual."""
     usual = Sampling().model_dump(mode="json")
-    known = SAMPLERS.get(sampling["sampler"])
-    parts = [known.title if known else sampling["sampler"]]
+    sampler = str(sampling["sampler"])
+    known = SAMPLERS.get(sampler)
+    parts = [known.title if known else sampler]
     for key, value in sampling.items():
         if key == "sampler" or value == usual.get(key):
             continue
@@ -145,9 +186,9 @@ def read(name: str, study: Study, cells: Path) -> tuple[list[Cell], list[tuple[s
     found, missing = [], []
     for arm in study.arms:
         for seed in study.seeds:
-            file = cells / f"{arm}-{seed}" / "metrics.json"
-            if file.exists():
-                found.append(json.loads(file.read_text(encoding="utf-8")) | {"folder": str(file.parent)})
+            folder = cells / f"{arm}-{seed}"
+            if (folder / "metrics.json").exists():
+                found.append(read_cell(folder))
             else:
                 missing.append((arm, seed))
     floors = {cell["floor"].get("frechet", math.nan): f"{cell['arm']}-{cell['seed']}" for cell in found}
@@ -157,6 +198,13 @@ def read(name: str, study: Study, cells: Path) -> tuple[list[Cell], list[tuple[s
             f"{', '.join(f'{v:.4g} of {n}' for v, n in floors.items())}); `dvc repro studies/{name}/dvc.yaml` judges them again."
         )
     return found, missing
+
+
+def read_cell(folder: Path) -> Cell:
+    """The finished cell in ``folder``."""
+    found: Cell = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    found["folder"] = str(folder)
+    return found
 
 
 def failures(missing: Sequence[tuple[str, int]], cells: Path) -> dict[tuple[str, int], str]:
@@ -172,7 +220,7 @@ def rows(
 
     ``failed``: why cells that are not among ``cells`` failed; they count as failed seeds of their arm, without figures.
     """
-    grouped: dict[tuple[str, str, int], list[tuple[Cell, dict[str, Any]]]] = {}
+    grouped: dict[tuple[str, str, int], list[tuple[Cell, Point]]] = {}
     for cell in sorted(cells, key=lambda c: (list(study.arms).index(c["arm"]), c["seed"])):
         for point in cell["points"]:
             key = (cell["arm"], json.dumps(point["sampling"], sort_keys=True), point["steps"])
@@ -181,7 +229,7 @@ def rows(
     return [_row(members, confidence, of[arm]) for (arm, _, _), members in grouped.items()]
 
 
-def _row(members: list[tuple[Cell, dict[str, Any]]], confidence: float, failed: dict[int, str]) -> Row:
+def _row(members: list[tuple[Cell, Point]], confidence: float, failed: dict[int, str]) -> Row:
     cell, point = members[0]
     values: dict[str, dict[int, float | None]] = {name: {} for name in METRICS}
     own: dict[str, list[tuple[float, float]]] = {name: [] for name in METRICS}
@@ -193,9 +241,10 @@ def _row(members: list[tuple[Cell, dict[str, Any]]], confidence: float, failed: 
             "bits_per_dim": cell.get("bits_per_dim"),
         }
         for name in METRICS:
-            values[name][cell["seed"]] = of_model[name] if name in of_model else point.get(name)
-            if point.get(f"{name}_low") is not None and point.get(f"{name}_high") is not None:
-                own[name].append((point[f"{name}_low"], point[f"{name}_high"]))
+            values[name][cell["seed"]] = of_model[name] if name in of_model else value_of(point, name)
+            low, high = (value_of(point, f"{name}_{end}") for end in ("low", "high"))
+            if low is not None and high is not None:
+                own[name].append((low, high))
     told = [name for name in METRICS if any(v is not None for v in values[name].values())]
     for name in told:
         values[name] |= dict.fromkeys(failed)
@@ -205,7 +254,7 @@ def _row(members: list[tuple[Cell, dict[str, Any]]], confidence: float, failed: 
     return Row(cell["arm"], point["sampling"], point["steps"], cell["timesteps"], figures, failures, strips)
 
 
-def _failed(point: dict[str, Any], floor: dict[str, Any]) -> str:
+def _failed(point: Point, floor: dict[str, float]) -> str:
     if not floor:  # of a language model
         return ""
     if point.get("frechet") is None:

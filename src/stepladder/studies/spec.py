@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 from pydantic import Field, model_validator
@@ -14,6 +15,7 @@ from stepladder.errors import UserError
 from stepladder.metrics.every import METRICS
 from stepladder.params import Params, Sampling, Section, build, load, merge, section
 from stepladder.studies import possible
+from stepladder.values import Value, Values
 
 FOLDER = Path("studies")
 FAILED = "failed.json"  # in the folder of a cell whose training failed: why
@@ -26,8 +28,8 @@ class Arm(Section):
     about: str = Field("", description="one sentence for the page")
     family: Literal["diffusion", "vae", "gan", "transformer"] = Field("diffusion", description="family of models")
     timesteps: int = Field(0, ge=0, le=100_000, description="T of a diffusion model; the largest S of continuous time")
-    set: dict[str, Any] = Field({}, description="parameters, as in params.yaml, nested or by dotted keys")
-    samplings: tuple[dict[str, Any], ...] = Field((), description="ways to draw; none: those of the study")
+    set: Values = Field({}, description="parameters, as in params.yaml, nested or by dotted keys")
+    samplings: tuple[Values, ...] = Field((), description="ways to draw; none: those of the study")
 
     @model_validator(mode="after")
     def _timesteps(self) -> Arm:
@@ -44,8 +46,8 @@ class Contrast(Section):
     """A claim about two arms, or two ways to draw, and the measure that decides it."""
 
     claim: str = Field(min_length=1, description="what is claimed, a sentence")
-    this: dict[str, Any] = Field(description="arm, and where wanted sampler, steps, ...: what the claim is about")
-    against: dict[str, Any] = Field(description="the same of what it is compared with")
+    this: Values = Field(description="arm, and where wanted sampler, steps, ...: what the claim is about")
+    against: Values = Field(description="the same of what it is compared with")
     measure: str = Field("", description="what decides; empty: the study's first measure")
     expect: Literal["better", "as_good", "steadier"] = Field(
         "better", description="better; not worse than the other's interval; or less spread between seeds"
@@ -58,11 +60,11 @@ class Study(Section):
     question: str = Field(min_length=1, description="what is asked, one sentence")
     about: str = Field("", description="how the arms were chosen, and what to bear in mind")
     preset: str = Field("", description="what arms start from; empty: the workspace's params.yaml")
-    base: dict[str, Any] = Field({}, description="parameters of all arms")
+    base: Values = Field({}, description="parameters of all arms")
     seeds: tuple[int, ...] = Field(min_length=1, description="one training of each arm for each")
     measures: tuple[str, ...] = Field(("frechet", "accuracy"), min_length=1, description="figures; the first decides")
     plane: tuple[str, ...] = Field((), description="two measures to plot against each other")
-    samplings: tuple[dict[str, Any], ...] = Field(({"steps": [10]},), description="of diffusion arms without their own")
+    samplings: tuple[Values, ...] = Field(({"steps": [10]},), description="of diffusion arms without their own")
     arms: dict[str, Arm] = Field(min_length=1, description="by name")
     contrasts: tuple[Contrast, ...] = Field((), description="claims that the figures decide")
 
@@ -119,7 +121,7 @@ class Study(Section):
         for written in given.samplings or self.samplings:
             for sampling, steps in _expanded(dict(written), arm):
                 fitting = sorted(
-                    {given.timesteps if s == "T" else s for s in steps} & set(range(1, given.timesteps + 1))
+                    {given.timesteps if isinstance(s, str) else s for s in steps} & set(range(1, given.timesteps + 1))
                 )
                 if fitting:
                     found.append((sampling, fitting))
@@ -166,30 +168,34 @@ def read(name: str) -> Study:
     return section(Study, values, str(file)).check()
 
 
-def nested(values: dict[str, Any]) -> dict[str, Any]:
+def nested(values: Mapping[str, Value]) -> Values:
     """``{"diffusion.unet.channels": 8}`` as ``{"diffusion": {"unet": {"channels": 8}}}``; what is nested already stays."""
-    result: dict[str, Any] = {}
+    result: Values = {}
     for key, value in values.items():
-        change: Any = nested(value) if isinstance(value, dict) else value
-        for part in reversed(str(key).split(".")):
+        change: Value = nested(value) if isinstance(value, dict) else value
+        first, *inner = str(key).split(".")
+        for part in reversed(inner):
             change = {part: change}
-        result = merge(result, change)
+        result = merge(result, {first: change})
     return result
 
 
-def _expanded(written: dict[str, Any], arm: str) -> list[tuple[Sampling, list[Any]]]:
+def _expanded(written: Values, arm: str) -> list[tuple[Sampling, list[int | str]]]:
     """A sampling with lists of values as one for each combination."""
-    steps = written.pop("steps", None)
-    steps = list(steps) if isinstance(steps, list | tuple) else [steps]
-    if not steps or not all(s == "T" or (isinstance(s, int) and not isinstance(s, bool) and s > 0) for s in steps):
+    given = written.pop("steps", None)
+    steps = list(given) if isinstance(given, list | tuple) else [given]
+    known = [s for s in steps if s == "T" or (isinstance(s, int) and not isinstance(s, bool) and s > 0)]
+    if not steps or len(known) < len(steps):
         raise UserError(
             f"studies: arm {arm} has a sampling with steps={steps}; give one or more numbers of steps, or T for all of them."
         )
-    choices = {}
+    choices: dict[str, list[Value]] = {}
     for key, value in written.items():
-        several = isinstance(value, list) and (key != "guidance_interval" or (value and isinstance(value[0], list)))
-        choices[key] = value if several else [value]
+        if isinstance(value, list) and (key != "guidance_interval" or (value and isinstance(value[0], list))):
+            choices[key] = value
+        else:
+            choices[key] = [value]
     return [
-        (section(Sampling, dict(zip(choices, values, strict=True)), f"studies: a sampling of arm {arm}"), steps)
+        (section(Sampling, dict(zip(choices, values, strict=True)), f"studies: a sampling of arm {arm}"), known)
         for values in itertools.product(*choices.values())
     ]

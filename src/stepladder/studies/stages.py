@@ -8,7 +8,6 @@ is judged again but not trained again.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -18,6 +17,7 @@ from stepladder.params import flatten
 from stepladder.studies import spec
 from stepladder.studies.spec import Study
 from stepladder.training.families import FAMILIES
+from stepladder.values import Values
 
 AT_ONCE = "STEPLADDER_AT_ONCE"  # the environment tells a cell how many run beside it
 HEAD = "# Written by `stepladder study stages {name}` from study.yaml, which is the file to change.\n"
@@ -25,7 +25,7 @@ HEAD = "# Written by `stepladder study stages {name}` from study.yaml, which is 
 
 def rendered(name: str, study: Study) -> str:
     """``studies/NAME/dvc.yaml``."""
-    declared: dict[str, Any] = {}
+    declared: dict[str, object] = {}
     written = yaml.safe_load((spec.folder(name) / "study.yaml").read_text(encoding="utf-8"))
     for family in FAMILIES:
         arms = [arm for arm, given in study.arms.items() if given.family == family]
@@ -42,7 +42,7 @@ def rendered(name: str, study: Study) -> str:
     return HEAD.format(name=name) + text
 
 
-def _cells(name: str, study: Study, family: str, arms: list[str], written: dict[str, Any]) -> dict[str, Any]:
+def _cells(name: str, study: Study, family: str, arms: list[str], written: Values) -> dict[str, object]:
     shared = [
         key
         for key in ("preset", "base", "measures", *(["samplings"] if family == "diffusion" else []))
@@ -50,7 +50,7 @@ def _cells(name: str, study: Study, family: str, arms: list[str], written: dict[
     ]
     data = FAMILIES[family].data
     trained, judged = stages.TRAINED[family], stages.CELLS[data]
-    start: list[Any] = [] if study.preset else sorted({*trained.reads, *judged.reads})
+    start: list[object] = [] if study.preset else [*sorted({*trained.reads, *judged.reads})]
     return {
         "desc": f"Train and judge one {family} arm of {name} with one seed.",
         "matrix": {"arm": arms, "seed": list(study.seeds)},

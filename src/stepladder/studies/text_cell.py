@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from stepladder import history
 from stepladder.data.card import read_card
@@ -16,12 +16,13 @@ from stepladder.metrics.numbers import of_metric
 from stepladder.params import Params, load
 from stepladder.studies.spec import Study
 
+if TYPE_CHECKING:
+    from stepladder.studies.results import Cell, Point
+
 LAST = 10  # figures of the training loss that stand for its end
 
 
-def judged(
-    name: str, study: Study, arm: str, seed: int, params: Params, model: Path, out: Path, data: Path
-) -> dict[str, Any]:
+def judged(name: str, study: Study, arm: str, seed: int, params: Params, model: Path, out: Path, data: Path) -> Cell:
     """The figures of ``model``, which is that of ``arm`` with ``seed``; its evaluation in ``out/evaluation``."""
     common = params.model_copy(update={"seed": load(preset=study.preset).seed})
     found: Mapping[str, object] = evaluate(common, data, model, out / "evaluation")
@@ -37,7 +38,7 @@ def judged(
     counts = read_card(data)["counts"]
     return {
         "study": name, "arm": arm, "seed": seed, "family": study.arms[arm].family, "timesteps": None,
-        "points": [{"sampling": None, "steps": 0, "strip": "", **finite}],
+        "points": [cast("Point", {"sampling": None, "steps": 0, "strip": "", **finite})],
         "bits_per_dim": None, "training": made["figures"],
         "run": {key: made.get(key) for key in ("run_id", "experiment_id", "tracking_uri", "git_commit", "key")},
         "floor": {}, "held_out": counts["test"],

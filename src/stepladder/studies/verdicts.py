@@ -7,7 +7,6 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from scipy import stats
 
@@ -16,6 +15,7 @@ from stepladder.metrics.numbers import of_metric
 from stepladder.studies.possible import Point, asked
 from stepladder.studies.results import FEWEST, Figure, Row, as_good, best, best_of_each, cheapest_as_good, cost
 from stepladder.studies.spec import Contrast, Study
+from stepladder.values import Values
 
 RULE = (
     "Rule: of each arm the way to draw with the best mean over the seeds; the best of these is named, and as good as it are "
@@ -136,7 +136,7 @@ def _decide(contrast: Contrast, rows: Sequence[Row], measure: str) -> Claim:
     return Claim(contrast.claim, outcome, f"{figures} {more}")
 
 
-def matching(rows: Sequence[Row], side: dict[str, Any]) -> list[Row]:
+def matching(rows: Sequence[Row], side: Values) -> list[Row]:
     """The rows that fit one side of a contrast."""
     return [row for row in rows if Point(row.arm, row.sampling, row.steps, row.timesteps).fits(side)]
 

@@ -13,17 +13,18 @@ import threading
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from filelock import FileLock
 
 from stepladder import dependencies, history, plugins, project
 from stepladder.launching import launch
-from stepladder.params import load
+from stepladder.params import Params, load
 from stepladder.stages import CELLS
 from stepladder.sweeps import space, spec
 from stepladder.sweeps.space import Point
 from stepladder.sweeps.spec import Sweep
+from stepladder.text_tasks.record import Figures
 from stepladder.training.families import FAMILIES
 
 
@@ -39,6 +40,17 @@ class Places:
     def data(self, family: str) -> Path:
         """What ``family`` is trained on."""
         return {"images": self.images, "text": self.text, "own": self.own}[FAMILIES[family].data]
+
+
+class Finished(TypedDict):
+    """``metrics.json`` of a child; of one whose pictures were judged it is that of a study's cell too."""
+
+    seed: int
+    training: dict[str, float]
+    run: dict[str, object]  # of the tracking store
+    text: NotRequired[Figures]  # of a language model that was judged
+    point: Point
+    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -74,17 +86,18 @@ class Child:
     @cached_property
     def key(self) -> str:
         """Of its training: of the code as it is now, even if that is changed before the training ends."""
-        return launch.identity(*self._training()[:3], **self._training()[3])
+        family, params, data, timesteps, of = self._training()
+        return launch.identity(family, params, data, timesteps=timesteps, child=of)
 
-    def _training(self) -> tuple[str, Any, Path, dict[str, Any]]:
+    def _training(self) -> tuple[str, Params, Path, int | None, launch.Child]:
         family, params = self.sweep.family, self.sweep.params(self.point, self.seed)
         swept = {key: json.dumps(value) for key, value in self.sweep.space.items()}
         of = launch.Child(self.name, swept, self.title)
-        return family, params, self.places.data(family), {"timesteps": self.sweep.timesteps_of(self.point), "child": of}
+        return family, params, self.places.data(family), self.sweep.timesteps_of(self.point), of
 
     def fingerprint(self) -> str:
         """Equal exactly where ``metrics.json`` would be."""
-        content: list[Any] = [self.key, self.sweep.metric]
+        content: list[object] = [self.key, self.sweep.metric]
         if self.sweep.is_judged:
             params = self.sweep.params(self.point, self.seed).model_dump(mode="json")
             judge = load(preset=self.sweep.preset).seed, self.places.feature_net / launch.WEIGHTS
@@ -95,13 +108,13 @@ class Child:
             ]  # fmt: skip
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
-    def finished(self) -> dict[str, Any] | None:
+    def finished(self) -> Finished | None:
         """Its ``metrics.json``, where that is of this very child."""
         file = self.folder / "metrics.json"
         if not file.exists():
             return None
-        found = json.loads(file.read_text(encoding="utf-8"))
-        return dict(found) if found["fingerprint"] == self.fingerprint() else None
+        found: Finished = json.loads(file.read_text(encoding="utf-8"))
+        return found if found["fingerprint"] == self.fingerprint() else None
 
     def outcome(self) -> dict[str, str]:
         """What became of it where it is not finished: ``status`` failed or pruned, and ``why``; empty: nothing yet."""
@@ -116,8 +129,8 @@ class Child:
         """Train and judge, each where it is not done; the exit code."""
         with FileLock(self._locked()):
             if not history.training(self.model):
-                family, params, data, which = self._training()
-                code = launch.train(family, params, data, self.model, **which)
+                family, params, data, timesteps, of = self._training()
+                code = launch.train(family, params, data, self.model, timesteps=timesteps, child=of)
                 if code:
                     return code
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -132,30 +145,24 @@ class Child:
         file.parent.mkdir(parents=True, exist_ok=True)
         return file
 
-    def _measured(self) -> dict[str, Any]:
+    def _measured(self) -> dict[str, object]:
         params = self.sweep.params(self.point, self.seed)
         made = history.run(self.model)
-        found = {"seed": self.seed, "training": made["figures"], "run": {"run_id": made.get("run_id")}}
+        run = {"run_id": made.get("run_id")}
+        found: dict[str, object] = {"seed": self.seed, "training": made["figures"], "run": run}
         if not self.sweep.is_judged:
             return found
         if self.sweep.family == "transformer":
             from stepladder.evaluation.text import evaluate
 
-            return found | {"text": evaluate(params, self.places.text, self.model, self.folder)}
+            return {**found, "text": evaluate(params, self.places.text, self.model, self.folder)}
         from stepladder.studies import cell
 
         study = self.sweep.as_study({self.id: self.point})
-        return found | cell.judged(
-            self.name,
-            study,
-            self.id,
-            self.seed,
-            params,
-            self.model,
-            self.folder,
-            self.places.images,
-            self.places.feature_net,
-        )
+        judged = cell.judged(
+            self.name, study, self.id, self.seed, params, self.model, self.folder, self.places.images, self.places.feature_net
+        )  # fmt: skip
+        return {**found, **judged}
 
 
 def read(name: str, point: str, seed: int, places: Places) -> Child:

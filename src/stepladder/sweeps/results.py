@@ -46,7 +46,7 @@ def row(children: Sequence[Child]) -> Row:
     steps = None
     if sweep.is_judged and sweep.family in JUDGED and found:
         study = sweep.as_study({first.id: first.point})
-        cells = [metrics | {"folder": str(child.folder)} for child in children if (metrics := found.get(child.seed))]
+        cells = [studies.read_cell(child.folder) for child in children if child.seed in found]
         every = studies.rows(study, cells, confidence)
         best = studies.best(every, metric) or every[0]
         figure = best.figures.get(metric, Figure(dict.fromkeys(found)))

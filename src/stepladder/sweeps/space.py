@@ -17,8 +17,9 @@ from pydantic.fields import FieldInfo
 
 from stepladder.errors import UserError
 from stepladder.params import Params, Sweep, flatten
+from stepladder.values import Value, Values
 
-Point = dict[str, Any]
+Point = Values
 """A value for each swept key."""
 
 TIMESTEPS, SAMPLING_STEPS = "timesteps", "sampling_steps"
@@ -33,7 +34,7 @@ class Dimension:
     """
 
     key: str
-    choices: tuple[Any, ...] = ()
+    choices: tuple[Value, ...] = ()
     low: float = 0.0
     high: float = 0.0
     log: bool = False
@@ -41,7 +42,7 @@ class Dimension:
     step: float = 0.0
     count: int = 0
 
-    def at(self, share: float) -> Any:
+    def at(self, share: float) -> Value:
         """The value at ``share``, 0 to 1, of the way through."""
         if self.choices:
             return self.choices[min(int(share * len(self.choices)), len(self.choices) - 1)]
@@ -55,7 +56,7 @@ class Dimension:
         value = round(value) if self.integer else float(f"{value:.4g}")
         return min(max(value, self.low), self.high) if not self.integer else int(value)
 
-    def values(self) -> list[Any]:
+    def values(self) -> list[Value]:
         """All that a grid takes."""
         if self.choices:
             return list(self.choices)
@@ -79,13 +80,13 @@ def identity(point: Point) -> str:
     return hashlib.sha256(json.dumps(point, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def named(point: Mapping[str, Any]) -> str:
+def named(point: Mapping[str, Value]) -> str:
     """``learning_rate=0.001, T=50``: the last part of each key is enough for people."""
     short = {TIMESTEPS: "T", SAMPLING_STEPS: "S"}
     return ", ".join(f"{short.get(key, key.rpartition('.')[2])}={value}" for key, value in point.items())
 
 
-def read(written: Mapping[str, Any], sections: Sequence[str], method: str, origin: str) -> list[Dimension]:
+def read(written: Mapping[str, Value], sections: Sequence[str], method: str, origin: str) -> list[Dimension]:
     """The dimensions of ``space`` as the file has it, for a family whose result depends on ``sections`` of the spec.
 
     Raises:

@@ -17,6 +17,7 @@ from stepladder.sweeps import space
 from stepladder.sweeps.space import SAMPLING_STEPS, TIMESTEPS, Dimension, Point
 from stepladder.text_tasks.tasks import FORMS
 from stepladder.training.families import FAMILIES
+from stepladder.values import Value, Values
 
 FOLDER = Path("sweeps")
 JUDGED = ("diffusion", "vae", "gan")
@@ -40,14 +41,14 @@ class Sweep(Section):
         "diffusion", description="of models"
     )
     method: Literal["grid", "random", "optuna"] = Field("grid", description="how points are chosen")
-    space: dict[str, Any] = Field(description="by key of the spec, timesteps and sampling_steps: a list, or a range")
+    space: Values = Field(description="by key of the spec, timesteps and sampling_steps: a list, or a range")
     seeds: tuple[int, ...] = Field((0,), min_length=1, description="one training of each point for each")
     trials: int = Field(20, ge=1, le=100_000, description="points of random and optuna")
     seed: int = Field(0, ge=0, description="of the choice of points")
     metric: str = Field("validation/loss", description="decides: a figure of the training, or a measure of studies")
     direction: Literal["", "minimize", "maximize"] = Field("", description="empty: as the measure is meant")
     preset: str = Field("", description="what points start from; empty: the workspace's params.yaml")
-    base: dict[str, Any] = Field({}, description="parameters of all points")
+    base: Values = Field({}, description="parameters of all points")
     timesteps: int = Field(0, ge=0, le=100_000, description="T where it is not swept")
     sampling_steps: tuple[int, ...] = Field((10,), min_length=1, description="S where it is not swept; the best counts")
     prune: Pruning = Pruning()
@@ -98,18 +99,18 @@ class Sweep(Section):
         changed = {key: value for key, value in point.items() if key not in (TIMESTEPS, SAMPLING_STEPS)}
         values = merge(merge(values, nested(changed)), {"seed": seed})
         if timesteps := self.timesteps_of(point):
-            values = merge(values, {"sweep": {"timesteps": [timesteps], "sampling_steps": self.steps_of(point)}})
+            values = merge(values, {"sweep": {"timesteps": [timesteps], "sampling_steps": [*self.steps_of(point)]}})
         return build(values, f"the sweep at {space.named(point)}")
 
     def timesteps_of(self, point: Point) -> int | None:
         """T; ``None`` of other families than diffusion."""
-        return int(point.get(TIMESTEPS, self.timesteps)) if self.family == "diffusion" else None
+        return _whole(point.get(TIMESTEPS, self.timesteps)) if self.family == "diffusion" else None
 
     def steps_of(self, point: Point) -> list[int]:
         """The S that are drawn with, at most T."""
         asked = [point[SAMPLING_STEPS]] if SAMPLING_STEPS in point else list(self.sampling_steps)
         most = self.timesteps_of(point) or 1
-        return sorted({min(int(steps), most) for steps in asked})
+        return sorted({min(_whole(steps), most) for steps in asked})
 
     def as_study(self, points: dict[str, Point]) -> Study:
         """The study with ``points`` as its arms: what judges cells and averages over seeds works for both."""
@@ -135,6 +136,11 @@ class Sweep(Section):
             self.params(point, self.seeds[0])
         assert self.dimensions
         return self
+
+
+def _whole(value: Value) -> int:
+    assert isinstance(value, int | float)
+    return int(value)
 
 
 def folder(name: str) -> Path:

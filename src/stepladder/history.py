@@ -16,10 +16,11 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from stepladder import lineage, project
 from stepladder.errors import UserError
+from stepladder.journal.record import Header, Line
 
 FOLDER = ".history"
 TRAINING, CURVE = "training.json", "curve.jsonl"  # in a model's folder
@@ -29,6 +30,21 @@ TIMES = ("seconds", "milliseconds_per_image", "sentences_per_second", "compiled_
 """Of figures, wherever they stand."""
 REGISTRATION = ("tracking_uri", "why", "version", "aliases", "run_id")  # of a registered model, what is the store's
 SYSTEM = "system/"  # of a machine's load
+
+
+class Training(Header, total=False):
+    """``training.json``: what is decided of the journal's header, and figures; empty: there is no model."""
+
+    figures: dict[str, float]
+
+
+class Run(Training, total=False):
+    """All that is known of a model: where its history is here, its run, what ``HAPPENED``, and the times among the figures."""
+
+    run_id: str | None
+    parent_run_id: str | None
+    experiment_id: str
+    tracking_uri: str
 
 
 def home() -> Path:
@@ -41,51 +57,47 @@ def of(key: str) -> Path:
     return home() / key
 
 
-def training(model: Path) -> dict[str, Any]:
-    """What the model in ``model`` was trained as: the decided part of its journal's header, and ``figures``; ``{}``: it is none.
+def training(model: Path) -> Training:
+    """What the model in ``model`` was trained as.
 
     Raises:
         UserError: the file is not JSON.
     """
-    return dict(_json(model / TRAINING))
+    found: Training = _json(model / TRAINING)
+    return found
 
 
 def key(model: Path) -> str | None:
     """The key of the training that left the model in ``model``; ``None`` where nothing there says it."""
     try:
-        found: str | None = training(model).get("key")
+        return training(model).get("key")
     except UserError:
         return None
-    return found
 
 
-def run(model: Path, home: Path | None = None) -> dict[str, Any]:
-    """All that is known of the model in ``model``: ``training`` and, where its history is here, ``run_id``, ``parent_run_id``,
-    ``experiment_id``, ``tracking_uri``, what ``HAPPENED`` and the times among ``figures``. ``home``: another project's history.
-    """  # fmt: skip
+def run(model: Path, home: Path | None = None) -> Run:
+    """All that is known of the model in ``model``. ``home``: another project's history."""
     known = training(model)
     if not known:
         return {}
-    happened: dict[str, Any] = _json((home or project.root() / FOLDER) / known["key"] / RUN)
-    return known | happened | {"figures": known["figures"] | happened.get("figures", {})}
+    happened: Run = _json((home or project.root() / FOLDER) / known["key"] / RUN)
+    return {**known, **happened, "figures": known["figures"] | happened.get("figures", {})}
 
 
-def header(model: Path) -> dict[str, Any]:
+def header(model: Path) -> Header:
     """The header of its journal; where that is not here, as far as the model's folder says it."""
     known = training(model)
     if known and (lines := _lines(of(known["key"]) / JOURNAL)):
-        return dict(lines[0]["header"])
+        return lines[0]["header"]
     return _header(known, model)
 
 
-def curve(model: Path) -> list[dict[str, Any]]:
-    """The figures of its training, a line a step: ``{"step", "metrics"}``; none where there is no model."""
+def curve(model: Path) -> list[Line]:
+    """The figures of its training, a line a step, without times; none where there is no model."""
     return _lines(model / CURVE)
 
 
-def keep(
-    state: Path, model: Path, header: Mapping[str, Any], run: Mapping[str, Any], figures: Mapping[str, float]
-) -> None:
+def keep(state: Path, model: Path, header: Header, run: Mapping[str, object], figures: Mapping[str, float]) -> None:
     """Take apart what a finished training left in ``state``: its history goes where histories are, the rest into ``model``.
 
     Args:
@@ -118,7 +130,8 @@ def journal(model: Path) -> Path:
     there = of(known["key"])
     if not (there / JOURNAL).exists():
         time = (model / TRAINING).stat().st_mtime
-        lines = [{"header": _header(known, model)}, *(line | {"time": time} for line in curve(model))]
+        lines: list[Line] = [{"header": _header(known, model)}]
+        lines += [{**line, "time": time} for line in curve(model)]
         _write_json(there / RUN, {})  # it is finished
         _put(there / JOURNAL, "".join(json.dumps(line) + "\n" for line in lines))
     return there / JOURNAL
@@ -209,7 +222,7 @@ def _together(left: Any, taken: Any) -> Any:
     return left
 
 
-def _decided(line: Mapping[str, Any]) -> dict[str, float]:
+def _decided(line: Line) -> dict[str, float]:
     return {
         name: value
         for name, value in line.get("metrics", {}).items()
@@ -217,12 +230,12 @@ def _decided(line: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _header(known: Mapping[str, Any], model: Path) -> dict[str, Any]:
+def _header(known: Training, model: Path) -> Header:
     if not known:
         return {}
     unknown = {"git_commit": None, "git_dirty": False, "dvc_lock": None, "flow_run": ""}
     own = {name: value for name, value in known.items() if name != "figures"}
-    return own | unknown | {"started": (model / TRAINING).stat().st_mtime}
+    return cast(Header, own | unknown | {"started": (model / TRAINING).stat().st_mtime})
 
 
 def _of_text(text: str) -> Path:
@@ -230,9 +243,9 @@ def _of_text(text: str) -> Path:
     return home() / "files" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
 
 
-def _lines(file: Path) -> list[dict[str, Any]]:
+def _lines(file: Path) -> list[Line]:
     """The complete lines, none where there is no file; one cut off by a kill is passed over."""
-    found = []
+    found: list[Line] = []
     for line in file.read_text(encoding="utf-8").split("\n") if file.exists() else ():
         with suppress(ValueError):
             found.append(json.loads(line))

@@ -149,7 +149,7 @@ def models(folder: Path) -> list[Path]:
     return sorted(file.parent for file in folder.rglob(TRAINING))
 
 
-def write(file: Path, content: Mapping[str, Any] | Sequence[Any], apart: Sequence[str] = TIMES) -> None:
+def write(file: Path, content: Mapping[str, object] | Sequence[object], apart: Sequence[str] = TIMES) -> None:
     """Write ``content`` to ``file`` but for what is named ``apart``, wherever it stands, which is kept by what was written."""
     decided, happened = _apart(content, apart)
     text = json.dumps(decided, indent=2, ensure_ascii=False) + "\n"
@@ -261,7 +261,7 @@ def _json(file: Path) -> Any:
         raise UserError(f"{file} is not JSON ({error}); remove it and run its stage again with `dvc repro`.") from None
 
 
-def _write_json(file: Path, content: Any) -> None:
+def _write_json(file: Path, content: object) -> None:
     _put(file, json.dumps(content, indent=2) + "\n")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypedDict
 
@@ -37,7 +37,7 @@ class Header(TypedDict, total=False):
     key: str
     sweep: Sweep | None
     sweep_key: str | None  # the same for all whose runs have one parent
-    params: dict[str, object]  # that it reads, by dotted key
+    params: Mapping[str, object]  # that it reads, by dotted key
     timesteps: int | None
     seed: int
     data: Data

@@ -150,8 +150,7 @@ def _known(run_id: str | None) -> bool:
 
 def _parent(client: Any, experiment: str, header: Header, sweep_key: str) -> str:
     tags = _origin(header) | {SWEEP: sweep_key}
-    params: Mapping[str, object] = header["params"]
-    name = f"sweep {header['data']['name']} {sweep_key[:6]}"
+    params, name = header["params"], f"sweep {header['data']['name']} {sweep_key[:6]}"
     if sweep := header.get("sweep"):
         params, name = sweep["space"], f"sweep {sweep['name']}"
         tags["mlflow.note.content"] = (
@@ -183,7 +182,7 @@ def _create(client: Any, experiment: str, header: Header, parent: str | None) ->
 
 def _described(header: Header) -> Mapping[str, object]:
     """The parameters of the training that ``header`` describes."""
-    return header["params"] | ({} if header["timesteps"] is None else {"timesteps": header["timesteps"]})
+    return {**header["params"], **({} if header["timesteps"] is None else {"timesteps": header["timesteps"]})}
 
 
 def _describe(client: Any, run: Any, params: Mapping[str, object], data: Data) -> None:

@@ -190,7 +190,7 @@ def _place(root: Path, experiment: str | None, report: str | None) -> str:
     return f"Models: `{root / 'models'}`. Report: {page}."
 
 
-def _runs(results: Results) -> dict[str, dict[str, Any]]:
+def _runs(results: Results) -> dict[str, history.Run]:
     """What is known of each model that this run was about, by the name of its training."""
     found = {}
     for stage in results.part:
@@ -206,8 +206,8 @@ def _trainings(results: Results) -> list[str]:
     for name, run in _runs(results).items():
         figures = run.get("figures", {})
         loss, seconds = (f"{figures[key]:.4g}" if key in figures else "" for key in ("validation/loss", "seconds"))
-        address = _page(links.run_address(run))
-        link = f"[{run['run_id'][:8]}]({address})" if address else "not tracked"
+        address, run_id = _page(links.run_address(run)), run.get("run_id")
+        link = f"[{run_id[:8]}]({address})" if address and run_id else "not tracked"
         rows.append(f"| {name} | {loss} | {seconds} | {link} |")
     return rows
 

@@ -9,11 +9,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from pipelines import clients
+from stepladder.journal.record import Line
+
+if TYPE_CHECKING:
+    from stepladder.training.worker import Spec
 
 EVERY_SECONDS = 2.0
 TAIL_BYTES = 8192
@@ -49,23 +53,22 @@ class _Follower:
         self, stage: str, workspace: Path, checkpoints: Path, began: float, warn: Callable[[str], None]
     ) -> None:
         self.stage, self.workspace, self.checkpoints, self.began, self.warn = stage, workspace, checkpoints, began, warn
-        self.folder: Path | None = None
-        self.spec: dict[str, Any] = {}
+        self.found: tuple[Path, Spec] | None = None
         self.artifact: Any = None
         self.said = ""
 
     def look(self) -> None:
         """Find the training, then show the last figures of its journal, where there are new ones."""
-        if self.folder is None:
-            self.folder, self.spec = training(self.stage, self.workspace, self.checkpoints, self.began)
-        if self.folder is not None and (last := last_figures(self.folder / "journal.jsonl")):
-            step, steps = last["step"], self.spec["steps"]
+        self.found = self.found or training(self.stage, self.workspace, self.checkpoints, self.began)
+        if self.found is not None and (last := last_figures(self.found[0] / "journal.jsonl")):
+            spec, step = self.found[1], last["step"]
             losses = [f"{name} {value:.4g}" for name, value in last["metrics"].items() if name.endswith("loss")]
-            self._show(100.0 * step / steps, ", ".join([f"{self.spec['name']}: step {step} of {steps}", *losses]))
+            words = ", ".join([f"{spec['name']}: step {step} of {spec['steps']}", *losses])
+            self._show(100.0 * step / spec["steps"], words)
 
     def finish(self) -> None:
-        if self.artifact is not None:
-            self._show(100.0, f"{self.spec['name']}: all {self.spec['steps']} steps")
+        if self.artifact is not None and self.found is not None:
+            self._show(100.0, f"{self.found[1]['name']}: all {self.found[1]['steps']} steps")
 
     def _show(self, progress: float, words: str) -> None:
         if words == self.said:
@@ -84,21 +87,23 @@ class _Follower:
             self.said = words
 
 
-def training(stage: str, workspace: Path, checkpoints: Path, since: float) -> tuple[Path | None, dict[str, Any]]:
+def training(stage: str, workspace: Path, checkpoints: Path, since: float) -> tuple[Path, Spec] | None:
     """The folder and the spec of the training that ``stage`` started in ``workspace`` after ``since`` (unix seconds)."""
     family, _, timesteps = stage.removeprefix("train-").partition("@")
     for file in checkpoints.glob("*/spec.json"):
         try:
-            spec = json.loads(file.read_text(encoding="utf-8")) if file.stat().st_mtime >= since - 1 else {}
+            if file.stat().st_mtime < since - 1:
+                continue
+            spec: Spec = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):  # it is being written, or has just finished
             continue
-        here = spec and Path(spec["data"]).is_relative_to(workspace)
+        here = Path(spec["data"]).is_relative_to(workspace)
         if here and (spec["family"], str(spec["timesteps"] or "")) == (family, timesteps):
             return file.parent, spec
-    return None, {}
+    return None
 
 
-def last_figures(journal: Path) -> dict[str, Any] | None:
+def last_figures(journal: Path) -> Line | None:
     """The last complete line of ``journal`` that has figures; ``None`` where there is none yet."""
     try:
         with journal.open("rb") as file:
@@ -108,7 +113,7 @@ def last_figures(journal: Path) -> dict[str, Any] | None:
         return None
     for text in reversed(lines):
         try:
-            line = json.loads(text)
+            line: Line = json.loads(text)
         except ValueError:
             continue
         if isinstance(line, dict) and "metrics" in line:

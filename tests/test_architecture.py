@@ -59,6 +59,7 @@ EVERYWHERE = {
     "metrics",
     "plugins",
     "processes",
+    "registration",
     "replacing",
     "text_tasks",
     "values",

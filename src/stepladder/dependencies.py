@@ -40,6 +40,7 @@ ASIDE = {
     "slots": "who waits for which device",
     "text_tasks": "which code a text task has: that code counts; its figures and words count for what compares and shows them",
     "tracking": "what happened",
+    "registration": "what is said of a registered model",
     "replacing": "how a folder is put in place",
     "values": "what kind of things unchecked values are, for mypy",
 }

@@ -150,7 +150,7 @@ def refused(folder: Path, names: Sequence[str], why: str, remedy: str = "") -> U
     return UserError(f"{folder} holds no {titles} that can be loaded: {why}; {todo}.")
 
 
-def _said(folder: Path, names: Sequence[str], remedy: str) -> dict[str, Any]:
+def _said(folder: Path, names: Sequence[str], remedy: str) -> Mapping[str, object]:
     """What ``config.json`` says, an object of a known version."""
     if not folder.is_dir():
         raise refused(folder, names, "there is no such folder", remedy)
@@ -176,11 +176,11 @@ def _said(folder: Path, names: Sequence[str], remedy: str) -> dict[str, Any]:
     return said
 
 
-def _kind(said: dict[str, Any]) -> str:
+def _kind(said: Mapping[str, object]) -> str:
     """A name in ``KINDS``, "" where it cannot be told: older folders name a family where there was more than one reader."""
     family, task = said.get("family", ""), name_of(said)
     if not family:
-        model = said["model"] if isinstance(said.get("model"), dict) else {}
+        model = found if isinstance(found := said.get("model"), dict) else {}
         if {"task", "architecture", "target_languages"} & said.keys() or "vocab_size" in model:
             family = "transformer"
         elif {"timesteps", "prediction", "label_dropout"} & said.keys():
@@ -192,7 +192,7 @@ def _kind(said: dict[str, Any]) -> str:
     return family if isinstance(family, str) and family in KINDS and family not in TASKS else ""
 
 
-def _wrong(error: ValidationError, said: dict[str, Any]) -> str:
+def _wrong(error: ValidationError, said: Mapping[str, object]) -> str:
     """The first thing that is wrong with a description."""
     first = error.errors(include_url=False)[0]
     where: list[str] = []

@@ -9,13 +9,25 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import yaml
 
 from stepladder.errors import UserError
 
 ASIDE = Path(".dvc/tmp/damaged")
+
+
+class Out(TypedDict, total=False):
+    """A result, as ``dvc.lock`` and the listing of a folder name it."""
+
+    md5: str
+
+
+class Locked(TypedDict, total=False):
+    """A stage, as ``dvc.lock`` has it."""
+
+    outs: list[Out]
 
 
 @dataclass(frozen=True)
@@ -69,7 +81,7 @@ def _makers(root: Path, objects: Path) -> dict[str, set[str]]:
     """Of each object that a ``dvc.lock`` of the project names, alone or in a folder's listing, the stages that make it."""
     found: dict[str, set[str]] = {}
     for lock in (root / "dvc.lock", *root.glob("*/dvc.lock"), *root.glob("studies/*/dvc.lock")):
-        stages: dict[str, Any] = (
+        stages: dict[str, Locked] = (
             yaml.safe_load(lock.read_text(encoding="utf-8")).get("stages", {}) if lock.exists() else {}
         )
         where = lock.with_name("dvc.yaml").relative_to(root)

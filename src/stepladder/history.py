@@ -20,6 +20,7 @@ from typing import Any, TypeVar, cast
 
 from stepladder import lineage, project
 from stepladder.errors import UserError
+from stepladder.journal.record import Header, Line
 
 FOLDER = ".history"
 TRAINING, CURVE = "training.json", "curve.jsonl"  # in a model's folder
@@ -32,6 +33,21 @@ SYSTEM = "system/"  # of a machine's load
 C = TypeVar("C", bound=Mapping[str, Any])
 
 
+class Training(Header, total=False):
+    """``training.json``: what is decided of the journal's header, and figures; empty: there is no model."""
+
+    figures: dict[str, float]
+
+
+class Run(Training, total=False):
+    """All that is known of a model: where its history is here, its run, what ``HAPPENED``, and the times among the figures."""
+
+    run_id: str | None
+    parent_run_id: str | None
+    experiment_id: str
+    tracking_uri: str
+
+
 def home() -> Path:
     """The project's history."""
     return project.root() / FOLDER
@@ -42,51 +58,47 @@ def of(key: str) -> Path:
     return home() / key
 
 
-def training(model: Path) -> dict[str, Any]:
-    """What the model in ``model`` was trained as: the decided part of its journal's header, and ``figures``; ``{}``: it is none.
+def training(model: Path) -> Training:
+    """What the model in ``model`` was trained as.
 
     Raises:
         UserError: the file is not JSON.
     """
-    return dict(_json(model / TRAINING))
+    found: Training = _json(model / TRAINING)
+    return found
 
 
 def key(model: Path) -> str | None:
     """The key of the training that left the model in ``model``; ``None`` where nothing there says it."""
     try:
-        found: str | None = training(model).get("key")
+        return training(model).get("key")
     except UserError:
         return None
-    return found
 
 
-def run(model: Path, home: Path | None = None) -> dict[str, Any]:
-    """All that is known of the model in ``model``: ``training`` and, where its history is here, ``run_id``, ``parent_run_id``,
-    ``experiment_id``, ``tracking_uri``, what ``HAPPENED`` and the times among ``figures``. ``home``: another project's history.
-    """  # fmt: skip
+def run(model: Path, home: Path | None = None) -> Run:
+    """All that is known of the model in ``model``. ``home``: another project's history."""
     known = training(model)
     if not known:
         return {}
-    happened: dict[str, Any] = _json((home or project.root() / FOLDER) / known["key"] / RUN)
-    return known | happened | {"figures": known["figures"] | happened.get("figures", {})}
+    happened: Run = _json((home or project.root() / FOLDER) / known["key"] / RUN)
+    return {**known, **happened, "figures": known["figures"] | happened.get("figures", {})}
 
 
-def header(model: Path) -> dict[str, Any]:
+def header(model: Path) -> Header:
     """The header of its journal; where that is not here, as far as the model's folder says it."""
     known = training(model)
     if known and (lines := _lines(of(known["key"]) / JOURNAL)):
-        return dict(lines[0]["header"])
+        return lines[0]["header"]
     return _header(known, model)
 
 
-def curve(model: Path) -> list[dict[str, Any]]:
-    """The figures of its training, a line a step: ``{"step", "metrics"}``; none where there is no model."""
+def curve(model: Path) -> list[Line]:
+    """The figures of its training, a line a step, without times; none where there is no model."""
     return _lines(model / CURVE)
 
 
-def keep(
-    state: Path, model: Path, header: Mapping[str, Any], run: Mapping[str, Any], figures: Mapping[str, float]
-) -> None:
+def keep(state: Path, model: Path, header: Header, run: Mapping[str, object], figures: Mapping[str, float]) -> None:
     """Take apart what a finished training left in ``state``: its history goes where histories are, the rest into ``model``.
 
     Args:
@@ -119,7 +131,8 @@ def journal(model: Path) -> Path:
     there = of(known["key"])
     if not (there / JOURNAL).exists():
         time = (model / TRAINING).stat().st_mtime
-        lines = [{"header": _header(known, model)}, *(line | {"time": time} for line in curve(model))]
+        lines: list[Line] = [{"header": _header(known, model)}]
+        lines += [{**line, "time": time} for line in curve(model)]
         _write_json(there / RUN, {})  # it is finished
         _put(there / JOURNAL, "".join(json.dumps(line) + "\n" for line in lines))
     return there / JOURNAL
@@ -137,7 +150,7 @@ def models(folder: Path) -> list[Path]:
     return sorted(file.parent for file in folder.rglob(TRAINING))
 
 
-def write(file: Path, content: Mapping[str, Any] | Sequence[Any], apart: Sequence[str] = TIMES) -> None:
+def write(file: Path, content: Mapping[str, object] | Sequence[object], apart: Sequence[str] = TIMES) -> None:
     """Write ``content`` to ``file`` but for what is named ``apart``, wherever it stands, which is kept by what was written."""
     decided, happened = _apart(content, apart)
     text = json.dumps(decided, indent=2, ensure_ascii=False) + "\n"
@@ -211,7 +224,7 @@ def _together(left: Any, taken: Any) -> Any:
     return left
 
 
-def _decided(line: Mapping[str, Any]) -> dict[str, float]:
+def _decided(line: Line) -> dict[str, float]:
     return {
         name: value
         for name, value in line.get("metrics", {}).items()
@@ -219,12 +232,12 @@ def _decided(line: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _header(known: Mapping[str, Any], model: Path) -> dict[str, Any]:
+def _header(known: Training, model: Path) -> Header:
     if not known:
         return {}
     unknown = {"git_commit": None, "git_dirty": False, "dvc_lock": None, "flow_run": ""}
     own = {name: value for name, value in known.items() if name != "figures"}
-    return own | unknown | {"started": (model / TRAINING).stat().st_mtime}
+    return cast(Header, own | unknown | {"started": (model / TRAINING).stat().st_mtime})
 
 
 def _of_text(text: str) -> Path:
@@ -232,9 +245,9 @@ def _of_text(text: str) -> Path:
     return home() / "files" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
 
 
-def _lines(file: Path) -> list[dict[str, Any]]:
+def _lines(file: Path) -> list[Line]:
     """The complete lines, none where there is no file; one cut off by a kill is passed over."""
-    found = []
+    found: list[Line] = []
     for line in file.read_text(encoding="utf-8").split("\n") if file.exists() else ():
         with suppress(ValueError):
             found.append(json.loads(line))
@@ -250,7 +263,7 @@ def _json(file: Path) -> Any:
         raise UserError(f"{file} is not JSON ({error}); remove it and run its stage again with `dvc repro`.") from None
 
 
-def _write_json(file: Path, content: Any) -> None:
+def _write_json(file: Path, content: object) -> None:
     _put(file, json.dumps(content, indent=2) + "\n")
 
 

@@ -72,7 +72,7 @@ def deciding() -> dict[str, str]:
     }
 
 
-def differences(made: Mapping[str, Any] | None, now: Mapping[str, str]) -> str:
+def differences(made: Mapping[str, object] | None, now: Mapping[str, str]) -> str:
     """In what ``made`` is other than ``now``: ``torch 2.12.0 (here 2.13.0)``; empty: in nothing. ``None``: it is not known."""
     if not made:
         return "versions that were not recorded"
@@ -83,11 +83,12 @@ def differences(made: Mapping[str, Any] | None, now: Mapping[str, str]) -> str:
     )
 
 
-def environment() -> dict[str, Any]:
+def environment() -> dict[str, str | int]:
     """What the last bits of a training's result depend on, beside its code, data and parameters."""
     import torch
 
-    return deciding() | {
+    return {
+        **deciding(),
         "platform": platform.platform(),
         "processor": _processor(),
         "threads": torch.get_num_threads(),

@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from stepladder.errors import UserError
 
@@ -154,12 +154,21 @@ def for_jobs(jobs: int) -> dict[str, str]:
     return {} if gpus() or os.environ.get("STEPLADDER_SLOTS") else {"STEPLADDER_SLOTS": str(max(jobs, number()))}
 
 
+class Holder(TypedDict):
+    """What a slot's file says of who holds it."""
+
+    pid: int | str  # "?": it is being taken just now
+    what: str
+    since: float  # unix seconds
+    folder: str
+
+
 @dataclass(frozen=True)
 class Use:
     """Who holds a slot; ``None``, the slot being free."""
 
     slot: Slot
-    holder: dict[str, Any] | None
+    holder: Holder | None
 
     def __str__(self) -> str:
         if self.holder is None:
@@ -176,7 +185,7 @@ def uses() -> list[Use]:
     return [use for use in found if use.holder or use.slot.name in known]
 
 
-def _holder(slot: Slot) -> dict[str, Any] | None:
+def _holder(slot: Slot) -> Holder | None:
     file = folder() / f"{slot.name}.lock"
     if not file.exists():
         return None
@@ -185,8 +194,9 @@ def _holder(slot: Slot) -> dict[str, Any] | None:
         os.close(handle)
         return None
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except ValueError:  # it is being taken just now
+        found: Holder = json.loads(file.read_text(encoding="utf-8"))
+        return found
+    except ValueError:
         return {"pid": "?", "what": "just taken", "since": time.time(), "folder": "?"}
 
 
@@ -237,7 +247,7 @@ def _taken(what: str, wanted: int, log: Callable[[str], None]) -> Held:
                     f"{'; '.join(str(use) for use in uses() if use.holder) or 'others wait already'}")  # fmt: skip
                 told = True
             time.sleep(SECONDS_BETWEEN)
-        holder = {"pid": os.getpid(), "what": what, "since": time.time(), "folder": str(Path.cwd())}
+        holder: Holder = {"pid": os.getpid(), "what": what, "since": time.time(), "folder": str(Path.cwd())}
         for handle in found.values():
             with suppress(OSError):  # a full disk
                 os.truncate(handle, 0)

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from stepladder import history
 from stepladder.journal import record
+from stepladder.journal.record import Header
 from stepladder.params import Params, merge, render
 from stepladder.params import build as build_params
 
@@ -108,6 +109,9 @@ def test_a_model_leads_to_its_history(project, whole):
     told = project / history.FOLDER / record["key"]
     assert {file.name for file in told.iterdir()} == {history.RUN, history.JOURNAL, history.PREVIEWS, "origin"}
     assert record["run_id"] is None
+    assert record.keys() == history.Run.__annotations__.keys() - {"experiment_id"}
+    begun = json.loads((told / history.JOURNAL).read_text().splitlines()[0])["header"]
+    assert begun.keys() == Header.__annotations__.keys()
     assert record["figures"]["seconds"] > 0
     assert record["data"]["content_hash"] == json.loads((project / "data/images/card.json").read_text())["content_hash"]
     assert record["figures"]["steps"] == 120

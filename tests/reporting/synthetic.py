@@ -142,7 +142,7 @@ def _model(folder: Path, run_id: str, level: float, timesteps: int | None) -> No
     }
     name = "names" if timesteps is None else "digits"
     header = {"experiment": f"x-{name}", "data": {"name": name, "content_hash": "d" * 64}, "git_dirty": True, "key": run_id[-16:],
-              "git_commit": "34f6245d0c9e9d1b6a3c5d2f7e8a9b0c1d2e3f40", "started": START, "device": "cpu", "world_size": 1}  # fmt: skip
+              "git_commit": "34f6245d0c9e9d1b6a3c5d2f7e8a9b0c1d2e3f40", "started": START, "environment": {"device": "cpu"}, "world_size": 1}  # fmt: skip
     lines: list[dict[str, Any]] = []
     for step in range(10, 801, 10):
         value = level * (1 + 12 * math.exp(-step / 60)) * (1 + 0.1 * rng.standard_normal())

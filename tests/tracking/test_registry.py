@@ -11,6 +11,7 @@ from stepladder.data.card import read_card
 from stepladder.data.preparing import images
 from stepladder.errors import UserError
 from stepladder.params import Params, Promotion, build
+from stepladder.registration import Registration
 from stepladder.reporting import report
 from stepladder.tracking import figures, loadable, promotion, registry, runs, store
 from tests import digits
@@ -23,6 +24,7 @@ def register(project: Path, params: Params = QUICK, **compared) -> dict[str, dic
     reports = made.comparison(project / "reports", **compared)
     found = registry.register(params, project / "models", reports)
     assert history.read(reports / "registered.json") == found
+    assert all(model.keys() == Registration.__annotations__.keys() for model in found["models"])
     return {model["name"]: model for model in found["models"]}
 
 

@@ -12,6 +12,7 @@ from stepladder.errors import UserError
 
 if TYPE_CHECKING:
     from stepladder.diffusion.networks.description import DiffusionDescription
+    from stepladder.text_tasks.record import Settings
 
 SAMPLER = "default: the model's; `stepladder params` lists them"
 
@@ -149,13 +150,13 @@ def _sample_baseline(args: argparse.Namespace, folder: Path) -> int:
     return 0
 
 
-def _sampling(args: argparse.Namespace, description: DiffusionDescription, usual: dict[str, Any]) -> tuple[Any, int]:
+def _sampling(args: argparse.Namespace, description: DiffusionDescription, usual: Settings) -> tuple[Any, int]:
     """How a diffusion model is to draw, and in how many steps S."""
     from stepladder.diffusion import requests
 
     options = {"sampler": getattr(args, "sampler", None), "spacing": args.spacing, "guidance_scale": args.scale}
     return (
-        requests.sampling(description, usual.get("sampling", {}), options, args.set),
+        requests.sampling(description, {**usual.get("sampling", {})}, options, args.set),
         requests.steps(description, usual.get("steps"), args.steps),
     )
 

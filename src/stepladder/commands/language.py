@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stepladder.commands import Verb
 from stepladder.commands.lines import arriving
 from stepladder.commands.places import TRANSFORMER
 from stepladder.errors import UserError
+
+if TYPE_CHECKING:
+    from stepladder.text_tasks.record import Settings
 
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 
@@ -164,11 +167,13 @@ def _decoding(added: argparse.ArgumentParser) -> None:
     )
 
 
-def _resolved(args: argparse.Namespace, settings: dict[str, Any], **given: Any) -> Any:
+def _resolved(args: argparse.Namespace, settings: Settings, **given: Any) -> Any:
     """The model's way of decoding, with what the command line says."""
     from stepladder.params import Decoding, merge, override, section
 
-    values = {"decoding": settings.get("decoding", {}) | {k: v for k, v in given.items() if v is not None}}
+    values: dict[str, Any] = {
+        "decoding": {**settings.get("decoding", {}), **{k: v for k, v in given.items() if v is not None}}
+    }
     for text in args.set:
         values = merge(values, override(text))
     if further := set(values) - {"decoding"}:

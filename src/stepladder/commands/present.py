@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from stepladder.diffusion.processes.settings import BESIDE
 from stepladder.judgement.identity import WEIGHTS
 from stepladder.params import Params
 from stepladder.stages import STAGES
+from stepladder.text_tasks.record import Settings
 
 HOME = ".evaluations"
 JUDGES = ("evaluate diffusion", "evaluate transformer", "evaluate vae")
@@ -29,11 +31,11 @@ class Present:
         """Of the held-out data and judge for ``figure``, see ``identity.mark``; ``UserError`` where nothing is prepared."""
         return self._mark(IMAGES if figure == "frechet" else TEXT)
 
-    def metrics(self, model: str) -> dict[str, Any]:
+    def metrics(self, model: str) -> Mapping[str, Any]:
         """What the evaluation of ``model``, a folder or a registered one, finds; ``UserError`` where it cannot be judged."""
         return self.evaluate(model)[0]
 
-    def evaluate(self, model: str) -> tuple[dict[str, Any], Path]:
+    def evaluate(self, model: str) -> tuple[Mapping[str, Any], Path]:
         """The metrics of ``model`` and the folder that holds them, with pictures or texts; judged where that has not been done."""
         from stepladder import slots
         from stepladder.evaluation import fitting
@@ -55,7 +57,7 @@ class Present:
         judges = identity.judges(self.params, FEATURE_NET) if data == IMAGES else []
         return identity.mark(identity.judged(self.params, Path(), data, judges))
 
-    def _place(self, folder: Path, settings: dict[str, Any], data: Path, guide: Path) -> Path:
+    def _place(self, folder: Path, settings: Settings, data: Path, guide: Path) -> Path:
         """A folder for this model, served so and guided by that classifier, on this data by this judge."""
         asked = {} if settings else {
             name: getattr(self.params, name).model_dump(mode="json") for name in ("sampling", "sweep", "decoding")

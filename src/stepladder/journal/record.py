@@ -1,24 +1,71 @@
 """The journal: figures as JSON lines beside the checkpoint, written by rank 0 and by nobody else.
 
-A line is ``{"step", "time", "metrics"}`` or ``{"step", "time", "artifact"}``; the first is ``{"header"}``. A training that
-resumes repeats steps it had journalled; they are the same figures, and are not written twice.
+The first line is the header, every other has figures or names a file. A training that resumes repeats steps it had journalled;
+they are the same figures, and are not written twice.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 
-def read(journal: Path) -> list[dict[str, Any]]:
+class Data(TypedDict):
+    """Which prepared data."""
+
+    name: str
+    content_hash: str
+
+
+class Sweep(TypedDict):
+    """Of a sweep's child."""
+
+    name: str
+    space: dict[str, str]  # what is swept, by the parameter's key; for people
+
+
+class Header(TypedDict, total=False):
+    """What a training is, and what started it; older ones lack keys, and a trial's has none."""
+
+    family: str
+    experiment: str  # in MLflow, as ``run_name``
+    run_name: str
+    study: str  # STUDY/ARM, "" for none
+    key: str
+    sweep: Sweep | None
+    sweep_key: str | None  # the same for all whose runs have one parent
+    params: Mapping[str, object]  # that it reads, by dotted key
+    timesteps: int | None
+    seed: int
+    data: Data
+    git_commit: str | None
+    git_dirty: bool
+    dvc_lock: str | None  # its hash
+    flow_run: str
+    started: float  # unix seconds
+    world_size: int
+    environment: dict[str, str]  # see ``lineage.deciding``
+
+
+class Line(TypedDict, total=False):
+    """The ``header`` alone, or ``step`` and ``time`` with ``metrics`` or an ``artifact``."""
+
+    header: Header
+    step: int
+    time: float  # unix seconds
+    metrics: dict[str, float]
+    artifact: str  # a file, by its path relative to the journal's folder
+
+
+def read(journal: Path) -> list[Line]:
     """Its complete lines; the header first."""
     return [line for _, line in lines(journal)]
 
 
-def lines(journal: Path, start: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
+def lines(journal: Path, start: int = 0) -> Iterator[tuple[int, Line]]:
     """(byte after it, content) of the complete lines from byte ``start`` on."""
     with journal.open("rb") as file:
         file.seek(start)
@@ -31,7 +78,7 @@ def lines(journal: Path, start: int = 0) -> Iterator[tuple[int, dict[str, Any]]]
 class Journal:
     """Appends lines to the journal at ``path``."""
 
-    def __init__(self, path: Path, header: dict[str, Any]) -> None:
+    def __init__(self, path: Path, header: Header) -> None:
         self._last: dict[str, int] = {}
         if path.exists():
             _cut_incomplete_line(path)
@@ -58,7 +105,7 @@ class Journal:
             self._last[_series(file)] = step
             self._write({"step": step, "time": time.time(), "artifact": file})
 
-    def _write(self, line: dict[str, Any]) -> None:
+    def _write(self, line: Line) -> None:
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
 

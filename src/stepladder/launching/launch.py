@@ -13,22 +13,26 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from filelock import FileLock, Timeout
 
 from stepladder import dependencies, disk, history, lineage, plugins, processes, project, slots
 from stepladder.data.card import facts, read_card
 from stepladder.errors import UserError
+from stepladder.journal.record import Header
 from stepladder.launching.check import check
 from stepladder.params import Params, flatten
 from stepladder.tracking import health, runs
 from stepladder.tracking.follow import Follower
 from stepladder.training.families import FAMILIES
+
+if TYPE_CHECKING:
+    from stepladder.training.worker import Spec
 
 FREE_BYTES = 300_000_000
 WEIGHTS, FIGURES = "model.safetensors", "figures.json"
@@ -41,6 +45,14 @@ class Child:
     sweep: str
     space: dict[str, str]
     name: str
+
+
+class Which(TypedDict, total=False):
+    """One of a family's trainings with the same parameters, see ``train``."""
+
+    timesteps: int | None
+    study: Sequence[str]
+    child: Child | None
 
 
 def train(
@@ -78,7 +90,7 @@ def train(
             from stepladder.tracking import registry
 
             disk.prune(allowed, lambda line: print(f"disk: {line}", flush=True), registry.registered_runs)
-        spec = {
+        spec: Spec = {
             "family": family, "name": name, "params": params.model_dump(mode="json"), "timesteps": timesteps,
             "steps": FAMILIES[family].training(params).steps, "data": str(data.resolve()), "header": header,
         }  # fmt: skip
@@ -113,7 +125,7 @@ def identity(
     child: Child | None = None,
 ) -> str:
     """The key of that training: equal exactly where spec, data and code are; a model's is in its ``training.json``."""
-    return str(_header(family, params, data, timesteps, study, child)["key"])
+    return _header(family, params, data, timesteps, study, child)["key"]
 
 
 def other_versions(model: Path) -> str:
@@ -124,14 +136,14 @@ def other_versions(model: Path) -> str:
     return f"made with {other}" if other else ""
 
 
-def _write_spec(file: Path, spec: dict[str, Any]) -> None:
+def _write_spec(file: Path, spec: Spec) -> None:
     """In one stroke: another node may be reading the one that is there, which says the same."""
     fresh = file.with_name(f"{file.name}.{socket.gethostname()}.{os.getpid()}")
     fresh.write_text(json.dumps(spec, indent=2))
     os.replace(fresh, file)
 
 
-def _finish(folder: Path, out: Path, run: dict[str, Any]) -> None:
+def _finish(folder: Path, out: Path, run: Mapping[str, object]) -> None:
     """Put the model in ``out`` and its history where histories are, and remove the state."""
     model = folder / "model"
     figures = json.loads((model / FIGURES).read_text())
@@ -152,7 +164,7 @@ def _header(
     timesteps: int | None,
     study: Sequence[str] = (),
     child: Child | None = None,
-) -> dict[str, Any]:
+) -> Header:
     card = read_card(data)
     leaves = flatten(params)
     stage = FAMILIES[family].stage

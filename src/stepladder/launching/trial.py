@@ -11,14 +11,17 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stepladder import slots
 from stepladder.errors import UserError
-from stepladder.journal.record import read
+from stepladder.journal.record import Line, read
 from stepladder.params import Params, build, flatten, merge
 from stepladder.processes import World, command
 from stepladder.training.families import FAMILIES
+
+if TYPE_CHECKING:
+    from stepladder.training.worker import Spec
 
 STEPS = 30  # the journal has a line every ten: the first ten are warm-up
 LONGEST = 180.0
@@ -70,7 +73,7 @@ def measure(family: str, params: Params, data: Path, timesteps: int | None) -> C
     """
     with tempfile.TemporaryDirectory(prefix="stepladder-trial-") as temporary, slots.hold(f"trial of {family}") as held:
         folder = Path(temporary)
-        spec = {
+        spec: Spec = {
             "family": family, "name": f"trial of {family}", "params": _short(family, params).model_dump(mode="json"),
             "timesteps": timesteps, "steps": STEPS, "data": str(data.resolve()), "header": {},
         }  # fmt: skip
@@ -137,6 +140,6 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
         time.sleep(0.05)
 
 
-def _gpu_memory(lines: list[dict[str, Any]]) -> int:
+def _gpu_memory(lines: list[Line]) -> int:
     name = "system/gpu_0_memory_usage_megabytes"
     return int(1e6 * max((line["metrics"].get(name, 0.0) for line in lines if "metrics" in line), default=0.0))

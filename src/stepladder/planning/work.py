@@ -201,21 +201,24 @@ def _stale(data: Path, places: Places) -> str:
     return f"after {work[0].name}" if work else ""
 
 
-def _kept(name: str, training: Training, model: Path, which: dict[str, Any]) -> Piece:
-    if (made := history.key(model)) and (training.data / "card.json").exists():
-        key = launch.identity(training.family, training.params, training.data, timesteps=training.timesteps, **which)
-        if made == key:
-            why = ["its model; it is judged again where that has changed", launch.other_versions(model)]
-            return Piece(name, "up to date", "; ".join(filter(None, why)))
+def _key(training: Training, which: launch.Which) -> str:
+    asked: launch.Which = {**which, "timesteps": training.timesteps}
+    return launch.identity(training.family, training.params, training.data, **asked)
+
+
+def _kept(name: str, training: Training, model: Path, which: launch.Which) -> Piece:
+    made = history.key(model)
+    if made and (training.data / "card.json").exists() and made == _key(training, which):
+        why = ["its model; it is judged again where that has changed", launch.other_versions(model)]
+        return Piece(name, "up to date", "; ".join(filter(None, why)))
     return _trained(name, training, "", which)
 
 
-def _trained(name: str, training: Training, why: str, which: dict[str, Any]) -> Piece:
+def _trained(name: str, training: Training, why: str, which: launch.Which) -> Piece:
     """A training that is to be done: from its checkpoint where there is one."""
     if not (training.data / "card.json").exists():
         return Piece(name, "runs", why or "its data is not prepared yet", training)
-    key = launch.identity(training.family, training.params, training.data, timesteps=training.timesteps, **which)
-    checkpoint = project.checkpoints() / key / "last.ckpt"
+    checkpoint = project.checkpoints() / _key(training, which) / "last.ckpt"
     if not checkpoint.exists():
         return Piece(name, "runs", why, training)
     from stepladder.training.checkpoint import finished_steps, other_versions

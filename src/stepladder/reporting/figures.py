@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
+from stepladder.journal.record import Line
 from stepladder.metrics.pictures import SUPPORT, Point
 from stepladder.params import Params
 from stepladder.reporting import attention_figures
@@ -209,9 +210,9 @@ def cost(sweep: Sequence[Point], training: Sequence[Training], style: dict[int, 
     return figure
 
 
-def loss(read: Sequence[tuple[int | None, str, list[dict[str, Any]]]], style: dict[int, Style]) -> Figure:
+def loss(read: Sequence[tuple[int | None, str, list[Line]]], style: dict[int, Style]) -> Figure:
     """Loss by step: thin while training, thick with markers on held-out data; a panel for each family of models."""
-    panels: dict[str, list[tuple[int | None, list[dict[str, Any]]]]] = {}
+    panels: dict[str, list[tuple[int | None, list[Line]]]] = {}
     for timesteps, folder, lines in read:
         panels.setdefault(folder.split("/")[0], []).append((timesteps, lines))
     figure, grid = plt.subplots(1, len(panels), figsize=(9.2, 3.5), squeeze=False)

@@ -146,7 +146,7 @@ def _code(headers: Sequence[Mapping[str, Any]]) -> Content:
 
 
 def _device(header: Mapping[str, Any]) -> str:
-    device, ranks = str(header.get("device") or ""), header.get("world_size") or 1
+    device, ranks = header.get("environment", {}).get("device", ""), header.get("world_size") or 1
     return f"{ranks} × {device}" if device and ranks > 1 else device
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from stepladder import history
 from stepladder.errors import UserError
+from stepladder.journal.record import Line
 from stepladder.params import Params
 
 
@@ -35,7 +36,7 @@ def read_lines(path: Path) -> list[Any]:
     return [line for line in lines if isinstance(line, dict)]
 
 
-def curves(params: Params, models: Path) -> Iterator[tuple[int | None, str, list[dict[str, Any]]]]:
+def curves(params: Params, models: Path) -> Iterator[tuple[int | None, str, list[Line]]]:
     """(T or ``None``, the model's folder in ``models``, lines of its curve) of every model that there is."""
     folders = [(t, f"diffusion/T{t}") for t in sorted(params.sweep.timesteps)]
     for timesteps, folder in [*folders, (None, "transformer"), (None, "feature-net")]:
@@ -43,6 +44,6 @@ def curves(params: Params, models: Path) -> Iterator[tuple[int | None, str, list
             yield timesteps, folder, lines
 
 
-def series(lines: list[dict[str, Any]], metric: str) -> list[tuple[int, float]]:
+def series(lines: list[Line], metric: str) -> list[tuple[int, float]]:
     """(step, value) of one metric of a curve, in the order written."""
     return [(line["step"], line["metrics"][metric]) for line in lines if metric in line.get("metrics", {})]

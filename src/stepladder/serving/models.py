@@ -16,6 +16,7 @@ from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.diffusion.processes.processes import of
 from stepladder.diffusion.sampling import drawing
 from stepladder.params import Decoding, Sampling, section
+from stepladder.text_tasks.record import Settings
 from stepladder.tracking import fetch
 from stepladder.transformer.inference import translation
 from stepladder.transformer.networks import trained
@@ -36,7 +37,7 @@ class Painter:
     model: nn.Module
     description: DiffusionDescription
     tokenizer: Tokenizer | None
-    usual: dict[str, Any]
+    usual: Settings
     classifier: nn.Module | None = None
     guided: DiffusionDescription | None = None
 
@@ -55,7 +56,7 @@ class Painter:
 
     def sampling(self, **options: Any) -> Sampling:
         """How it draws by default, with ``options`` that are not None put in; raises ``UserError``."""
-        return requests.sampling(self.description, self.usual.get("sampling", {}), options)
+        return requests.sampling(self.description, {**self.usual.get("sampling", {})}, options)
 
     def check(self, label: str, text: str, steps: int | None, sampling: Sampling) -> None:
         """Raise ``UserError`` where it cannot draw this, or so."""
@@ -92,12 +93,12 @@ class Translator:
     model: Any
     tokenizer: Tokenizer
     description: TranslationDescription
-    usual: dict[str, Any]
+    usual: Settings
 
     def decoding(self, **options: Any) -> Decoding:
         """How it translates by default, with ``options`` that are not None put in; raises ``UserError``."""
         given = {key: value for key, value in options.items() if value is not None}
-        return section(Decoding, self.usual.get("decoding", {}) | given, "decoding")
+        return section(Decoding, {**self.usual.get("decoding", {}), **given}, "decoding")
 
     def language(self, given: str | None) -> str | None:
         return given or self.usual.get("language") or None

@@ -14,6 +14,7 @@ from stepladder.sweeps import space
 from stepladder.sweeps.child import Child
 from stepladder.sweeps.space import Point
 from stepladder.sweeps.spec import JUDGED, Sweep
+from stepladder.tracking.sweeps import Table
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def table(sweep: Sweep, rows: Sequence[Row]) -> str:
     return "\n".join([*text, *([""] if reasons else []), *reasons])
 
 
-def as_json(sweep: Sweep, rows: Sequence[Row]) -> dict[str, Any]:
+def as_json(sweep: Sweep, rows: Sequence[Row]) -> Table:
     """The table for programs."""
     return {
         "metric": sweep.metric,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, TypedDict
 
 from stepladder.metrics.metric import Metric
 
@@ -16,6 +16,18 @@ Figures = Mapping[str, Any]
 """What an evaluation found, its ``metrics.json``."""
 Tile = tuple[str, str, str]
 """Name of a figure, the figure, and what it is to be compared with."""
+
+
+class Settings(TypedDict, total=False):
+    """What a registered model does unless it is told otherwise: one that draws has all but the last two, one of texts these two."""
+
+    steps: int
+    guidance_scale: float
+    seed: int
+    sampling: Mapping[str, object]  # the parameters of these names
+    classifier: str | None  # hash of the weights of the one that guides, where one does
+    decoding: Mapping[str, float | str]
+    language: str
 
 
 class Code(str):
@@ -134,7 +146,7 @@ class Served:
     outputs: Mapping[str, str]
     answer: Code
     options: Callable[[Mapping[str, Any]], Mapping[str, tuple[str, Any]]]
-    settings: Callable[[Mapping[str, Any], Any], Mapping[str, Any]]
+    settings: Callable[[Mapping[str, float | str], Any], Settings]
     examples: str
     further: tuple[str, ...]
     judged: Callable[[Figures], str]

@@ -18,8 +18,10 @@ from stepladder.diffusion.networks.description import DiffusionDescription, guid
 from stepladder.diffusion.processes.settings import BESIDE
 from stepladder.diffusion.samplers.samplers import SAMPLER
 from stepladder.errors import UserError
+from stepladder.journal.record import Header
 from stepladder.params import Params, fitting
 from stepladder.text_tasks import tasks
+from stepladder.text_tasks.record import Settings
 from stepladder.tracking import figures, references
 from stepladder.tracking.figures import Figures
 from stepladder.transformer.networks.description import read_text
@@ -40,12 +42,12 @@ class Candidate:
     family: str
     folder: Path
     figures: Figures
-    settings: dict[str, Any]
+    settings: Settings
     example: list[dict[str, str]]
     beside: dict[str, Path] = field(default_factory=dict)
 
     @cached_property
-    def header(self) -> dict[str, Any]:
+    def header(self) -> Header:
         return history.header(self.folder)
 
     @property
@@ -87,7 +89,7 @@ class Candidate:
         return self.figures.tags | {name: str(value) for name, value in origin.items() if value is not None}
 
 
-def read(reports: Path) -> dict[str, Any]:
+def read(reports: Path) -> Mapping[str, Any]:
     """The comparison; raises ``UserError`` where there is none."""
     try:
         return dict(json.loads((reports / "comparison.json").read_text(encoding="utf-8")))
@@ -107,7 +109,7 @@ def of(comparison: Mapping[str, Any], params: Params, models: Path, reports: Pat
     point = comparison.get("recommended")
     if point and not _enlarges(folder := models / "diffusion" / f"T{point['timesteps']}"):
         known = judged.get(f"diffusion/T{point['timesteps']}") or {}
-        settings = {
+        settings: Settings = {
             "steps": point["sampling_steps"],
             "guidance_scale": params.sampling.guidance_scale,
             "seed": 0,
@@ -123,7 +125,7 @@ def of(comparison: Mapping[str, Any], params: Params, models: Path, reports: Pat
     return found
 
 
-def _guiding(params: Params, classifier: Path, folder: Path) -> dict[str, Any]:
+def _guiding(params: Params, classifier: Path, folder: Path) -> Settings:
     """Which noisy classifier guides the model in ``folder``, for its settings; empty where none does.
 
     Raises:
@@ -137,7 +139,7 @@ def _guiding(params: Params, classifier: Path, folder: Path) -> dict[str, Any]:
 
 def _language_model(params: Params, folder: Path, reports: Path, measured: Figures, task: str) -> Candidate:
     served = tasks.served(task)
-    settings = dict(served.settings(params.decoding.model_dump(), read_text(folder)))
+    settings = served.settings(params.decoding.model_dump(), read_text(folder))
     with (reports / "transformer" / served.examples).open(encoding="utf-8") as lines:
         example = [{served.column: json.loads(line)[served.column]} for line in islice(lines, 2)]
     return Candidate("transformer", folder, measured, settings, example)

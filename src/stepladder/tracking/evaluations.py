@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from stepladder import history
 from stepladder.metrics.pictures import POINTS
@@ -22,6 +23,16 @@ TEXT = (*(f"{name}{end}" for name in JUDGED for end in ("", "_low", "_high")), "
 EVALUATION, COMPARISON = "stepladder.evaluation", "stepladder.comparison"  # hash of what is recorded
 TABLE = "comparison/sweep.json"
 BATCH = 1000  # figures a request: MLflow's limit
+
+
+class Judged(TypedDict):
+    """Of the evaluation of a diffusion model, what runs have: figures by name."""
+
+    timesteps: int
+    points: list[dict[str, float]]
+    best: dict[str, float]
+    floor: NotRequired[dict[str, float] | None]
+    likelihood: NotRequired[dict[str, float] | None]
 
 
 @store.answering()
@@ -65,11 +76,11 @@ def record_comparison(models: Path, reports: Path) -> None:
     """
     text = (reports / "comparison.json").read_text(encoding="utf-8")
     comparison = history.compared(json.loads(text), models, reports)
-    recommended: dict[str, Any] = comparison.get("recommended") or {}
+    recommended = comparison.get("recommended") or {}
     run = runs.of_model(models / "diffusion" / f"T{recommended['timesteps']}") if recommended else None
-    if run is None or not run.get("parent_run_id"):
+    if run is None or (parent := run["parent_run_id"]) is None:
         return
-    client, parent = store.client(), run["parent_run_id"]
+    client = store.client()
     if (points := _begin(client, parent, COMPARISON, text)) is None:
         return
     names = ("timesteps", "sampling_steps", *SWEEP, "frechet_over_floor")
@@ -87,15 +98,15 @@ def record_comparison(models: Path, reports: Path) -> None:
     client.set_tag(parent, COMPARISON, _mark(text))
 
 
-def _add_points(points: _Points, run: dict[str, Any], metrics: dict[str, Any]) -> None:
-    timesteps, best, parent = metrics["timesteps"], metrics["best"], run.get("parent_run_id")
+def _add_points(points: _Points, run: runs.Tracked, metrics: Judged) -> None:
+    timesteps, best, parent = metrics["timesteps"], metrics["best"], run["parent_run_id"]
     for point in metrics["points"]:
-        steps = point["sampling_steps"]
+        steps = int(point["sampling_steps"])
         points.add(run["run_id"], {f"eval/{name}": point.get(name) for name in POINT}, steps)
         if parent:
             points.add(parent, {f"{name}/T{timesteps}": point.get(name) for name in SWEEP}, steps)
     floor = (metrics.get("floor") or {}).get("frechet")
-    figures = {name: best.get(name) for name in (*SWEEP, "sampling_steps")}
+    figures: dict[str, float | None] = {name: best.get(name) for name in (*SWEEP, "sampling_steps")}
     figures["frechet_over_floor"] = best["frechet"] / floor if floor else None
     bits = (metrics.get("likelihood") or {}).get("bits_per_dim")
     points.add(run["run_id"], {"eval/bits_per_dim": bits}, timesteps)
@@ -112,7 +123,7 @@ class _Points:
         self.time = time
         self._of: dict[str, list[tuple[str, float, int]]] = {}
 
-    def add(self, run_id: str, figures: dict[str, float | None], step: int = 0) -> None:
+    def add(self, run_id: str, figures: Mapping[str, float | None], step: int = 0) -> None:
         """Those of ``figures`` that there are."""
         there = [(name, float(value), step) for name, value in figures.items() if value is not None]
         self._of.setdefault(run_id, []).extend(there)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from stepladder.errors import UserError
+from stepladder.text_tasks.record import Settings
 from stepladder.tracking import health, references, store
 
 
-def fetch(name: str) -> tuple[Path, dict[str, Any]]:
+def fetch(name: str) -> tuple[Path, Settings]:
     """The folder with the weights of ``name``, and what the registered model does by default ({} for a plain folder).
 
     Raises:
@@ -29,7 +29,8 @@ def fetch(name: str) -> tuple[Path, dict[str, Any]]:
     with store.answering():
         folder = _downloaded(name)
     flavour = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))["flavors"]["python_function"]
-    return folder / flavour["artifacts"]["model"]["path"], dict(flavour.get("config") or {})
+    settings: Settings | None = flavour.get("config")
+    return folder / flavour["artifacts"]["model"]["path"], settings or {}
 
 
 def _downloaded(name: str) -> Path:

@@ -33,11 +33,12 @@ class Figures:
     name: str
     value: float
     judged: str
-    further: dict[str, Any]
+    further: Mapping[str, object]
 
     @property
     def tags(self) -> dict[str, str]:
-        found = self.further | {
+        found = {
+            **self.further,
             self.name: self.value,
             FIGURE: self.name,
             SMALLER: str(METRICS[self.name].smaller_is_better).lower(),
@@ -79,7 +80,7 @@ def of_metrics(metrics: Mapping[str, Any]) -> Figures | None:
     return of_text(metrics)
 
 
-def _origin(judged: Mapping[str, Any]) -> dict[str, Any]:
+def _origin(judged: Mapping[str, Any]) -> dict[str, str | None]:
     return {HELD_OUT: judged.get("held_out"), JUDGE: identity.mark(judged)}
 
 

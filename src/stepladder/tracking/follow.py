@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from stepladder.errors import UserError
+from stepladder.journal.record import Header
 from stepladder.tracking import store
+
+if TYPE_CHECKING:
+    from stepladder.tracking.runs import Tracked
 
 EVERY_SECONDS = 5.0
 
@@ -19,10 +24,11 @@ class Follower(threading.Thread):
     the journal for ``stepladder sync``.
     """
 
-    def __init__(self, journal: Path, header: dict[str, Any]) -> None:
+    def __init__(self, journal: Path, header: Header) -> None:
         super().__init__(daemon=True)
         self.journal, self.header = journal, header
-        self.found: dict[str, Any] = {"run_id": None, "parent_run_id": None, "tracking_uri": store.shown()}
+        self.nowhere = {"run_id": None, "parent_run_id": None, "tracking_uri": store.shown()}
+        self.opened: Tracked | None = None
         self.over = threading.Event()
         self.status = "FINISHED"
 
@@ -36,7 +42,7 @@ class Follower(threading.Thread):
             from stepladder.tracking import login, runs
 
             try:
-                self.found |= runs.open_run(self.header)
+                self.opened = runs.open_run(self.header)
             except login.Refused:
                 raise
             except UserError:
@@ -61,19 +67,19 @@ class Follower(threading.Thread):
         if said:
             print(f"tracking: {said}", flush=True)
 
-    def finish(self, status: str) -> dict[str, Any]:
+    def finish(self, status: str) -> Mapping[str, object]:
         """Wait, no longer than a minute, until all is sent, and close the run as ``status``; returns the run."""
         self.status = status
         self.over.set()
         self.join(timeout=60)
-        return self.found
+        return {**self.nowhere, **(self.opened or {})}
 
     def _forward(self, over: bool) -> None:
         from stepladder.tracking import forward, runs
 
-        if self.found["run_id"] is None:
-            self.found |= runs.open_run(self.header)
+        if self.opened is None:
+            self.opened = runs.open_run(self.header)
         if self.journal.exists():
-            forward.forward(self.journal, self.found)
+            forward.forward(self.journal, self.opened)
         if over:
-            runs.close_run(self.found, self.status)
+            runs.close_run(self.opened, self.status)

@@ -10,6 +10,7 @@ from typing import Any
 from stepladder import lineage
 from stepladder.journal import record
 from stepladder.tracking import store
+from stepladder.tracking.runs import Tracked
 
 FIGURES, ARTIFACTS = "stepladder.journal_figures", "stepladder.journal_artifacts"  # JOURNAL:BYTES dealt with
 ORIGIN = "stepladder.origin"  # where in the run the lineage is
@@ -17,7 +18,7 @@ BATCH = 1000  # figures a request: MLflow's limit
 
 
 @store.answering()
-def forward(journal: Path, run: dict[str, Any]) -> int:
+def forward(journal: Path, run: Tracked) -> int:
     """Send what ``run`` lacks of ``journal``; returns the number of lines sent.
 
     How far the store has it is a tag of the run: it can be done again, and from another machine, without sending

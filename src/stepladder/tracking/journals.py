@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from stepladder import history
 from stepladder.journal import record
 from stepladder.tracking import forward, runs
 
 
-def send(journal: Path) -> tuple[dict[str, Any], int]:
+def send(journal: Path) -> tuple[runs.Tracked, int]:
     """Send what the store lacks of ``journal``, and close its run; returns the run and the number of lines sent.
 
     The run is closed last: one that is not closed was cut short, and is completed by the next call.
@@ -20,6 +19,5 @@ def send(journal: Path) -> tuple[dict[str, Any], int]:
     sent = forward.forward(journal, run)
     finished = (journal.parent / history.RUN).exists()
     if run.get("status") not in ("FINISHED", "FAILED", "KILLED") or (finished and run["status"] != "FINISHED"):
-        last: dict[str, Any] = record.read(journal)[-1]
-        runs.close_run(run, "FINISHED" if finished else "KILLED", last.get("time"))
+        runs.close_run(run, "FINISHED" if finished else "KILLED", record.read(journal)[-1].get("time"))
     return run, sent

@@ -26,6 +26,7 @@ from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.diffusion.samplers.samplers import SAMPLER
 from stepladder.errors import UserError
 from stepladder.text_tasks import tasks
+from stepladder.text_tasks.record import Settings
 from stepladder.transformer.networks.description import TextDescription, read_text
 
 SERVED = "stepladder.served"  # of a logged model: see ``_digest``
@@ -40,7 +41,7 @@ def log(
     run_id: str,
     family: str,
     folder: Path,
-    settings: dict[str, Any],
+    settings: Settings,
     example: list[dict[str, str]],
     beside: Mapping[str, Path] | None = None,
 ) -> Any:
@@ -81,7 +82,7 @@ def _save(
     logged: Any,
     family: str,
     folders: Mapping[str, Path],
-    settings: dict[str, Any],
+    settings: Settings,
     example: list[dict[str, str]],
     own: list[str],
 ) -> None:
@@ -143,7 +144,7 @@ def _begun(client: Any, run: Any, family: str, digest: str) -> Any:
     )
 
 
-def _digest(settings: dict[str, Any], example: list[dict[str, str]], own: list[str]) -> str:
+def _digest(settings: Settings, example: list[dict[str, str]], own: list[str]) -> str:
     """Of what a logged model is, beside its run's weights: how it is served, its example, and the code that goes with it."""
     code = [dependencies.code_hash(SOURCE), *plugins.code_hash(own)]
     content = json.dumps([settings, example, *code], sort_keys=True)
@@ -182,7 +183,7 @@ def refusing() -> Iterator[None]:
         raise MlflowException.invalid_parameter_value(str(error)) from error
 
 
-def _signature(described: DiffusionDescription | TextDescription, settings: dict[str, Any]) -> Any:
+def _signature(described: DiffusionDescription | TextDescription, settings: Settings) -> Any:
     """The columns and params of a served model, as MLflow's ``ModelSignature``."""
     import numpy as np
     from mlflow.models import ModelSignature

@@ -13,6 +13,7 @@ from typing import Any
 from stepladder import history
 from stepladder.judgement import identity
 from stepladder.params import Params, Promotion
+from stepladder.registration import Registered, Registration
 from stepladder.tracking import aliases, candidates, journals, loadable, promotion, runs, store
 from stepladder.tracking.again import Judge
 from stepladder.tracking.candidates import Candidate
@@ -21,7 +22,7 @@ REGISTERED = "registered.json"
 
 
 @store.answering()
-def register(params: Params, models: Path, reports: Path, judge: Judge | None = None) -> dict[str, Any]:
+def register(params: Params, models: Path, reports: Path, judge: Judge | None = None) -> Registered:
     """Register the recommended diffusion model and the language model; writes ``reports/registered.json``, which says what is to be
     registered; what becomes of it in this store is history (``history.REGISTRATION``), and returned with it.
 
@@ -38,7 +39,7 @@ def register(params: Params, models: Path, reports: Path, judge: Judge | None = 
     identity.check_comparison(comparison, models, reports)
     wanted = candidates.of(comparison, params, models, reports)
     found = [_register(c, params.promotion, judge) if store.uri() else _decided(c) for c in wanted]
-    result: dict[str, Any] = {"tracking_uri": store.shown(), "models": found}
+    result: Registered = {"tracking_uri": store.shown(), "models": found}
     if not store.uri():
         result["why"] = (
             "there was no tracking store (STEPLADDER_TRACKING=journal, or MLflow is not installed); "
@@ -57,7 +58,7 @@ def registered_runs() -> set[str]:
 
 
 @store.answering()
-def restore(params: Params, models: Path, reports: Path, judge: Judge | None = None) -> list[dict[str, Any]]:
+def restore(params: Params, models: Path, reports: Path, judge: Judge | None = None) -> list[Registration]:
     """Register again what the present store lacks of ``reports/registered.json``; returns that.
 
     It is done as it was then: what parameters or models have become since, ``register`` registers. Only where there was no
@@ -70,10 +71,10 @@ def restore(params: Params, models: Path, reports: Path, judge: Judge | None = N
         for candidate in candidates.of(comparison, params, models, reports)
         if judged.get(candidate.folder.relative_to(models).as_posix()) in (None, candidate.header["key"])
     ]
-    known = history.read(reports / REGISTERED)
+    known: Registered = history.read(reports / REGISTERED)
     before = known["models"]
     if before:
-        settings = {(model["name"], model.get("key")): model.get("settings") for model in before}
+        settings = {(model["name"], model.get("key")): model.get("settings", {}) for model in before}
         wanted = [
             replace(c, settings=settings[c.name, c.header["key"]])
             for c in wanted
@@ -87,7 +88,7 @@ def restore(params: Params, models: Path, reports: Path, judge: Judge | None = N
     return found
 
 
-def _register(candidate: Candidate, limits: Promotion, judge: Judge | None) -> dict[str, Any]:
+def _register(candidate: Candidate, limits: Promotion, judge: Judge | None) -> Registration:
     client, name = store.client(), candidate.name
     with store.lock("registry"):
         number = _version(client, candidate) or _create(client, candidate)
@@ -98,7 +99,8 @@ def _register(candidate: Candidate, limits: Promotion, judge: Judge | None) -> d
         verdict = promotion.judge(client, name, number, limits, judge)
         promotion.settle(client, verdict, "register")
         version = client.get_model_version(name, number)
-    return _decided(candidate) | {
+    return {
+        **_decided(candidate),
         "version": number,
         "aliases": sorted(version.aliases),
         "run_id": version.run_id,
@@ -106,7 +108,7 @@ def _register(candidate: Candidate, limits: Promotion, judge: Judge | None) -> d
     }
 
 
-def _decided(candidate: Candidate) -> dict[str, Any]:
+def _decided(candidate: Candidate) -> Registration:
     """What is to be registered, whatever the store."""
     return {
         "name": candidate.name,

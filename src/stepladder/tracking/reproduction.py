@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -149,7 +149,7 @@ def _trained(model: Path) -> bool:
     return any((model / file).exists() for file in (history.TRAINING, history.RUN))
 
 
-def _history(root: Path, model: Path) -> tuple[dict[str, Any], Path]:
+def _history(root: Path, model: Path) -> tuple[history.Run, Path]:
     """What is known of the model that the project in ``root`` has made, and the folder that its lineage is in.
 
     The code of older commits left both beside the weights.
@@ -211,7 +211,7 @@ def _difference(then: tuple[float, float, float], now: tuple[float, float, float
     return Difference(then, now, *figures.difference(now, then))
 
 
-def _figure(metrics: dict[str, Any], name: str) -> tuple[float, float, float]:
+def _figure(metrics: Mapping[str, float], name: str) -> tuple[float, float, float]:
     return metrics[name], metrics[f"{name}_low"], metrics[f"{name}_high"]
 
 

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import getpass
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from stepladder import history
+from stepladder.journal.record import Data, Header
 from stepladder.tracking import login, store
 
 KEY, SWEEP, ATTEMPTS, FAMILY = "stepladder.key", "stepladder.sweep", "stepladder.attempts", "stepladder.family"
 PARAMS_A_REQUEST = 100  # MLflow's limit
 
 
+class Tracked(TypedDict):
+    """A run of the store; its parent is a sweep's."""
+
+    run_id: str
+    parent_run_id: str | None
+    experiment_id: NotRequired[str]
+    tracking_uri: NotRequired[str]
+    status: NotRequired[str]
+
+
 @store.answering()
-def open_run(header: dict[str, Any]) -> dict[str, Any]:
+def open_run(header: Header) -> Tracked:
     """The run of the training that ``header`` describes, and the parent of its sweep; made where missing.
 
     A training that goes on where it was stopped gets its run again, set running, its attempts counted in a tag.
-
-    Returns:
-        ``run_id``, ``parent_run_id`` (or ``None``), ``experiment_id``, ``tracking_uri``.
 
     Raises:
         Refused: the server does not let this user write to the experiment.
@@ -31,10 +40,11 @@ def open_run(header: dict[str, Any]) -> dict[str, Any]:
         return _opened(header)
 
 
-def _opened(header: dict[str, Any]) -> dict[str, Any]:
+def _opened(header: Header) -> Tracked:
     client, experiment = store.client(), store.experiment(header["experiment"])
     with store.lock("runs"):
-        parent = _parent(client, experiment, header) if header.get("sweep_key") else None
+        sweep_key = header.get("sweep_key")
+        parent = _parent(client, experiment, header, sweep_key) if sweep_key else None
         found = _find(client, experiment, KEY, header["key"])
         if found is None:
             run_id = _create(client, experiment, header, parent)
@@ -50,7 +60,7 @@ def _opened(header: dict[str, Any]) -> dict[str, Any]:
 
 
 @store.answering()
-def close_run(run: dict[str, Any], status: str, ended: float | None = None) -> None:
+def close_run(run: Tracked, status: str, ended: float | None = None) -> None:
     """End ``run`` as FINISHED, FAILED or KILLED, at ``ended`` (unix seconds; default: now).
 
     A sweep's parent ends as its first child does, and is finished once a child is.
@@ -62,11 +72,11 @@ def close_run(run: dict[str, Any], status: str, ended: float | None = None) -> N
     client.set_terminated(run["run_id"], status, end)  # last: a run that is not closed is found by the next ``sync``
 
 
-def of_model(folder: Path) -> dict[str, Any] | None:
+def of_model(folder: Path) -> Tracked | None:
     """The run, in the present store, of the model in ``folder``: as its history says, else by its content."""
     recorded = history.run(folder)
-    if _known(recorded.get("run_id")):
-        return dict(recorded) | {"parent_run_id": _if_known(recorded.get("parent_run_id"))}
+    if run_id := _if_known(recorded.get("run_id")):
+        return {"run_id": run_id, "parent_run_id": _if_known(recorded.get("parent_run_id"))}
     return of_header(history.header(folder))
 
 
@@ -80,7 +90,7 @@ def check_writable(folder: Path) -> None:
             store.client().set_tag(run["run_id"], FAMILY, history.training(folder)["family"])
 
 
-def of_header(header: dict[str, Any]) -> dict[str, Any] | None:
+def of_header(header: Header) -> Tracked | None:
     """The run, in the present store, of the training that ``header`` describes; ``None`` where there is none."""
     if not header:
         return None
@@ -97,25 +107,26 @@ def of_header(header: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def completed(header: dict[str, Any]) -> dict[str, Any] | None:
+def completed(header: Header) -> Tracked | None:
     """As ``of_header``, and what a process that was killed left out of the run's description, and its parent's, is there after."""
     client, experiment = store.client(), store.experiment(header["experiment"])
     with store.lock("runs"):
         found = _find(client, experiment, KEY, header["key"])
         if found is None:
             return None
-        if header.get("sweep_key"):
-            parent = _parent(client, experiment, header)
+        if sweep_key := header.get("sweep_key"):
+            parent = _parent(client, experiment, header, sweep_key)
             if found.data.tags.get("mlflow.parentRunId") != parent:
                 client.set_tag(found.info.run_id, "mlflow.parentRunId", parent)
         _describe(client, found, _described(header), header["data"])
     return of_header(header)
 
 
-def header_of(journal: Path) -> dict[str, Any]:
+def header_of(journal: Path) -> Header:
     """The first line of a journal."""
     with journal.open(encoding="utf-8") as file:
-        return dict(json.loads(file.readline())["header"])
+        header: Header = json.loads(file.readline())["header"]
+    return header
 
 
 def _if_known(run_id: str | None) -> str | None:
@@ -137,9 +148,9 @@ def _known(run_id: str | None) -> bool:
         raise
 
 
-def _parent(client: Any, experiment: str, header: dict[str, Any]) -> str:
-    tags = _origin(header) | {SWEEP: header["sweep_key"]}
-    params, name = header["params"], f"sweep {header['data']['name']} {header['sweep_key'][:6]}"
+def _parent(client: Any, experiment: str, header: Header, sweep_key: str) -> str:
+    tags = _origin(header) | {SWEEP: sweep_key}
+    params, name = header["params"], f"sweep {header['data']['name']} {sweep_key[:6]}"
     if sweep := header.get("sweep"):
         params, name = sweep["space"], f"sweep {sweep['name']}"
         tags["mlflow.note.content"] = (
@@ -151,7 +162,7 @@ def _parent(client: Any, experiment: str, header: dict[str, Any]) -> str:
             "One training for each T is nested below. Quality is logged with step = S, "
             "`best/...` with step = T; `recommended/...` is the point that the comparison recommends."
         )
-    parent = _find(client, experiment, SWEEP, header["sweep_key"])
+    parent = _find(client, experiment, SWEEP, sweep_key)
     if parent is None:
         start = int(1000 * header["started"])
         parent = client.create_run(experiment, run_name=name, tags=tags, start_time=start)
@@ -159,7 +170,7 @@ def _parent(client: Any, experiment: str, header: dict[str, Any]) -> str:
     return str(parent.info.run_id)
 
 
-def _create(client: Any, experiment: str, header: dict[str, Any], parent: str | None) -> str:
+def _create(client: Any, experiment: str, header: Header, parent: str | None) -> str:
     tags = _origin(header) | {KEY: header["key"], ATTEMPTS: "1"}
     if parent:
         tags |= {"mlflow.parentRunId": parent}
@@ -169,13 +180,12 @@ def _create(client: Any, experiment: str, header: dict[str, Any], parent: str | 
     return str(run.info.run_id)
 
 
-def _described(header: dict[str, Any]) -> dict[str, Any]:
+def _described(header: Header) -> Mapping[str, object]:
     """The parameters of the training that ``header`` describes."""
-    params: dict[str, Any] = header["params"]
-    return params | ({} if header["timesteps"] is None else {"timesteps": header["timesteps"]})
+    return {**header["params"], **({} if header["timesteps"] is None else {"timesteps": header["timesteps"]})}
 
 
-def _describe(client: Any, run: Any, params: dict[str, Any], data: dict[str, str]) -> None:
+def _describe(client: Any, run: Any, params: Mapping[str, object], data: Data) -> None:
     """Log what ``run`` lacks of its parameters, and its data."""
     run_id = run.info.run_id
     _log_params(client, run_id, {name: value for name, value in params.items() if name not in run.data.params})
@@ -183,7 +193,7 @@ def _describe(client: Any, run: Any, params: dict[str, Any], data: dict[str, str
         _log_data(client, run_id, data)
 
 
-def _origin(header: dict[str, Any]) -> dict[str, str]:
+def _origin(header: Header) -> dict[str, str]:
     timesteps = "" if header["timesteps"] is None else f" --timesteps {header['timesteps']}"
     tags = {
         "mlflow.user": user(),
@@ -215,7 +225,7 @@ def _find(client: Any, experiment: str, tag: str, value: str) -> Any:
     return found[0] if found else None
 
 
-def _log_params(client: Any, run_id: str, params: dict[str, Any]) -> None:
+def _log_params(client: Any, run_id: str, params: Mapping[str, object]) -> None:
     from mlflow.entities import Param
 
     entities = [Param(key, str(value)) for key, value in params.items()]
@@ -223,7 +233,7 @@ def _log_params(client: Any, run_id: str, params: dict[str, Any]) -> None:
         client.log_batch(run_id, params=entities[start : start + PARAMS_A_REQUEST])
 
 
-def _log_data(client: Any, run_id: str, data: dict[str, str]) -> None:
+def _log_data(client: Any, run_id: str, data: Data) -> None:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     source = json.dumps({"name": data["name"], "content_hash": data["content_hash"]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -61,7 +62,7 @@ def show(uri: str) -> str:
     return "\n".join(f"{key:12s} {value}" for key, value in lines if value)
 
 
-def _versions(environment: dict[str, Any]) -> str:
+def _versions(environment: Mapping[str, object]) -> str:
     """Where it was made under others than those installed."""
     other = lineage.differences(environment, lineage.versions())
     return f"made with {other}" if other else ""

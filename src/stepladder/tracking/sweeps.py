@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 from stepladder.tracking import runs, store
 
 
+class Row(TypedDict):
+    """A point; ``None`` is what its seeds do not say yet."""
+
+    point: Mapping[str, object]  # its values by dotted key
+    mean: float | None
+    low: float | None
+    high: float | None
+    deviation: float | None
+    each: Mapping[int, float | None]  # by seed, as ``unfinished``
+    sampling_steps: int | None
+    seconds: float | None
+    unfinished: Mapping[int, str]  # why
+
+
+class Table(TypedDict):
+    """``results.json`` of a sweep, the best point first."""
+
+    metric: str
+    direction: str
+    seeds: list[int]
+    rows: list[Row]
+
+
 @store.answering()
-def record(name: str, metric: str, found: dict[str, Any]) -> None:
+def record(name: str, metric: str, found: Table) -> None:
     """Log the table ``found`` (``sweeps/NAME/results.json``) in the parent run of the sweep ``name``, where it has one.
 
     Means and intervals have step = place in the table, from 1; ``best/...`` are of the first. The run is finished when a point is.
@@ -19,19 +43,19 @@ def record(name: str, metric: str, found: dict[str, Any]) -> None:
     if not parents:
         return
     parent = parents[0].info.run_id
-    known = [(place, row) for place, row in enumerate(found["rows"], 1) if row["mean"] is not None]
-    for place, row in known:
-        for figure in ("mean", "low", "high"):
-            if row[figure] is not None:
-                client.log_metric(parent, f"{metric}/{figure}", row[figure], step=place)
+    known = [(place, row, mean) for place, row in enumerate(found["rows"], 1) if (mean := row["mean"]) is not None]
+    for place, row, mean in known:
+        for figure, value in (("mean", mean), ("low", row["low"]), ("high", row["high"])):
+            if value is not None:
+                client.log_metric(parent, f"{metric}/{figure}", value, step=place)
     if known:
-        best = known[0][1]
-        client.log_metric(parent, f"best/{metric}", best["mean"])
+        _, best, mean = known[0]
+        client.log_metric(parent, f"best/{metric}", mean)
         client.set_tag(parent, "stepladder.best", json.dumps(best["point"]))
     counts = {"finished": len(known), "unfinished": len(found["rows"]) - len(known)}
     for word, count in counts.items():
         client.log_metric(parent, f"points/{word}", count)
-    client.log_dict(parent, found, "results.json")
+    client.log_dict(parent, {**found}, "results.json")
     client.set_terminated(parent, "FINISHED" if known else "FAILED")
 
 

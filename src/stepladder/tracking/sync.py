@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from stepladder import history, project
 from stepladder.errors import UserError
 from stepladder.params import Params, load
+from stepladder.registration import Registration
 from stepladder.tracking import evaluations, journals, runs, store
 from stepladder.tracking.again import Judge
 
@@ -87,7 +87,7 @@ def _evaluations(models: Path, reports: Path) -> int:
     return len(there)
 
 
-def _registrations(models: Path, reports: Path, judging: Callable[[Params], Judge] | None) -> list[dict[str, Any]]:
+def _registrations(models: Path, reports: Path, judging: Callable[[Params], Judge] | None) -> list[Registration]:
     if not (reports / "registered.json").exists():
         return []
     from stepladder.tracking import registry

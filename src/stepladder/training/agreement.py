@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import os
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,16 @@ from stepladder.training.checkpoint import newest
 CHUNK = 64 * 2**20  # bytes
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Rank 0's: of the training ``key`` the checkpoint ``name``, ``None``: to begin; or the ``error`` that there is."""
+
+    key: str
+    name: str | None = None
+    identity: str = ""
+    error: str = ""
+
+
 def agreed_checkpoint(folder: Path, key: str) -> Path | None:
     """The checkpoint in ``folder`` from which every rank goes on, ``None`` to begin.
 
@@ -29,20 +40,20 @@ def agreed_checkpoint(folder: Path, key: str) -> Path | None:
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return newest(folder)
     rank = _meet()
-    said = _from_rank_0(_choice(folder, key) if rank == 0 else None)
+    said: Choice = _from_rank_0(_choice(folder, key) if rank == 0 else None)
     others = [None] * dist.get_world_size()
     dist.all_gather_object(others, key)
-    if different := [i for i, other in enumerate(others) if other != said["key"]]:
+    if different := [i for i, other in enumerate(others) if other != said.key]:
         raise UserError(
             f"The ranks {', '.join(map(str, different))} are of another training than rank 0: parameters, prepared data or "
             "code are not the same on all nodes; bring them to the same commit and `dvc pull`."
         )
-    if "error" in said:
-        raise UserError(said["error"])
-    if said["name"] is None:
+    if said.error:
+        raise UserError(said.error)
+    if said.name is None:
         return None
-    path: Path = folder / said["name"]
-    _bring(path, said["identity"])
+    path = folder / said.name
+    _bring(path, said.identity)
     return path
 
 
@@ -63,12 +74,12 @@ def _meet() -> int:
     return number
 
 
-def _choice(folder: Path, key: str) -> dict[str, Any]:
+def _choice(folder: Path, key: str) -> Choice:
     try:
         path = newest(folder)
     except UserError as error:
-        return {"key": key, "error": str(error)}
-    return {"key": key, "name": path and path.name, "identity": path and _identity(path)}
+        return Choice(key, error=str(error))
+    return Choice(key, path.name, _identity(path)) if path else Choice(key)
 
 
 def _bring(path: Path, identity: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -66,10 +65,10 @@ class WeightAverage(Average):
         decay = min(self.decay, (1 + trainer.global_step) / (10 + trainer.global_step))
         torch._foreach_lerp_(self.average, [p.detach() for p in task.model.parameters()], 1 - decay)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, list[Tensor]]:
         return {"average": [whole(a) for a in self.average]}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, list[Tensor]]) -> None:
         self.average = state_dict["average"]
 
 
@@ -116,8 +115,8 @@ class LastAverage(Average):
         """Weights up to ``step``, in order."""
         return sorted(f for f in self.folder.glob("*.safetensors") if int(f.stem) <= step)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, int]:
         return {"saved": self.written}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
         self.on_disk = self.written = state_dict["saved"]

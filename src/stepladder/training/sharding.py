@@ -51,11 +51,11 @@ class ShardedStrategy(DDPStrategy):
         shard(self.lightning_module, self.root_device)
         self.lightning_module.to(self.root_device)
 
-    def lightning_module_state_dict(self) -> dict[str, Any]:
+    def lightning_module_state_dict(self) -> dict[str, Tensor]:
         return {name: whole(tensor).cpu() for name, tensor in super().lightning_module_state_dict().items()}
 
-    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
-        state: dict[str, Any] = tree_map_only(
+    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Tensor]:
+        state: dict[str, Tensor] = tree_map_only(
             DTensor, lambda tensor: whole(tensor).cpu(), super().optimizer_state(optimizer)
         )
         return state

@@ -16,6 +16,7 @@ import sys
 import warnings
 from importlib import import_module
 from pathlib import Path
+from typing import TypedDict
 
 import pytorch_lightning as pl
 import torch
@@ -27,7 +28,7 @@ from stepladder import lineage
 from stepladder.errors import UserError
 from stepladder.journal.logger import JournalLogger
 from stepladder.journal.progress import Clock, progress
-from stepladder.journal.record import Journal
+from stepladder.journal.record import Header, Journal
 from stepladder.params import build
 from stepladder.processes import die_with_parent
 from stepladder.tasks.experiment import Experiment
@@ -38,11 +39,24 @@ from stepladder.training.checkpoint import finished_steps
 from stepladder.training.course import Course, Stream, trainer
 from stepladder.training.families import FAMILIES
 from stepladder.training.sharding import whole
+from stepladder.values import Values
+
+
+class Spec(TypedDict):
+    """``spec.json``: what is to be trained, and the header of its journal."""
+
+    family: str
+    name: str  # for people
+    params: Values  # all, as sections
+    timesteps: int | None
+    steps: int
+    data: str  # folder
+    header: Header
 
 
 def train(folder: Path) -> None:
     """Train to the end what ``folder/spec.json`` says; rank 0 writes the model, its figures and the journal."""
-    spec = json.loads((folder / "spec.json").read_text())
+    spec: Spec = json.loads((folder / "spec.json").read_text())
     params, family = build(spec["params"]), spec["family"]
     training = FAMILIES[family].training(params)
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
@@ -56,7 +70,7 @@ def train(folder: Path) -> None:
     )
     if rank == 0:
         lineage.capture_environment(folder / lineage.FOLDER)
-    header = spec["header"] | {"environment": lineage.deciding()}
+    header: Header = {**spec["header"], "environment": lineage.deciding()}
     journal = Journal(folder / "journal.jsonl", header) if rank == 0 else None
     trained = sum(p.numel() for p in experiment.task.parameters() if p.requires_grad)  # a discriminator's too
     unfreeze, clock, logger = FAMILIES[family].unfreeze(params), Clock(), JournalLogger(journal)

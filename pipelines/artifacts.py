@@ -56,14 +56,17 @@ class Results:
 
     @property
     def translation(self) -> bool:
+        """Whether a text model was among them."""
         return any(graph.family(stage).endswith("-transformer") for stage in self.part)
 
     @property
     def reports(self) -> Path:
+        """Where their figures are."""
         return self.workspace / "reports"
 
     @property
     def models(self) -> Path:
+        """Where their models are."""
         return self.workspace / "models"
 
 

@@ -39,6 +39,7 @@ class Outcome:
     skipped: list[str] = field(default_factory=list)
 
     def sentence(self) -> str:
+        """For people: how many failed, why, and what was not run or is kept."""
         if not self.failed:
             return f"All {len(self.done)} stages are up to date."
         children = "; ".join(f"{stage}: {why}" for stage, why in self.failed.items())
@@ -47,6 +48,7 @@ class Outcome:
         return f"{len(self.failed)} of {self.count()} stages failed. {children}{'' if children.endswith('.') else '.'}{skipped}{done}"
 
     def count(self) -> int:
+        """Of all stages."""
         return len(self.done) + len(self.failed) + len(self.skipped)
 
 

@@ -54,6 +54,7 @@ class Services:
         logs.mkdir(parents=True, exist_ok=True)
 
     def start(self, name: str, command: list[str], environment: dict[str, str]) -> None:
+        """Start ``command`` as the child ``name``, in a session of its own."""
         with (self.logs / f"{name}.log").open("wb") as log:
             self.children[name] = subprocess.Popen(
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -69,6 +70,7 @@ class Services:
             time.sleep(0.3)
 
     def check(self) -> None:
+        """Raise ``UserError`` with the last words of a child that has ended."""
         for name, child in self.children.items():
             if child.poll() is not None:
                 raise UserError(f"{name} ended with exit code {child.returncode}. {self._last_words(name)}")

@@ -42,6 +42,7 @@ class World:
 
     @property
     def elastic(self) -> bool:
+        """Whether nodes may come and go."""
         return ":" in self.nodes
 
     @property

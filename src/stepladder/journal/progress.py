@@ -48,6 +48,7 @@ class Clock(pl.Callback):
 
     @property
     def seconds(self) -> float:
+        """So far."""
         return self.before + time.monotonic() - self.start
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -38,6 +38,7 @@ class Metric:
 
     @property
     def smaller_is_better(self) -> bool:
+        """Whether a smaller value is the better one."""
         return self.better < 0
 
 

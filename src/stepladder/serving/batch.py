@@ -45,9 +45,11 @@ class Work(Protocol):
 
     def __len__(self) -> int: ...
 
-    def chunk(self, first: int, last: int, folder: Path) -> None: ...
+    def chunk(self, first: int, last: int, folder: Path) -> None:
+        """Answer the rows from ``first`` to before ``last`` into ``folder``."""
 
-    def join(self, folders: list[Path], out: Path) -> None: ...
+    def join(self, folders: list[Path], out: Path) -> None:
+        """Put all chunks together to ``out``."""
 
 
 def predict(
@@ -119,7 +121,7 @@ def _answer(work: Work, asked: list[Any], out: Path, chunk: int, log: Log, progr
 
 
 @dataclass(frozen=True)
-class Sentences:
+class Sentences(Work):
     """A file of sentences, a line each; of a blank line the answer is one."""
 
     model: Translator
@@ -142,7 +144,7 @@ class Sentences:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Pictures(Work):
     """A table of classes and texts, a picture a row."""
 
     model: Painter

@@ -48,10 +48,12 @@ class Painter:
 
     @property
     def classes(self) -> list[str]:
+        """Names of the classes that can be asked for."""
         return [*self.asked.classes]
 
     @property
     def steps(self) -> int:
+        """S where a request names none."""
         return requests.steps(self.description, self.usual.get("steps"), None)
 
     def sampling(self, **options: Any) -> Sampling:
@@ -101,6 +103,7 @@ class Translator:
         return section(Decoding, {**self.usual.get("decoding", {}), **given}, "decoding")
 
     def language(self, given: str | None) -> str | None:
+        """That of a request that gives ``given``: it, or the usual one, or none."""
         return given or self.usual.get("language") or None
 
     def check(self, sentences: Sequence[str], language: str | None) -> None:

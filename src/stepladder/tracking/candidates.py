@@ -48,6 +48,7 @@ class Candidate:
 
     @cached_property
     def header(self) -> Header:
+        """Of the journal of its training."""
         return history.header(self.folder)
 
     @property

@@ -37,6 +37,7 @@ class Figures:
 
     @property
     def tags(self) -> dict[str, str]:
+        """As tags of a version in the registry."""
         found = {
             **self.further,
             self.name: self.value,

@@ -47,6 +47,7 @@ class ShardedStrategy(DDPStrategy):
         """Later: sharding places what it shards."""
 
     def configure_ddp(self) -> None:
+        """Shard the network among the ranks."""
         assert isinstance(self.lightning_module, Task)
         shard(self.lightning_module, self.root_device)
         self.lightning_module.to(self.root_device)
@@ -61,6 +62,7 @@ class ShardedStrategy(DDPStrategy):
         return state
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
+        """Give each rank its shards of the state that a checkpoint holds whole."""
         for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
             parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
             numbers = [number for group in state["param_groups"] for number in group["params"]]

@@ -33,6 +33,7 @@ class Score:
 
     @property
     def value(self) -> float:
+        """The score of all items."""
         return self.of(self.statistics.sum(0))
 
     def resampled(self, counts: npt.NDArray[np.integer]) -> Floats:

@@ -49,6 +49,7 @@ class LayerOptions:
     drop_path: float = 0.0
 
     def normalisation(self) -> nn.Module:
+        """A norm as a layer has it."""
         return NORMS[self.norm_type](self.d_model, eps=self.norm_eps)
 
     def final_normalisation(self) -> nn.Module:

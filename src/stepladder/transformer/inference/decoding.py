@@ -22,9 +22,13 @@ Result = TypeVar("Result")
 class Model(Protocol):
     """A model that decodes: ``Seq2Seq`` from a source, ``CausalLM`` from a prompt."""
 
-    def start(self, source: Tensor, beams: int = 1, /) -> Cache: ...
+    def start(self, source: Tensor, beams: int = 1, /) -> Cache:
+        """The cache of ``beams`` hypotheses for each row of ``source``, ids (B, S)."""
+        ...
 
-    def step(self, tokens: Tensor, cache: Cache, /) -> Tensor: ...
+    def step(self, tokens: Tensor, cache: Cache, /) -> Tensor:
+        """Scores (B, K, V) after the newest ``tokens`` (B, K) of each hypothesis; moves ``cache`` on by one."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -69,4 +69,5 @@ class MaskedLM(nn.Module):
 
     @property
     def output(self) -> Tensor:
+        """``(V, d_model)``: the embeddings' matrix, which is the output's too."""
         return self.encoder.embedding

@@ -16,7 +16,7 @@ from tests.pipelines import project
 TIMESTEPS = (2, 3, 4, 5, 6, 7, 8, 9)
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(1200),
+    pytest.mark.timeout(2400),
     pytest.mark.skipif(servers.postgres_programs() is None, reason="there is no PostgreSQL"),
 ]
 AUTOMATIONS = """
@@ -26,7 +26,7 @@ automations.apply(automations.automations(silent=timedelta(seconds=45)))
 """
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 600) -> Any:
+def wait_for(what: Callable[[], Any], seconds: float = 1500) -> Any:
     end = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < end, "it did not happen"

@@ -119,5 +119,5 @@ def test_eight_trainings_on_two_workers_of_which_one_dies(tmp_path: Path):
         do("stepladder", "params", "-S", f"sweep.timesteps={list(TIMESTEPS)}", "--write")
         said = do("dvc", "repro", *(f"train-diffusion@{steps}" for steps in TIMESTEPS))
         assert said.count("is cached") == 8, said
-        assert "Running stage" not in said
+        assert "Running stage 'train" not in said
         assert postgres.sql("SELECT count(*) FROM params WHERE key = 'timesteps'", "mlflow").strip() == "8"

@@ -55,7 +55,7 @@ def ddim(
 ) -> Tensor:
     """DDIM: Song et al. (2021), equation 12; ``eta`` 0 is deterministic, 1 is DDPM with the small variance.
 
-    The eps of the step is computed from x and the denoised x_0, also where that was clipped, as in the code of Dhariwal and
+    The step's eps follows from x and the denoised x_0, also where that was clipped, as in the code of Dhariwal and
     Nichol (2021).
     """
     for i, (alpha, sigma, after, sigma_after) in enumerate(pairs(levels)):

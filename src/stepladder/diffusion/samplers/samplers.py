@@ -1,4 +1,4 @@
-"""All samplers: to add one, write its function in a file of this folder, and its record into the file's ``SAMPLERS``."""
+"""All samplers: to add one, write its function in a file of this folder and its record into the file's ``SAMPLERS``."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def denoiser(
     sampling: Sampling,
     classifier: Classifier | None = None,
 ) -> Denoise:
-    """``denoise(x, i)``: the prediction of ``model`` at the i-th ``visited`` level, guided and clipped as in ``sampling``."""
+    """The prediction of ``model`` at the i-th of the ``visited`` levels, guided and clipped as in ``sampling``."""
     process = of(description)
     channels, classes = description.model.shape[0], len(description.classes)
     alphas, sigmas, times = (table.tolist() for table in (visited.alphas, visited.sigmas, visited.times))
@@ -162,7 +162,7 @@ def check(description: DiffusionDescription, sampling: Sampling, classifier: Cla
 
 
 def class_numbers(classes: Sequence[str], names: Sequence[str] | None, count: int) -> Tensor:
-    """Labels of ``count`` pictures of each of ``names`` in ``classes``; without names ``count`` in all, classes in turn.
+    """Labels of ``count`` pictures of each of ``names`` in ``classes``; without names ``count`` in all, in turn.
 
     Raises:
         UserError: the model does not know a name.

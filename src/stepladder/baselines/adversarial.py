@@ -35,8 +35,8 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """From a picture and a class to a logit: projection discriminator of Miyato and Koyama (2018), equation 3.
 
-    It has no normalisation, since the penalties need the gradient of each picture by itself. Its convolutions start so that
-    they keep the variance (He et al. 2015); with smaller weights it would learn slower than the generator, and fail.
+    It has no normalisation, since the penalties need each picture's own gradient. Its convolutions start so that they
+    keep the variance (He et al. 2015); with smaller weights it learns slower than the generator and becomes useless.
     """
 
     def __init__(self, shape: Sequence[int], channels: int, channel_mult: Sequence[int], classes: int) -> None:
@@ -69,7 +69,7 @@ def discriminator_loss(loss: str, real: Tensor, generated: Tensor) -> Tensor:
 
 
 def generator_loss(loss: str, generated: Tensor) -> Tensor:
-    """From logits ``(N,)`` of generated pictures: non-saturating (Goodfellow et al. 2014, section 3), or ``wgan_gp``'s."""
+    """From logits ``(N,)`` of generated pictures: non-saturating (Goodfellow et al. 2014, section 3) or ``wgan_gp``."""
     return -generated.mean() if loss == "wgan_gp" else F.softplus(-generated).mean()
 
 

@@ -59,9 +59,8 @@ class GANTask(PictureTask):
         real, labels = scaled(batch["images"]), batch["labels"]
         codes, share = self._noise(batch["size"], batch["position"])
         if self.is_generators_turn(batch["position"]):
-            logits = functional_call(
-                self.discriminator, _detached(self.discriminator), (self.model(codes, labels), labels)
-            )
+            parameters = _detached(self.discriminator)
+            logits = functional_call(self.discriminator, parameters, (self.model(codes, labels), labels))
             loss = generator_loss(self.section.loss, logits)
             self.losses[0] = loss.detach()
         else:

@@ -56,9 +56,8 @@ class NoisyClassifier(nn.Module):
                 f"Pictures of {height}x{width} cannot be halved {halvings} times; shorten noisy_classifier.channel_mult="
                 f"{list(channel_mult)}."
             )
-        scaling = ProcessDescription(
-            process=process, schedule="cosine", sigma_data=sigma_data
-        )  # scaling does not depend on the schedule
+        # scaling does not depend on the schedule
+        scaling = ProcessDescription(process=process, schedule="cosine", sigma_data=sigma_data)
         self.width, self.process = channels, of(scaling)
         self.time = embedding(channels, 4 * channels)
         self.stem = nn.Conv2d(picture_channels, channels, 3, padding=1)

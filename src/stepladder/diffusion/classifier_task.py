@@ -22,7 +22,7 @@ from stepladder.tasks.task import Batch
 
 
 class ClassifierTask(PictureTask):
-    """Cross entropy over classes at evenly drawn noise levels."""
+    """Cross entropy over classes at evenly distributed noise levels."""
 
     def __init__(
         self, description: NoisyClassifierDescription, training: Training, seed: int, rank: int = 0, world_size: int = 1

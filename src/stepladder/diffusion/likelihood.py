@@ -112,7 +112,7 @@ def _checked_variance(variance: str | None, *, learned: bool) -> str:
 
 
 def _log_variance(variance: str, fraction: Tensor | None, first: Tensor, small: Tensor, large: Tensor) -> Tensor:
-    """Log-variance of reverse steps, from ``small`` to ``large``; ``first`` ``(m,)``: whether a step ends at the data."""
+    """Log-variance of reverse steps, from ``small`` to ``large``; ``first`` ``(m,)``: whether steps end at the data."""
     if variance == "learned":
         assert fraction is not None
         return learned_range(fraction, small, large)

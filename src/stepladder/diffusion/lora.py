@@ -1,7 +1,7 @@
 """Low-rank changes of a trained network's weights: Hu et al. (2022), "LoRA".
 
 A layer's weight W becomes W + B A, where A ``(rank, inputs)`` starts at random and B ``(outputs, rank)`` at zero, so that the
-network's output is at first unchanged. Only A and B are trained. The factor alpha / rank of the paper is 1: alpha is the rank.
+network's output is at first unchanged. Only A and B are trained. The paper's factor alpha / rank is 1.
 A convolution's weight ``(outputs, inputs, k, k)`` is treated as a matrix ``(outputs, inputs k k)``.
 """
 

@@ -41,7 +41,7 @@ def sides_of(pictures: Tensor, side: int) -> tuple[int, int]:
 
 
 def enlarged(low: Tensor, height: int, width: int, how: str) -> Tensor:
-    """``low`` ``(N, C, h, w)`` resized to ``(N, C, height, width)`` without a model; ``how``: "nearest" or "bicubic"."""
+    """``low`` ``(N, C, h, w)`` resized to ``(N, C, height, width)`` without a model, by "nearest" or "bicubic"."""
     smooth = {"align_corners": False, "antialias": True} if how == "bicubic" else {}
     return F.interpolate(low, size=(height, width), mode=how, **smooth).clamp(-1, 1)
 

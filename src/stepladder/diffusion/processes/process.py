@@ -129,7 +129,7 @@ class Process(ABC):
 
     @abstractmethod
     def levels_of_every_t(self, u: Array) -> Levels:
-        """The levels at ``u`` ``(N,)`` in [0, 1), evenly drawn, such that what is trained on them serves every T."""
+        """The levels at ``u`` ``(N,)`` in [0, 1), evenly distributed, such that training on them serves every T."""
 
 
 class ContinuousTime(Process):

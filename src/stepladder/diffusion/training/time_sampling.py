@@ -63,7 +63,7 @@ def importance(history: Tensor, count: Tensor) -> Tensor:
 
 
 def pick(probabilities: Tensor, size: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """``(size,)`` steps sampled with ``probabilities`` ``(T,)``, and weights 1 / (T p) that make their means unbiased."""
+    """``(size,)`` steps, sampled with ``probabilities`` ``(T,)``, and weights 1 / (T p) that make means unbiased."""
     u = torch.rand(size, generator=random, dtype=torch.float64).to(probabilities.device)
     cumulated = probabilities.double().cumsum(0)
     t = torch.searchsorted(cumulated, u * cumulated[-1], right=True).clamp(max=len(probabilities) - 1)

@@ -108,9 +108,10 @@ def test_new_classes_come_after_the_old_ones_and_known_ones_go_on():
     assert config.new_classes == ("c", "d")
     assert adaptation.class_numbers(config, card) == [1, 2, 3]
     table = torch.arange(6.0).view(3, 2)
-    rows = adaptation.grown({"label.weight": table}, before, config)["label.weight"]
+    rows = adaptation.with_new_classes({"label.weight": table}, before, config)["label.weight"]
     assert rows.tolist() == [[0, 1], [2, 3], [4, 5], [4, 5], [4, 5]], "new ones start as no class, which stays the last"
-    told = adaptation.grown({"label.weight": table}, changed(before, label_dropout=0), config)["label.weight"]
+    always = changed(before, label_dropout=0)
+    told = adaptation.with_new_classes({"label.weight": table}, always, config)["label.weight"]
     assert told[2:4].tolist() == [[1, 2], [1, 2]]
     flat = adaptation.configuration(before, settings(None).adaptation, card | {"classes": []})
     assert flat.classes == ("a", "b", "own")
@@ -168,7 +169,7 @@ def test_the_exported_model_is_the_base_with_the_adapter_worked_in(tmp_path, bas
     assert config.classes == (*CLASSES, "stripes")
     before = load(base)[1]
     grown = build(config.model)
-    grown.load_state_dict(adaptation.grown(load_file(base / "model.safetensors"), before, config))
+    grown.load_state_dict(adaptation.with_new_classes(load_file(base / "model.safetensors"), before, config))
     start = {key: value.clone() for key, value in grown.state_dict().items()}
     first = len(config.classes) - len(config.new_classes)
     again = lora.apply(grown, load_file(made / "adapter.safetensors"), first).state_dict()

@@ -182,7 +182,7 @@ def test_betas_are_bounded_away_from_0(signal):
     chain = Schedule.of(np.array(signal))
     assert (chain.betas >= SMALLEST_BETA).all()
     tables = posteriors(chain)
-    assert all(np.isfinite(table).all() for table in (tables.of_x_0, tables.log_smallest, tables.log_largest))
+    assert all(np.isfinite(table).all() for table in (tables.x_0_coef, tables.log_smallest, tables.log_largest))
 
 
 def test_own_betas_below_what_can_be_told_from_0_are_refused():
@@ -190,7 +190,7 @@ def test_own_betas_below_what_can_be_told_from_0_are_refused():
         Diffusion(schedule="betas", betas=(1e-20, 0.5))
     own = Diffusion(schedule="betas", betas=(SMALLEST_BETA, 0.999999))
     tables = posteriors(of_description(described({"schedule": "betas", "betas": own.betas, "timesteps": 2})))
-    assert abs(tables.of_x_0[0] - 1) < 1e-3
+    assert abs(tables.x_0_coef[0] - 1) < 1e-3
 
 
 def test_the_bound_of_a_curve_with_level_ends_is_a_number():

@@ -67,7 +67,7 @@ def test_a_term_with_the_posterior_s_variance_is_the_difference_of_snr(t, x_0, x
     chain = schedule("cosine", 50)
     tables, snr = posteriors(chain), chain.alphas_cumprod / (1 - chain.alphas_cumprod)
     small = column(tables.log_smallest[t])
-    term = vlb_term(column(x_0), column(x_0_hat), torch.tensor([False]), column(tables.of_x_0[t]), small, small)
+    term = vlb_term(column(x_0), column(x_0_hat), torch.tensor([False]), column(tables.x_0_coef[t]), small, small)
     expected = 0.5 * (snr[t - 1] - snr[t]) * (x_0 - x_0_hat) ** 2 / math.log(2)
     assert term.item() == pytest.approx(expected, rel=1e-6, abs=1e-12)
 
@@ -95,13 +95,13 @@ def test_the_best_variance_is_between_the_bounds():
     """With data of unit variance the true reverse variance is beta; with data at a point it is the posterior's."""
     tables = posteriors(schedule("cosine", 50))
     t = 20
-    small, large, of_x_0 = (column(v[t]) for v in (tables.log_smallest, tables.log_largest, tables.of_x_0))
+    small, large, x_0_coef = (column(v[t]) for v in (tables.log_smallest, tables.log_largest, tables.x_0_coef))
     for error, best in ((0.0, 0.0), (1.0, 1.0)):
         signal = schedule("cosine", 50).alphas_cumprod[t]
         wrong = column(math.sqrt(error * (1 - signal)))  # of the best guess, where the data has unit variance
         fractions = torch.linspace(-0.5, 1.5, 41, dtype=torch.float64)
         terms = [
-            vlb_term(column(0.0), wrong, torch.tensor([False]), of_x_0, small, learned_range(f, small, large)).item()
+            vlb_term(column(0.0), wrong, torch.tensor([False]), x_0_coef, small, learned_range(f, small, large)).item()
             for f in fractions
         ]
         assert fractions[int(np.argmin(terms))].item() == pytest.approx(best, abs=0.03)

@@ -1,1 +1,1 @@
-"""What diffusion is compared with: a variational autoencoder and a generative adversarial network."""
+"""Baselines to compare diffusion with: a variational autoencoder and a generative adversarial network."""

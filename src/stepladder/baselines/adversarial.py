@@ -14,7 +14,7 @@ Critic = Callable[[Tensor], Tensor]
 
 
 class Generator(nn.Module):
-    """A code and a class to a picture in [-1, 1].
+    """From a code and a class to a picture in [-1, 1].
 
     Args:
         see ``networks.Upward``.
@@ -33,10 +33,10 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """A picture and a class to a logit: projection discriminator of Miyato and Koyama (2018), equation 3.
+    """From a picture and a class to a logit: projection discriminator of Miyato and Koyama (2018), equation 3.
 
-    It has no normalisation: each picture's gradient, which the penalties need, is its own. Its convolutions start so that they
-    keep the variance (He et al. 2015); smaller, it learns slower than the generator, and tells nothing apart.
+    It has no normalisation, since the penalties need each picture's own gradient. Its convolutions start so that they
+    keep the variance (He et al. 2015); with smaller weights it learns slower than the generator and becomes useless.
     """
 
     def __init__(self, shape: Sequence[int], channels: int, channel_mult: Sequence[int], classes: int) -> None:
@@ -59,18 +59,18 @@ class Discriminator(nn.Module):
         return logits
 
 
-def discriminator_loss(loss: str, real: Tensor, drawn: Tensor) -> Tensor:
-    """From logits ``(N,)`` of real and drawn pictures: Goodfellow et al. (2014), equation 1, or, ``wgan_gp``,
+def discriminator_loss(loss: str, real: Tensor, generated: Tensor) -> Tensor:
+    """From logits ``(N,)`` of real and generated pictures: Goodfellow et al. (2014), equation 1, or, ``wgan_gp``,
     Gulrajani et al. (2017), equation 2.
     """
     if loss == "wgan_gp":
-        return drawn.mean() - real.mean()
-    return F.softplus(-real).mean() + F.softplus(drawn).mean()
+        return generated.mean() - real.mean()
+    return F.softplus(-real).mean() + F.softplus(generated).mean()
 
 
-def generator_loss(loss: str, drawn: Tensor) -> Tensor:
-    """From logits ``(N,)`` of drawn pictures: non-saturating (Goodfellow et al. 2014, section 3), or ``wgan_gp``'s."""
-    return -drawn.mean() if loss == "wgan_gp" else F.softplus(-drawn).mean()
+def generator_loss(loss: str, generated: Tensor) -> Tensor:
+    """From logits ``(N,)`` of generated pictures: non-saturating (Goodfellow et al. 2014, section 3) or ``wgan_gp``."""
+    return -generated.mean() if loss == "wgan_gp" else F.softplus(-generated).mean()
 
 
 def r1(critic: Critic, real: Tensor) -> Tensor:
@@ -78,12 +78,12 @@ def r1(critic: Critic, real: Tensor) -> Tensor:
     return 0.5 * _gradient(critic, real).square().flatten(1).sum(1).mean()
 
 
-def gradient_penalty(critic: Critic, real: Tensor, drawn: Tensor, share: Tensor) -> Tensor:
-    """Mean squared distance from 1 of the norm of the critic's gradient, between real and drawn pictures.
+def gradient_penalty(critic: Critic, real: Tensor, generated: Tensor, share: Tensor) -> Tensor:
+    """Mean squared distance from 1 of the norm of the critic's gradient, between real and generated pictures.
 
-    Gulrajani et al. (2017), equation 3; ``share`` ``(N,)`` in [0, 1] says how far from real to drawn.
+    Gulrajani et al. (2017), equation 3; ``share`` ``(N,)`` in [0, 1] says how far from real to generated.
     """
-    between = torch.lerp(real, drawn, share[:, None, None, None])
+    between = torch.lerp(real, generated, share[:, None, None, None])
     norms: Tensor = _gradient(critic, between).flatten(1).norm(dim=1)
     return (norms - 1).square().mean()
 

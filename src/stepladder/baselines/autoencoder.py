@@ -28,7 +28,7 @@ class VAE(nn.Module):
     """Encoder q(z | x, y) and decoder p(x | z, y); the prior of z is standard normal whatever the class y.
 
     Args:
-        shape: (C, H, W) of a picture; channels, channel_mult: those of the levels, encoder and decoder alike;
+        shape: (C, H, W) of a picture; channels, channel_mult: those of the levels, the same in encoder and decoder;
         latent: dimension of z; classes: their number, 0: unconditional; variance: of the decoder, ``shared`` by all
         pixels of all pictures (one number, learned: sigma-VAE of Rybkin et al. 2021) or ``pixel``, decoded from z.
     """
@@ -87,7 +87,7 @@ def discretised_log_likelihood(x: Tensor, normal: Normal) -> Tensor:
     """
     std = normal.log_std.exp()
     low, high = (x - HALF_BIN - normal.mean) / std, (x + HALF_BIN - normal.mean) / std
-    upper = low > 0  # there, the same by symmetry with both edges below the mean
+    upper = low > 0  # there by symmetry, with both edges below the mean
     below = torch.special.log_ndtr(torch.where(upper, -high, low))
     above = torch.special.log_ndtr(torch.where(upper, -low, high))
     inside = above + torch.log(-torch.expm1((below - above).clamp(max=-1e-6)))

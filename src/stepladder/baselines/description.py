@@ -1,4 +1,4 @@
-"""The descriptions of what diffusion is compared with."""
+"""The descriptions of the baselines."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class VAENetwork(GANNetwork):
 
 
 class GANDescription(Description):
-    """A generative adversarial network, of which the generator is kept."""
+    """A generative adversarial network, of which only the generator is kept."""
 
     kind: ClassVar[str] = "gan"
     family: Literal["gan"] = "gan"

@@ -43,8 +43,8 @@ def draw(
 ) -> Tensor:
     """One picture for each of the N rows of ``condition["labels"]``: ``(N, C, H, W)`` in [-1, 1], on the CPU.
 
-    Picture i depends on (seed, i) and its label only, not on ``batch_size``: its code has a generator of its own. Of an
-    autoencoder it is the decoder's mean, not a draw from its variance, which is noise of every pixel for itself.
+    Picture i depends on (seed, i) and its label only, not on ``batch_size``: its code has its own generator. For an
+    autoencoder it is the decoder's mean, not a sample, which would have independent noise at every pixel.
     """
     device, latent = next(model.parameters()).device, description.model.latent
     labels = condition["labels"]

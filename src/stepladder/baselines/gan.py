@@ -2,8 +2,8 @@
 
 One optimiser step trains one of the two networks: the discriminator ``critic_steps`` times, then the generator once, and
 so on. One AdamW holds both. The network whose turn it is not gets no gradients, and AdamW leaves it as it is, its
-moments and its own count of steps included. So a step is a step as in any other training: the loop, the checkpoints, the
-average, clipping, accumulation and exact resume know nothing of there being two networks.
+moments and its own count of steps included. So a step is like one of any other training: the loop, the checkpoints, the
+average, clipping, accumulation and exact resume need no code for two networks.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from stepladder.tasks.task import Batch
 class GANTask(PictureTask):
     """Two networks in turn, see above. ``model``, which is averaged and exported, is the generator.
 
-    Drawn pictures have the classes of the batch's real ones.
+    Generated pictures have the classes of the batch's real ones.
     """
 
     losses: Tensor
@@ -59,8 +59,9 @@ class GANTask(PictureTask):
         real, labels = scaled(batch["images"]), batch["labels"]
         codes, share = self._noise(batch["size"], batch["position"])
         if self.is_generators_turn(batch["position"]):
-            drawn = functional_call(self.discriminator, _fixed(self.discriminator), (self.model(codes, labels), labels))
-            loss = generator_loss(self.section.loss, drawn)
+            parameters = _detached(self.discriminator)
+            logits = functional_call(self.discriminator, parameters, (self.model(codes, labels), labels))
+            loss = generator_loss(self.section.loss, logits)
             self.losses[0] = loss.detach()
         else:
             with torch.no_grad():
@@ -117,8 +118,8 @@ class GANTask(PictureTask):
         return codes, self.drawn(torch.rand, (size,), random)
 
 
-def _fixed(network: nn.Module) -> dict[str, Tensor]:
-    """The parameters of ``network``, getting no gradients."""
+def _detached(network: nn.Module) -> dict[str, Tensor]:
+    """The parameters of ``network``, detached, so that they get no gradients."""
     return {name: parameter.detach() for name, parameter in network.named_parameters()}
 
 

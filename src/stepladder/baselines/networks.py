@@ -1,7 +1,7 @@
-"""The two halves that both baselines are made of: pictures down to features, and a code up to pictures.
+"""The two halves of both baselines: from pictures to features, and from a code to pictures.
 
 Residual blocks as in Mescheder et al. (2018), appendix H, of the same widths and depth in both, so that an autoencoder
-and an adversarial pair of one size differ in what they learn by and not in what they are.
+and an adversarial pair of one size differ in their losses and not in their networks.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from stepladder.errors import UserError
 
 
 class Down(nn.Module):
-    """Activation, 3x3, activation, 3x3, then the side halved; plus the input, brought to the same form.
+    """Activation, 3x3, activation, 3x3, then the side halved; plus the input, projected to the same shape.
 
     ``normalised`` puts a group normalisation before each activation.
     """
@@ -60,7 +60,7 @@ class Up(nn.Module):
 
 
 class Downward(nn.Module):
-    """Pictures to features: a 3x3 convolution, then one ``Down`` a level.
+    """From pictures to features: a 3x3 convolution, then one ``Down`` a level.
 
     Args:
         shape: (C, H, W) of a picture; channels, channel_mult: those of the levels; normalised: see ``Down``.
@@ -88,13 +88,13 @@ class Downward(nn.Module):
 
 
 class Upward(nn.Module):
-    """A code and a class to pictures: the smallest form by a linear map, then one ``Up`` a level, mirrored.
+    """From a code and a class to pictures: a linear map to the smallest size, then one ``Up`` a level, mirrored.
 
-    The code, and the class's embedding beside it, also scale and shift every block's norms (Chen et al. 2019,
+    The code, with the class's embedding appended, also scales and shifts every block's norms (Chen et al. 2019,
     self-modulation).
 
     Args:
-        shape: (C, H, W) of what comes out; channels, channel_mult: those of the levels, the largest picture's first;
+        shape: (C, H, W) of the output; channels, channel_mult: those of the levels, the largest picture's first;
         latent: dimension of the code; classes: their number, 0: unconditional.
 
     Raises:
@@ -138,7 +138,7 @@ def _smallest(shape: Sequence[int], channel_mult: Sequence[int]) -> tuple[int, i
 
 
 class GroupNorm(nn.GroupNorm):
-    """PyTorch's, which refuses one value a group where a batch has one picture, and takes it of more: here both are taken."""
+    """PyTorch's, but one value a group is accepted also in a batch of one picture, where PyTorch refuses it."""
 
     def forward(self, input: Tensor) -> Tensor:
         """``(N, C, H, W)`` to the same."""

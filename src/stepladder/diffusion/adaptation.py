@@ -1,8 +1,8 @@
-"""Adapting a trained diffusion model to a few pictures of one's own.
+"""Adapting a trained diffusion model to a few custom pictures.
 
 The adapted model knows every class of the model that it comes from, and the new ones: the subfolders of the folder of
-pictures, or the folder itself; a class of the same name as an old one goes on from it. It learns what that model learned to
-predict, at the same noise levels, and by the usual objective for it. Texts, where the model reads them, are hidden.
+pictures, or the folder itself; a class of the same name as an old one goes on from it. It learns the target of that
+model at the same noise levels, with the default loss for it. A model of texts is trained without texts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from stepladder.diffusion.networks.conditions import Condition
 from stepladder.diffusion.networks.description import Adapted, DiffusionDescription
 from stepladder.diffusion.processes.processes import of
 from stepladder.diffusion.sampling.loading import load
-from stepladder.diffusion.training.task import DiffusionTask, held_out
+from stepladder.diffusion.training.task import DiffusionTask, preview_condition
 from stepladder.errors import UserError
 from stepladder.params import Adaptation, Diffusion, Params, Training
 from stepladder.tasks.experiment import Experiment
@@ -33,10 +33,10 @@ ADAPTER = "adapter.safetensors"
 class AdaptedTask(DiffusionTask):
     """Goes on training a network, all of it or its low-rank changes and new classes; these are merged at the end.
 
-    ``weights``: of the network that is described.
+    ``weights``: those of the network that ``description`` describes, new classes included.
     """
 
-    shardable = False  # it finishes with whole weights
+    shardable = False  # ``finish`` needs full weights
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class AdaptedTask(DiffusionTask):
                 lora.add_rows(self.model.label, len(description.classes) - count, count)  # type: ignore[arg-type]
 
     def finish(self, folder: Path) -> None:
-        """Save the adapter by itself, and merge it into the network."""
+        """Save the adapter in a file of its own, and merge it into the network."""
         if self.method == "lora":
             changes = {name: value.contiguous().cpu() for name, value in lora.adapters(self.model).items()}
             save_file(changes, folder / ADAPTER)
@@ -76,29 +76,29 @@ def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1
     base, before = load(Path(section.model))
     training = section.method_training
     pictures = Pictures("adapted", params, training, data, rank, world_size)
-    card, shape, wanted = pictures.card, pictures.card["shape"], before.model.shape
-    if list(shape) != list(wanted):
+    card, shape, model_shape = pictures.card, pictures.card["shape"], before.model.shape
+    if list(shape) != list(model_shape):
         raise UserError(
             f"The pictures in {data} are prepared as {' x '.join(map(str, shape))} and the model {section.model} draws "
-            f"{' x '.join(map(str, wanted))}; prepare them anew with `stepladder prepare own`."
+            f"{' x '.join(map(str, model_shape))}; prepare them anew with `stepladder prepare own`."
         )
     description = configuration(before, section, card)
-    weights = grown(base.state_dict(), before, description)
+    weights = with_new_classes(base.state_dict(), before, description)
     numbers = torch.tensor(class_numbers(description, card))
     length = description.model.text_length if description.model.vocabulary else 0
 
-    def told(batch: Batch) -> Batch:
+    def relabelled(batch: Batch) -> Batch:
         labels = numbers[batch["labels"]]
-        hidden = {"text": torch.zeros(len(labels), length, dtype=torch.int64)} if length else {}
-        return batch | {"labels": labels} | hidden
+        no_text = {"text": torch.zeros(len(labels), length, dtype=torch.int64)} if length else {}
+        return batch | {"labels": labels} | no_text
 
-    previewed = told(held_out(pictures, description.model.low_resolution))
+    previewed = relabelled(preview_condition(pictures, description.model.low_resolution))
     task = AdaptedTask(
         description, objective(description, training), section, weights, params.seed, rank, world_size, previewed
     )
     files = {"tokenizer.json": Path(section.model) / "tokenizer.json"} if length else {}
-    validation = [told(batch) for batch in pictures.validation()]
-    return Experiment(task, lambda k: told(pictures.micro_batch(k)), validation, files)
+    validation = [relabelled(batch) for batch in pictures.validation()]
+    return Experiment(task, lambda k: relabelled(pictures.micro_batch(k)), validation, files)
 
 
 def network(params: Params, card: PicturesCard) -> nn.Module:
@@ -109,34 +109,34 @@ def network(params: Params, card: PicturesCard) -> nn.Module:
 def configuration(before: DiffusionDescription, section: Adaptation, card: PicturesCard) -> DiffusionDescription:
     """The description of the adapted model: that of the model ``before``, with the classes that are new."""
     added = [name for name in own_classes(card) if name not in before.classes] if before.classes else []
-    changed = {"rank": section.rank, "layers": section.layers} if section.method == "lora" else {}
-    known = (*before.classes, *added)
+    lora_settings = {"rank": section.rank, "layers": section.layers} if section.method == "lora" else {}
+    classes = (*before.classes, *added)
     return before.model_copy(
         update={
-            "model": before.model.model_copy(update={"classes": len(known)}),
-            "classes": known,
+            "model": before.model.model_copy(update={"classes": len(classes)}),
+            "classes": classes,
             "data": Data.of(card),
-            "adapted": Adapted(method=section.method, **changed, new_classes=tuple(added), data=before.data),
+            "adapted": Adapted(method=section.method, **lora_settings, new_classes=tuple(added), data=before.data),
         }
     )
 
 
 def own_classes(card: PicturesCard) -> list[str]:
-    """Classes of one's own pictures: their subfolders, or the folder itself."""
+    """Classes of custom pictures: their subfolders, or the folder itself."""
     return [str(name) for name in card["classes"]] or [str(card["name"])]
 
 
 def class_numbers(description: DiffusionDescription, card: PicturesCard) -> list[int]:
-    """The adapted model's number of each of ``own_classes``; zeros where it knows no classes."""
-    known = description.classes
-    return [known.index(name) if known else 0 for name in own_classes(card)]
+    """The number in the adapted model of each of ``own_classes``; zeros where the model has no classes."""
+    classes = description.classes
+    return [classes.index(name) if classes else 0 for name in own_classes(card)]
 
 
-def grown(
+def with_new_classes(
     weights: dict[str, Tensor], before: DiffusionDescription, description: DiffusionDescription
 ) -> dict[str, Tensor]:
-    """``weights`` with a row for each new class, which starts as that of no class, the last, or as the classes' mean
-    where the model was always told one.
+    """``weights`` with a row for each new class. It starts as the last row, that of no class, or as the classes' mean
+    where the model always had a class.
     """
     added = len(description.classes) - len(before.classes)
     if not added:
@@ -152,7 +152,7 @@ def grown(
 
 
 def objective(description: DiffusionDescription, training: Training) -> Diffusion:
-    """What a model that is described so goes on learning: its own target, by the usual loss at the usual levels of its process."""
+    """The objective of the adaptation: the model's target, with the default loss and levels of its process."""
     same = ("process", "schedule", "log_snr", "betas", "zero_terminal_snr", "prediction", "variance", "label_dropout")
     return Diffusion.model_validate(
         {key: getattr(description, key) for key in same}

@@ -1,7 +1,7 @@
 """A classifier of noisy pictures, whose gradient guides sampling: Dhariwal and Nichol (2021), section 4.
 
-The way down of the UNet, then the mean over what is left of the picture. It is trained at continuous noise levels and told them
-as the diffusion model is, so that one classifier serves every number of timesteps T.
+The way down of the UNet, then the mean over the remaining positions. It is trained at continuous noise levels, which it
+gets as the diffusion model does, so that one classifier serves every number of timesteps T.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from stepladder.params import fitting
 
 
 class NoisyClassifier(nn.Module):
-    """Says of what class a noisy picture is.
+    """Predicts the class of a noisy picture.
 
     Args:
         shape: (C, H, W) of a picture. channels: of the first level. channel_mult: channels of each level in multiples of the first;
             each level halves the side. blocks: residual blocks a level. attention_resolutions: heights at which there is
-            attention. heads: its heads. dropout: in residual blocks. classes: verdicts.
-        process: of the noise; pictures of ``edm`` are brought to unit variance first. sigma_data: their standard deviation.
+            attention. heads: its heads. dropout: in residual blocks. classes: their number.
+        process: of the noise; ``edm`` scales pictures to unit variance first. sigma_data: their standard deviation.
 
     Raises:
         UserError: the sides cannot be halved as often as there are levels, less one.
@@ -56,9 +56,8 @@ class NoisyClassifier(nn.Module):
                 f"Pictures of {height}x{width} cannot be halved {halvings} times; shorten noisy_classifier.channel_mult="
                 f"{list(channel_mult)}."
             )
-        scaling = ProcessDescription(
-            process=process, schedule="cosine", sigma_data=sigma_data
-        )  # which no schedule changes
+        # scaling does not depend on the schedule
+        scaling = ProcessDescription(process=process, schedule="cosine", sigma_data=sigma_data)
         self.width, self.process = channels, of(scaling)
         self.time = embedding(channels, 4 * channels)
         self.stem = nn.Conv2d(picture_channels, channels, 3, padding=1)
@@ -79,8 +78,8 @@ class NoisyClassifier(nn.Module):
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """x: ``(N, C, H, W)``; time: ``(N,)`` in [0, 1]; gives logits ``(N, classes)``."""
         x = self.process.scale_input_at(x, time)
-        told = F.silu(self.time(sinusoidal(time, self.width).to(x.dtype)))
-        modulation = iter(self.modulation(told).split(self.widths, dim=1))
+        embedded = F.silu(self.time(sinusoidal(time, self.width).to(x.dtype)))
+        modulation = iter(self.modulation(embedded).split(self.widths, dim=1))
         x = self.stem(x.contiguous(memory_format=torch.channels_last))
         for layer in self.down:
             x = layer(x, next(modulation)) if isinstance(layer, ResidualBlock) else layer(x)
@@ -99,22 +98,22 @@ def load(
     Raises:
         UserError: the folder holds no noisy classifier, or one for pictures, classes or noise of another kind.
     """
-    model, own = loading.load(folder, _network, NoisyClassifierDescription)
+    model, classifier_description = loading.load(folder, _network, NoisyClassifierDescription)
     if description is not None:
         fitting.guiding(folder, guided(description))
-    return model, own
+    return model, classifier_description
 
 
 def beside(folder: Path, description: DiffusionDescription) -> tuple[NoisyClassifier | None, DiffusionDescription]:
-    """The classifier that the model in ``folder`` brings along, where it does, and ``description`` with the classes that can be
-    asked for, which then are the classifier's; ``UserError`` as ``load``.
+    """The classifier in the model's ``folder``, None without one, and ``description`` with the classes that can be
+    requested: those of the classifier, where there is one; ``UserError`` as ``load``.
     """
     if not (folder / BESIDE).is_dir():
         return None, description
-    guide, own = load(folder / BESIDE, description)
-    return guide, description.model_copy(update={"classes": own.classes})
+    guide, classifier_description = load(folder / BESIDE, description)
+    return guide, description.model_copy(update={"classes": classifier_description.classes})
 
 
 def _network(description: NoisyClassifierDescription) -> NoisyClassifier:
-    of(description)  # there must be such a process
+    of(description)  # raises where there is no such process
     return NoisyClassifier(**description.model.model_dump())

@@ -22,7 +22,7 @@ from stepladder.tasks.task import Batch
 
 
 class ClassifierTask(PictureTask):
-    """Cross entropy over classes at evenly drawn noise levels."""
+    """Cross entropy over classes at evenly distributed noise levels."""
 
     def __init__(
         self, description: NoisyClassifierDescription, training: Training, seed: int, rank: int = 0, world_size: int = 1
@@ -32,24 +32,24 @@ class ClassifierTask(PictureTask):
         self.model = NoisyClassifier(**description.model.model_dump())
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        logits, labels, _ = self._seen(batch, batch["position"])
+        logits, labels, _ = self._logits(batch, batch["position"])
         loss = F.cross_entropy(logits, labels)
         self.log("train/loss", loss.detach())
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Over all levels, and ``validation/accuracy_low_noise`` over the lower half of times."""
-        logits, labels, time = self._seen(batch, VALIDATION_STREAM + batch_idx)
-        right, low = (logits.argmax(1) == labels).float(), (time <= 0.5).float()
+        logits, labels, time = self._logits(batch, VALIDATION_STREAM + batch_idx)
+        correct, low = (logits.argmax(1) == labels).float(), (time <= 0.5).float()
         self.log_validation(
             batch,
             loss=F.cross_entropy(logits, labels),
-            accuracy=right.mean(),
-            accuracy_low_noise=(right * low).sum() / low.sum().clamp(min=1),
+            accuracy=correct.mean(),
+            accuracy_low_noise=(correct * low).sum() / low.sum().clamp(min=1),
         )
 
-    def _seen(self, batch: Batch, position: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores ``(n, classes)`` of the noisy pictures, their classes ``(n,)`` and times ``(n,)`` in [0, 1]."""
+    def _logits(self, batch: Batch, position: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits ``(n, classes)`` of the noisy pictures, their classes ``(n,)`` and times ``(n,)`` in [0, 1]."""
         on_cpu, random = self.generators(position)
         u = torch.rand(batch["size"], generator=on_cpu, dtype=torch.float64)[self.mine]
         levels = self.process.levels_of_every_t(u.numpy())

@@ -43,26 +43,26 @@ class Cost:
 
 
 def costs(section: Diffusion, shape: Sequence[int], classes: int, batch: int) -> list[Cost]:
-    """The network of ``section`` first, then the backbones that there are, each with its variants.
+    """The network of ``section`` first, then all backbones, each with its variants.
 
     Raises:
         UserError: the network chosen cannot be built for pictures of ``shape`` (C, H, W).
     """
     chosen = _model(section, shape, classes)
-    found = [cost(_named(chosen) + " (chosen)", chosen, batch)]
+    measured = [cost(_title(chosen) + " (chosen)", chosen, batch)]
     variants = [
         _model(section.model_copy(update={"backbone": name}), shape, classes).model_copy(update=change)
         for name, backbone in BACKBONES.items()
         for change in _changes(backbone)
     ]
     for variant in variants:
-        if variant != chosen and _named(variant) not in {c.name for c in found}:
-            found.append(cost(_named(variant), variant, batch))
-    return found
+        if variant != chosen and _title(variant) not in {c.name for c in measured}:
+            measured.append(cost(_title(variant), variant, batch))
+    return measured
 
 
 def cost(name: str, model: Network, batch: int) -> Cost:
-    """What the network ``model`` of a description costs on the device at hand: CUDA where there is one."""
+    """The cost of the network ``model`` of a description, on a GPU where there is one, else on the CPU."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = build(model).to(device)
     return Cost(
@@ -75,7 +75,7 @@ def cost(name: str, model: Network, batch: int) -> Cost:
 
 
 def flops(network: nn.Module, model: Network) -> int:
-    """Of a forward for one picture: matrix products, convolutions and attention as torch counts them, and FFTs.
+    """Operations of a forward for one picture: matrix products, convolutions, attention as torch counts them, and FFTs.
 
     A real FFT of n points is counted as 2.5 n log2 n (half of Frigo and Johnson's 5 n log2 n for a complex one), and its
     product as 3 n. Norms and activations are not counted.
@@ -100,33 +100,33 @@ def flops(network: nn.Module, model: Network) -> int:
 
 def _step_seconds(network: nn.Module, model: Network, batch: int) -> float:
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-6)
-    given = example(network, model, batch)
+    inputs = example(network, model, batch)
     seconds = []
     for _ in range(REPEATS + 1):
         start = time.perf_counter()
-        F.mse_loss(network(*given), torch.zeros(1, device=given[0].device).expand(batch, *_outputs(model))).backward()
+        F.mse_loss(network(*inputs), torch.zeros(1, device=inputs[0].device).expand(batch, *_outputs(model))).backward()
         optimizer.step()
         optimizer.zero_grad()
-        if given[0].is_cuda:
+        if inputs[0].is_cuda:
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds[1:])  # the first warms up
 
 
 def _activation_bytes(network: nn.Module, model: Network) -> int:
-    kept: dict[int, int] = {}
+    stored_bytes: dict[int, int] = {}
     weights = {p.untyped_storage().data_ptr() for p in network.parameters()}
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
+            stored_bytes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         loss = network(*example(network, model, 1)).square().sum()
     del loss
-    return sum(kept.values())
+    return sum(stored_bytes.values())
 
 
 def _model(section: Diffusion, shape: Sequence[int], classes: int) -> Network:
@@ -148,14 +148,14 @@ def _outputs(model: Network) -> tuple[int, ...]:
 
 
 def _changes(backbone: type[Backbone]) -> list[dict[str, str]]:
-    """What is compared of a backbone: the choices of an argument, or it alone."""
+    """The variants of a backbone that are compared: one for each choice of an argument, or only the backbone itself."""
     if backbone.VARIANTS is None:
         return [{}]
     argument = backbone.VARIANTS[0]
     return [{argument: choice} for choice in get_args(backbone.model_fields[argument].annotation)]
 
 
-def _named(model: Network) -> str:
+def _title(model: Network) -> str:
     if model.backbone not in BACKBONES or not (variants := BACKBONES[model.backbone].VARIANTS):
         return model.backbone
     return f"{model.backbone}, {getattr(model, variants[0]).replace('_', ' ')} {variants[1]}"

@@ -1,4 +1,4 @@
-"""A part of a picture drawn anew by any trained model: RePaint with its denoiser."""
+"""Inpainting with any trained model: RePaint with its denoiser."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def inpaint(
 ) -> Tensor:
     """The picture ``known`` ``(C, H, W)`` in [-1, 1], redrawn where ``mask`` ``(H, W)`` is false, as often as ``condition`` has rows.
 
-    Picture i depends on (seed, i) and its row only. Steps are ancestral ones with the posterior's variance: of ``sampling``
-    counts what it says of spacing, guidance and clipping.
+    Picture i depends on (seed, i) and its row only. Steps are ancestral ones with the posterior's variance: from
+    ``sampling`` only spacing, guidance and clipping are used.
 
     Returns:
         ``(N, C, H, W)`` in [-1, 1], on the CPU; where ``mask`` is true exactly ``known``.
 
     Raises:
-        UserError: S is not in 1, ..., T, the model cannot draw as ``sampling`` asks, or there is no such path.
+        UserError: S is not in 1, ..., T, ``jump`` or ``resamples`` is 0, or the model cannot draw as ``sampling`` asks.
     """
     if jump < 1 or resamples < 1:
         raise UserError(f"A jump of {jump} levels and {resamples} resamples given; both must be at least 1.")
@@ -50,7 +50,7 @@ def inpaint(
     count = len(condition["labels"])
     noise = noise_of(seed, 0, count, description.model.shape, device)
     start = float(visited.sigmas[0]) * noise()
-    there = known.to(device).expand(count, *known.shape)
+    repeated = known.to(device).expand(count, *known.shape)
     denoise = denoiser(model, description, condition, visited, sampling, classifier)
-    x = repaint(denoise, start, there, mask.to(device), visited, noise, jump=jump, resamples=resamples)
+    x = repaint(denoise, start, repeated, mask.to(device), visited, noise, jump=jump, resamples=resamples)
     return x.clamp(-1, 1).float().cpu()

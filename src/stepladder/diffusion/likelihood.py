@@ -2,7 +2,7 @@
 
 Nichol and Dhariwal (2021), section 3 and table 2. On fewer than T steps the terms are those of the respaced chain with its own
 betas: leaving terms of the full chain out would not be a bound. A chain of any process is a variance preserving one up
-to a factor, ``x / sqrt(alpha^2 + sigma^2)``, so that models of continuous time have the same bound, at as many levels as wanted.
+to a factor, ``x / sqrt(alpha^2 + sigma^2)``, so that models of continuous time have it too, at any number of levels.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.float64]
 VARIANCES = ("fixed_small", "fixed_large", "learned")
-STREAM = 2**41  # apart from the streams of training
+STREAM = 2**41  # training uses no streams from here on
 
 
 class Bound(TypedDict):
@@ -44,7 +44,7 @@ class Bound(TypedDict):
     by_picture: list[float]
     steps: int
     pictures: int
-    variance: str  # that was asked for
+    variance: str  # one of ``VARIANCES``
 
 
 @torch.inference_mode()
@@ -68,26 +68,26 @@ def bits_per_dim(
         steps: S; None: T.
         variance: of the reverse steps: fixed_small, fixed_large or learned; None: learned where the model learned it, else
             fixed_small.
-        clip: keep what the network takes a picture for within [-1, 1], as published.
+        clip: clip the predicted x_0 to [-1, 1], as published.
         batch_size: network evaluations at once, over pictures and steps alike.
 
     Raises:
-        UserError: the model did not learn the variance asked for, or S is not in 1, ..., T.
+        UserError: ``variance`` is learned and the model did not learn it, or S is not in 1, ..., T.
     """
-    variance = _known(variance, learned=description.variance == "learned_range")
+    variance = _checked_variance(variance, learned=description.variance == "learned_range")
     process = of(description)
     levels = process.levels_of_bound(steps, spacing)
-    tables = process.posteriors_of_bound(levels)
+    chain = process.posteriors_of_bound(levels)
+    tables = (chain.x_0_coef, chain.log_smallest, chain.log_largest)
     terms = torch.zeros(len(levels.times), len(pictures), dtype=torch.float64)
-    for seen in _passes(model, process, levels, pictures, condition, seed, batch_size):
-        of_x_0, small, large = (
-            _column(table[seen.which], seen.x) for table in (tables.of_x_0, tables.log_smallest, tables.log_largest)
-        )
-        first = torch.tensor(seen.which == 0, device=seen.x.device)
-        log_variance = _log_variance(variance, seen.fraction, first, small, large)
-        x_0_hat = process.to_x0(seen.predicted, seen.x, seen.alpha, seen.sigma)
+    for batch in _forward_passes(model, process, levels, pictures, condition, seed, batch_size):
+        x_0_coef, small, large = (_column(table[batch.level_numbers], batch.x) for table in tables)
+        first = torch.tensor(batch.level_numbers == 0, device=batch.x.device)
+        log_variance = _log_variance(variance, batch.fraction, first, small, large)
+        x_0_hat = process.to_x0(batch.predicted, batch.x, batch.alpha, batch.sigma)
         x_0_hat = x_0_hat.clamp(-1, 1) if clip else x_0_hat
-        terms[seen.which, seen.rows] = vlb_term(seen.x_0, x_0_hat, first, of_x_0, small, log_variance).double().cpu()
+        values = vlb_term(batch.x_0, x_0_hat, first, x_0_coef, small, log_variance)
+        terms[batch.level_numbers, batch.picture_numbers] = values.double().cpu()
     prior = _prior(pictures, float(levels.chain().alphas_cumprod[-1]))
     by_picture = terms.sum(0) + prior
     return {
@@ -102,21 +102,21 @@ def bits_per_dim(
     }
 
 
-def _known(variance: str | None, *, learned: bool) -> str:
-    """``variance``, or the usual one where it is None; refused where the model does not know it."""
+def _checked_variance(variance: str | None, *, learned: bool) -> str:
+    """``variance``, or the default where it is None; ``UserError`` where the model does not support it."""
     variance = variance or ("learned" if learned else "fixed_small")
     if variance not in VARIANCES or (variance == "learned" and not learned):
-        known = VARIANCES if learned else VARIANCES[:2]
-        raise UserError(f"variance={variance} of a model that knows {', '.join(known)}; choose one of these.")
+        supported = VARIANCES if learned else VARIANCES[:2]
+        raise UserError(f"variance={variance} of a model that knows {', '.join(supported)}; choose one of these.")
     return variance
 
 
 def _log_variance(variance: str, fraction: Tensor | None, first: Tensor, small: Tensor, large: Tensor) -> Tensor:
-    """Of the reverse steps, between its bounds ``small`` and ``large``; ``first`` ``(m,)``: whether it is the last one, to the data."""
+    """Log-variance of reverse steps, from ``small`` to ``large``; ``first`` ``(m,)``: whether steps end at the data."""
     if variance == "learned":
         assert fraction is not None
         return learned_range(fraction, small, large)
-    # beta of the first step would blur the decoder: there fixed_large too is the posterior's of the second
+    # beta of the first step would blur the decoder: there fixed_large too takes the posterior's variance of the second
     return small if variance == "fixed_small" else torch.where(first[:, None, None, None], small, large)
 
 
@@ -131,18 +131,18 @@ def loss_by_time(
     seed: int = 0,
     batch_size: int = 512,
 ) -> ByTime:
-    """Mean squared error at up to ``points`` times, cleanest first: of the network's own target and of the data it implies."""
+    """Mean squared error at up to ``points`` times, cleanest first: of the target and of the implied x_0."""
     process = of(description)
     levels = process.levels_of_bound(min(points, process.timesteps) if process.has_steps else points)
-    found = torch.zeros(len(levels.times), 3, dtype=torch.float64)
-    for seen in _passes(model, process, levels, pictures, condition, seed, batch_size):
-        wanted = process.target(seen.x_0, seen.eps, seen.alpha, seen.sigma)
-        implied = process.to_x0(seen.predicted, seen.x, seen.alpha, seen.sigma)
-        errors = squared_error(seen.predicted, wanted), squared_error(implied, seen.x_0)
-        fraction = torch.zeros_like(seen.x) if seen.fraction is None else seen.fraction
-        figures = torch.stack([*errors, fraction.flatten(1).mean(1)], dim=1)
-        found.index_add_(0, torch.from_numpy(seen.which), figures.double().cpu())
-    error, error_of_x_0, fractions = (found / len(pictures)).T.tolist()
+    sums = torch.zeros(len(levels.times), 3, dtype=torch.float64)
+    for batch in _forward_passes(model, process, levels, pictures, condition, seed, batch_size):
+        target = process.target(batch.x_0, batch.eps, batch.alpha, batch.sigma)
+        implied = process.to_x0(batch.predicted, batch.x, batch.alpha, batch.sigma)
+        errors = squared_error(batch.predicted, target), squared_error(implied, batch.x_0)
+        fraction = torch.zeros_like(batch.x) if batch.fraction is None else batch.fraction
+        values = torch.stack([*errors, fraction.flatten(1).mean(1)], dim=1)
+        sums.index_add_(0, torch.from_numpy(batch.level_numbers), values.double().cpu())
+    error, error_of_x_0, fractions = (sums / len(pictures)).T.tolist()
     return {
         "times": levels.times.tolist(),
         "error": error,
@@ -152,11 +152,11 @@ def loss_by_time(
 
 
 @dataclass(frozen=True)
-class _Pass:
-    """One forward of the network: m pairs of a picture and a level."""
+class _ForwardPass:
+    """One forward of the network: m pairs of a picture and a level, by their numbers."""
 
-    rows: npt.NDArray[np.int64]
-    which: npt.NDArray[np.int64]
+    picture_numbers: npt.NDArray[np.int64]
+    level_numbers: npt.NDArray[np.int64]
     x_0: Tensor
     eps: Tensor
     x: Tensor
@@ -166,7 +166,7 @@ class _Pass:
     fraction: Tensor | None
 
 
-def _passes(
+def _forward_passes(
     model: nn.Module,
     process: Process,
     levels: Levels,
@@ -174,15 +174,15 @@ def _passes(
     condition: Condition,
     seed: int,
     batch_size: int,
-) -> Iterator[_Pass]:
+) -> Iterator[_ForwardPass]:
     """Every picture at every level, ``batch_size`` pairs at once; the noise depends on the seed and the level only."""
     device = next(model.parameters()).device
     pictures = pictures.to(device)
     condition = {key: value.to(device) for key, value in condition.items()}
     count = len(pictures)
-    together = max(1, batch_size // max(count, 1))
-    for start in range(0, len(levels.times), together):
-        group = np.arange(start, min(start + together, len(levels.times)))
+    levels_at_once = max(1, batch_size // max(count, 1))
+    for start in range(0, len(levels.times), levels_at_once):
+        group = np.arange(start, min(start + levels_at_once, len(levels.times)))
         noise = torch.stack(
             [
                 torch.randn(pictures.shape, generator=generator(seed, STREAM + int(i), device=device), device=device)
@@ -190,15 +190,15 @@ def _passes(
             ]
         )
         for first in range(0, count, batch_size):
-            numbers = np.arange(first, min(first + batch_size, count))
-            which, rows = np.repeat(group, len(numbers)), np.tile(numbers, len(group))
-            x_0, eps = pictures[rows], noise[:, numbers].flatten(0, 1)
-            alpha, sigma = _column(levels.alphas[which], x_0), _column(levels.sigmas[which], x_0)
+            chunk = np.arange(first, min(first + batch_size, count))
+            level_numbers, picture_numbers = np.repeat(group, len(chunk)), np.tile(chunk, len(group))
+            x_0, eps = pictures[picture_numbers], noise[:, chunk].flatten(0, 1)
+            alpha, sigma = _column(levels.alphas[level_numbers], x_0), _column(levels.sigmas[level_numbers], x_0)
             x = q_sample(x_0, eps, alpha, sigma)
-            time = torch.tensor(levels.times[which], dtype=torch.float32, device=device)
-            told = {key: value[rows] for key, value in condition.items()}
-            output = model(process.scale_input(x, sigma), time, told).float()
-            yield _Pass(rows, which, x_0, eps, x, alpha, sigma, *split(output, x.shape[1]))
+            time = torch.tensor(levels.times[level_numbers], dtype=torch.float32, device=device)
+            batch_condition = {key: value[picture_numbers] for key, value in condition.items()}
+            output = model(process.scale_input(x, sigma), time, batch_condition).float()
+            yield _ForwardPass(picture_numbers, level_numbers, x_0, eps, x, alpha, sigma, *split(output, x.shape[1]))
 
 
 def _prior(x_0: Tensor, signal: float) -> Tensor:

@@ -1,8 +1,8 @@
 """Low-rank changes of a trained network's weights: Hu et al. (2022), "LoRA".
 
 A layer's weight W becomes W + B A, where A ``(rank, inputs)`` starts at random and B ``(outputs, rank)`` at zero, so that the
-network first does what it did. Only A and B are trained. The factor alpha / rank of the paper is 1: its alpha is the rank.
-A convolution's weight ``(outputs, inputs, k, k)`` is taken for the matrix ``(outputs, inputs k k)``.
+network's output is at first unchanged. Only A and B are trained. The paper's factor alpha / rank is 1.
+A convolution's weight ``(outputs, inputs, k, k)`` is treated as a matrix ``(outputs, inputs k k)``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ATTENTION = {
     TextAttention: ("q", "kv", "out"),
     Block: ("qkv", "out", "q_text", "kv_text", "out_text"),
 }
-ENDS = ("stem", "head", "text", "outputs", "inputs")  # of the networks: what stays as it is with layers "all"
+ENDS = ("stem", "head", "text", "outputs", "inputs")  # parts of the networks that layers "all" leaves unchanged
 
 
 class LowRank(nn.Module):
@@ -42,7 +42,7 @@ class LowRank(nn.Module):
 
 
 class NewRows(nn.Module):
-    """An embedding's ``weight`` with what was learned added to the rows from ``first`` on; the others stay as they are."""
+    """An embedding's ``weight`` plus learned changes of its rows from ``first`` on; the other rows stay as they are."""
 
     def __init__(self, weight: Tensor, first: int, count: int) -> None:
         super().__init__()
@@ -66,18 +66,18 @@ def inject(network: nn.Module, rank: int, layers: str = "attention") -> list[str
         UserError: there is no such layer, or one is too narrow for the rank.
     """
     network.requires_grad_(False)
-    chosen = dict(targets(network, layers))
-    if not chosen:
+    layers_by_name = dict(targets(network, layers))
+    if not layers_by_name:
         raise UserError("The network has no attention, which adaptation.layers=attention changes; set it to all.")
-    for name, layer in chosen.items():
+    for name, layer in layers_by_name.items():
         if rank > min(layer.weight.flatten(1).shape):
             raise UserError(
                 f"adaptation.rank={rank} is more than the layer {name} has, of {' x '.join(map(str, layer.weight.shape))} "
                 "weights; give a smaller rank."
             )
-    for layer in chosen.values():
+    for layer in layers_by_name.values():
         parametrize.register_parametrization(layer, "weight", LowRank(layer.weight, rank))
-    return list(chosen)
+    return list(layers_by_name)
 
 
 def targets(network: nn.Module, layers: str) -> Iterator[tuple[str, nn.Conv2d | nn.Linear]]:
@@ -102,7 +102,7 @@ def add_rows(embedding: nn.Embedding, first: int, count: int) -> None:
 
 
 def adapters(network: nn.Module) -> dict[str, Tensor]:
-    """What ``inject`` and ``add_rows`` added: ``LAYER.up``, ``LAYER.down``, ``LAYER.rows``."""
+    """The parameters that ``inject`` and ``add_rows`` added: ``LAYER.up``, ``LAYER.down``, ``LAYER.rows``."""
     return {
         f"{name}.{key}": value.detach()
         for name, module in network.named_modules()
@@ -112,7 +112,7 @@ def adapters(network: nn.Module) -> dict[str, Tensor]:
 
 
 def merge(network: nn.Module) -> nn.Module:
-    """``network`` with its changes worked into its weights, in place: the plain network again, which gives the same."""
+    """``network`` with its changes added to its weights, in place: a plain network with the same outputs."""
     for module in list(network.modules()):
         if parametrize.is_parametrized(module):
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
@@ -121,7 +121,7 @@ def merge(network: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def apply(network: nn.Module, changes: Mapping[str, Tensor], first: int = 0) -> nn.Module:
-    """Work the saved ``adapters`` of another network of this kind into the weights of this one, in place.
+    """Add the saved ``adapters`` of another network of this kind to the weights of this one, in place.
 
     Args:
         first: row of the embedding at which the new rows begin.

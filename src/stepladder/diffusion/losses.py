@@ -23,10 +23,10 @@ def squared_error(output: Tensor, target: Tensor) -> Tensor:
     return (output - target).square().flatten(1).mean(1)
 
 
-def normal_kl(difference: Tensor, log_variance: Tensor, log_variance_of: Tensor) -> Tensor:
-    """KL(N(m, exp log_variance) || N(m + difference, exp log_variance_of)) in nats, element by element."""
-    gap = log_variance - log_variance_of
-    return 0.5 * (gap.exp() - 1 - gap + difference.square() * torch.exp(-log_variance_of))
+def normal_kl(difference: Tensor, log_variance: Tensor, other_log_variance: Tensor) -> Tensor:
+    """KL(N(m, exp log_variance) || N(m + difference, exp other_log_variance)) in nats, element by element."""
+    gap = log_variance - other_log_variance
+    return 0.5 * (gap.exp() - 1 - gap + difference.square() * torch.exp(-other_log_variance))
 
 
 def discretised_gaussian(x_0: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -40,10 +40,10 @@ def discretised_gaussian(x_0: Tensor, mean: Tensor, log_variance: Tensor) -> Ten
     upper, lower = distance + HALF_BIN * precision, distance - HALF_BIN * precision
     left = torch.where(distance > 0, -upper, lower)  # the bin, mirrored to the left of the mean
     right = torch.where(distance > 0, -lower, upper)
-    of_right = log_normal_cdf(right)
+    log_right = log_normal_cdf(right)
     far = distance.abs().clamp(min=FAR)  # beyond it the bin's share of the tail drowns in the logarithms' own rounding
-    share = torch.where(far > FAR, 2 * HALF_BIN * precision * (far + 1 / far), of_right - log_normal_cdf(left))
-    inside = of_right + _log1mexp(share)
+    share = torch.where(far > FAR, 2 * HALF_BIN * precision * (far + 1 / far), log_right - log_normal_cdf(left))
+    inside = log_right + _log1mexp(share)
     inside = torch.where(x_0 < -EDGE, log_normal_cdf(upper), inside)
     return torch.where(x_0 > EDGE, log_normal_cdf(-lower), inside)
 
@@ -52,24 +52,24 @@ def vlb_term(
     x_0: Tensor,
     x_0_hat: Tensor,
     first: Tensor,
-    of_x_0: Tensor,
+    x_0_coef: Tensor,
     log_smallest: Tensor,
     log_variance: Tensor,
 ) -> Tensor:
     """The bound's term of one step in bits/dim, ``(N,)``: KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)), or L_0.
 
-    Ho et al. (2020), equation 5. The two means differ by ``of_x_0 (x_0_hat - x_0)``; the posterior's own mean is ``x_0`` at the
-    first step.
+    Ho et al. (2020), equation 5. The two means differ by ``x_0_coef (x_0_hat - x_0)``; at the first step the
+    posterior's mean is ``x_0``.
 
     Args:
-        x_0: data ``(N, C, H, W)``; x_0_hat: what the network takes it for.
+        x_0: data ``(N, C, H, W)``; x_0_hat: the network's prediction of it.
         first: ``(N,)``, true where the step is the first, t = 0, whose term is -log p(x_0 | x_1), discretised.
-        of_x_0, log_smallest: of ``process.posteriors``, shaped to broadcast with ``x_0``.
-        log_variance: of the reverse step, likewise.
+        x_0_coef, log_smallest: of ``process.posteriors``, shaped to broadcast with ``x_0``.
+        log_variance: of the reverse step, shaped likewise.
     """
     at_first = first[:, None, None, None]
-    kl = normal_kl(of_x_0 * (x_0_hat - x_0), log_smallest, log_variance)
-    # The decoder's gradient at the other steps is left out, which takes that it is a number: ask it there about x_0 itself.
+    kl = normal_kl(x_0_coef * (x_0_hat - x_0), log_smallest, log_variance)
+    # At the other steps the decoder's gradient is masked out, but must be finite: its mean there is x_0 itself.
     decoded = -discretised_gaussian(x_0, torch.where(at_first, x_0_hat, x_0), log_variance.expand_as(x_0))
     return torch.where(at_first, decoded, kl).flatten(1).mean(1) / math.log(2)
 
@@ -85,20 +85,20 @@ class _LogNormalCDF(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
-        found: Tensor = torch.special.log_ndtr(x)
-        return found
+        log_cdf: Tensor = torch.special.log_ndtr(x)
+        return log_cdf
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
-        found: Tensor = gradients[0] * math.sqrt(2 / math.pi) / torch.special.erfcx(-x / math.sqrt(2))
-        return found
+        gradient: Tensor = gradients[0] * math.sqrt(2 / math.pi) / torch.special.erfcx(-x / math.sqrt(2))
+        return gradient
 
 
 def log_normal_cdf(x: Tensor) -> Tensor:
     """log Phi(x) with the derivative phi(x) / Phi(x), right in either tail however far out; like ``x``."""
-    found: Tensor = _LogNormalCDF.apply(x)  # type: ignore[no-untyped-call]  # untyped in torch
-    return found
+    log_cdf: Tensor = _LogNormalCDF.apply(x)  # type: ignore[no-untyped-call]  # untyped in torch
+    return log_cdf
 
 
 def _log1mexp(d: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""From what a person asks for, in names, texts and options, to what a model is told."""
+"""From a request in names, texts and options to a model's condition and sampling options."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stepladder.params import Sampling, given, section
 from stepladder.params.sampling import OF_SAMPLER
 from stepladder.plugins import is_own
 
-STEPS = 20  # where neither the person nor the model says otherwise
+STEPS = 20  # where neither the request nor the model has a number
 
 
 def rows(
@@ -27,14 +27,14 @@ def rows(
 ) -> tuple[list[str], list[str]]:
     """Class and text of each picture, "" for none: ``count`` of each class in ``labels`` with each of ``texts``.
 
-    Without ``labels`` there are ``count`` of each text, or in all, and classes take turns; a model of texts that is given
-    neither is asked for nothing in particular.
+    Without ``labels`` there are ``count`` of each text, or in all, and classes take turns; without labels and
+    texts, a model of texts gets neither.
     """
     classes = description.classes
     if labels:
-        return _columns([(label, text) for label in labels for text in texts or [""] for _ in range(count)])
+        return _unzip([(label, text) for label in labels for text in texts or [""] for _ in range(count)])
     turns = [""] if not classes or (description.model.vocabulary and not texts) else [*classes]
-    return _columns([(turns[i % len(turns)], text) for text in texts or [""] for i in range(count)])
+    return _unzip([(turns[i % len(turns)], text) for text in texts or [""] for i in range(count)])
 
 
 def condition(
@@ -43,32 +43,32 @@ def condition(
     """The condition of one picture a row: its class in ``labels``, its text in ``texts``, "" for none.
 
     Args:
-        tokenizer: the model's own, see ``tokenizer``.
+        tokenizer: that of the model, see ``tokenizer``.
 
     Raises:
-        UserError: the model does not know a class, knows no text, or was never trained to do without what is missing.
+        UserError: the model does not know a class, knows no text, or was never trained without what is missing.
     """
-    known = len(description.classes)
+    class_count = len(description.classes)
     names = list(dict.fromkeys(label for label in labels if label))
     numbers = dict(zip(names, class_numbers(description.classes, names, 1).tolist(), strict=True)) if names else {}
-    asked: Condition = {"labels": torch.tensor([numbers.get(label, known) for label in labels])}
+    tensors: Condition = {"labels": torch.tensor([numbers.get(label, class_count) for label in labels])}
     if any(texts) and tokenizer is None:
         raise UserError("The model knows no text: it was trained without diffusion.text; ask for a class only.")
     textless = description.new_classes  # learned from pictures without texts
     pairs = [(label, text) for label, text in zip(labels, texts, strict=True) if label not in textless]
-    if known and tokenizer is not None and any(bool(label) != bool(text) for label, text in pairs):
+    if class_count and tokenizer is not None and any(bool(label) != bool(text) for label, text in pairs):
         raise UserError(
             "The model was trained on a class and a text together, or on neither; give both. Its classes are: "
             f"{', '.join(map(str, description['classes']))}."
         )
-    without = not all(text for _, text in pairs) if tokenizer is not None else bool(known) and not all(labels)
-    if without and not description.label_dropout > 0:
+    incomplete = not all(text for _, text in pairs) if tokenizer is not None else bool(class_count) and not all(labels)
+    if incomplete and not description.label_dropout > 0:
         what = "text" if tokenizer is not None else f"class; it knows: {', '.join(map(str, description['classes']))}"
         raise UserError(f"The model was always told what to draw (diffusion.label_dropout=0); name a {what}.")
     if tokenizer is not None:
         length = description.model.text_length
-        asked["text"] = torch.from_numpy(encode(tokenizer, [_cleaned(text) for text in texts], length))
-    return asked
+        tensors["text"] = torch.from_numpy(encode(tokenizer, [_cleaned(text) for text in texts], length))
+    return tensors
 
 
 def alike(
@@ -98,28 +98,28 @@ def sampling(
     overrides: Sequence[str] = (),
 ) -> Sampling:
     """How to draw: the model's ``usual`` way, changed by ``overrides`` such as "sampling.eta=0.5", then by those ``options``
-    that are not None. Another sampler than the usual one leaves behind what only that one uses, such as a learned variance.
+    that are not None. With another sampler than the usual one, options that only the usual one has are dropped.
 
     Raises:
-        UserError: an override is of another section, or there is no such way.
+        UserError: an override is of another section, or a value is not allowed.
     """  # fmt: skip
-    changed = given(list(overrides))
-    named, foreign = changed.get("sampling", {}), set(changed) - {"sampling"}
-    if foreign or not isinstance(named, dict):
+    sections = given(list(overrides))
+    overridden, foreign = sections.get("sampling", {}), set(sections) - {"sampling"}
+    if foreign or not isinstance(overridden, dict):
         raise UserError(
             f"{min(foreign, default='sampling')} says nothing of how pictures are drawn; set sampling.KEY=VALUE only."
         )
-    first = {"sampler": of(description).usual_sampler}
-    asked = {**named, **{key: value for key, value in options.items() if value is not None}}
-    sampler = str({**first, **usual, **asked}["sampler"])
-    own = SAMPLERS[sampler].own if sampler in SAMPLERS or is_own(sampler) else ()
-    kept = {key: value for key, value in usual.items() if key not in OF_SAMPLER or key in own}
-    return section(Sampling, {**first, **kept, **asked}, "sampling")
+    default = {"sampler": of(description).usual_sampler}
+    requested = {**overridden, **{key: value for key, value in options.items() if value is not None}}
+    sampler = str({**default, **usual, **requested}["sampler"])
+    sampler_keys = SAMPLERS[sampler].own if sampler in SAMPLERS or is_own(sampler) else ()
+    kept = {key: value for key, value in usual.items() if key not in OF_SAMPLER or key in sampler_keys}
+    return section(Sampling, {**default, **kept, **requested}, "sampling")
 
 
-def steps(description: DiffusionDescription, usual: int | None, asked: int | None) -> int:
-    """Sampling steps S: as ``asked``, else the model's ``usual``, else at most twenty."""
-    return asked if asked is not None else usual or min(description.timesteps, STEPS)
+def steps(description: DiffusionDescription, usual: int | None, requested: int | None) -> int:
+    """Sampling steps S: as ``requested``, else the model's ``usual`` number, else at most twenty."""
+    return requested if requested is not None else usual or min(description.timesteps, STEPS)
 
 
 def _cleaned(text: str) -> str:
@@ -129,5 +129,5 @@ def _cleaned(text: str) -> str:
         raise UserError(f"The text {text!r} cannot be drawn: {error}.") from None
 
 
-def _columns(pairs: list[tuple[str, str]]) -> tuple[list[str], list[str]]:
+def _unzip(pairs: list[tuple[str, str]]) -> tuple[list[str], list[str]]:
     return [label for label, _ in pairs], [text for _, text in pairs]

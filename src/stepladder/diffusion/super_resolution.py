@@ -1,4 +1,4 @@
-"""Super-resolution: pictures drawn to go with small ones (Saharia et al. 2021; noise augmentation: Ho et al. 2022)."""
+"""Super-resolution: large pictures drawn from small ones (Saharia et al. 2021; noise augmentation: Ho et al. 2022)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from stepladder.tasks.randomness import generator
 
 
 def condition(low: Tensor, noise: float = 0.0, *, seed: int = 0) -> Condition:
-    """What the network is told of small pictures ``low`` ``(N, C, h, w)`` in [-1, 1], beside class and text.
+    """The condition of small pictures ``low`` ``(N, C, h, w)`` in [-1, 1], without class and text.
 
-    With ``noise`` above 0 they get so much noise (its standard deviation), and the network is told: it then trusts them less,
-    which mends what small pictures of another origin have that those of its training have not. The noise of picture i depends
-    on (seed, i).
+    Noise of standard deviation ``noise`` is added to them, and the network gets that number: it then trusts them less,
+    which hides how they differ from the small pictures of its training. The noise of picture i depends on (seed, i).
 
     Raises:
         UserError: ``noise`` is not in [0, 1].
@@ -42,7 +41,7 @@ def sides_of(pictures: Tensor, side: int) -> tuple[int, int]:
 
 
 def enlarged(low: Tensor, height: int, width: int, how: str) -> Tensor:
-    """``low`` ``(N, C, h, w)`` brought to ``(N, C, height, width)`` without a model, ``how``: "nearest" or "bicubic"."""
+    """``low`` ``(N, C, h, w)`` resized to ``(N, C, height, width)`` without a model, by "nearest" or "bicubic"."""
     smooth = {"align_corners": False, "antialias": True} if how == "bicubic" else {}
     return F.interpolate(low, size=(height, width), mode=how, **smooth).clamp(-1, 1)
 

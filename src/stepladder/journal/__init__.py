@@ -1,1 +1,1 @@
-"""How a training goes, as it goes: figures for the journal, a line for people."""
+"""The state of a running training: metrics for the journal, progress lines for people."""

@@ -15,7 +15,7 @@ class JournalLogger(Logger):
     """Lightning's logger that writes to a journal the means over all ranks; on ranks other than 0 to none.
 
     Attributes:
-        latest: the last value of every figure.
+        latest: the last value of every metric.
     """
 
     def __init__(self, journal: Journal | None) -> None:
@@ -36,15 +36,15 @@ class JournalLogger(Logger):
         """The header holds them."""
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        values = _over_ranks({name: float(value) for name, value in metrics.items() if name != "epoch"})
+        values = _mean_over_ranks({name: float(value) for name, value in metrics.items() if name != "epoch"})
         self.latest |= values
         if self.journal is not None:
             finished = (step or 0) + 1  # Lightning counts steps from 0
             self.journal.metrics(finished, values | self._system.due())
 
 
-def _over_ranks(values: dict[str, float]) -> dict[str, float]:
-    """The mean of each over all ranks: a rank's own loss is of its share of the batch only."""
+def _mean_over_ranks(values: dict[str, float]) -> dict[str, float]:
+    """The mean of each value over all ranks, since a rank's loss is only of its share of the batch."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized() and values):
         return values
     device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
@@ -54,7 +54,7 @@ def _over_ranks(values: dict[str, float]) -> dict[str, float]:
 
 
 class _SystemMetrics:
-    """Load of this machine, at most once in ``every`` seconds; MLflow's names for them."""
+    """Load of this machine, at most once in ``every`` seconds, under MLflow's names."""
 
     def __init__(self, every: float) -> None:
         self.every = every
@@ -64,16 +64,16 @@ class _SystemMetrics:
         if time.monotonic() - self.last < self.every:
             return {}
         self.last = time.monotonic()
-        figures: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         try:
             import psutil
         except ImportError:
             pass
         else:
             memory = psutil.virtual_memory()
-            figures["system/cpu_utilization_percentage"] = psutil.cpu_percent()
-            figures["system/system_memory_usage_megabytes"] = memory.used / 1e6
-            figures["system/process_memory_megabytes"] = psutil.Process().memory_info().rss / 1e6
+            metrics["system/cpu_utilization_percentage"] = psutil.cpu_percent()
+            metrics["system/system_memory_usage_megabytes"] = memory.used / 1e6
+            metrics["system/process_memory_megabytes"] = psutil.Process().memory_info().rss / 1e6
         if torch.cuda.is_available():
-            figures["system/gpu_0_memory_usage_megabytes"] = torch.cuda.max_memory_allocated() / 1e6
-        return figures
+            metrics["system/gpu_0_memory_usage_megabytes"] = torch.cuda.max_memory_allocated() / 1e6
+        return metrics

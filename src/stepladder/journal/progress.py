@@ -1,4 +1,4 @@
-"""How far a training is: a bar in a terminal, a plain line every few seconds elsewhere."""
+"""The progress of a training: a bar in a terminal, a plain line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EVERY_SECONDS = 5.0
 
 
 def progress(name: str) -> pl.Callback:
-    """The callback for where standard output leads."""
+    """The callback that fits standard output."""
     return TQDMProgressBar(refresh_rate=20) if sys.stdout.isatty() else PlainProgress(name)
 
 
@@ -34,9 +34,9 @@ class PlainProgress(pl.Callback):
             self.last = now
             rate = (step - self.first_step) / max(now - self.start, 1e-9)
             loss = trainer.callback_metrics.get("train/loss")
-            shown = f", loss {float(loss):.4f}" if loss is not None else ""
+            loss_text = f", loss {float(loss):.4f}" if loss is not None else ""
             left = f", {(trainer.max_steps - step) / rate:.0f} s left" if rate and not done else ""
-            print(f"{self.name}: step {step}/{trainer.max_steps}{shown}, {rate:.1f} steps/s{left}", flush=True)
+            print(f"{self.name}: step {step}/{trainer.max_steps}{loss_text}, {rate:.1f} steps/s{left}", flush=True)
 
 
 class Clock(pl.Callback):
@@ -48,7 +48,7 @@ class Clock(pl.Callback):
 
     @property
     def seconds(self) -> float:
-        """So far."""
+        """Seconds so far."""
         return self.before + time.monotonic() - self.start
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -1,7 +1,7 @@
-"""The journal: figures as JSON lines beside the checkpoint, written by rank 0 and by nobody else.
+"""The journal: metrics as JSON lines, next to the checkpoint, which only rank 0 writes.
 
-The first line is the header, every other has figures or names a file. A training that resumes repeats steps it had journalled;
-they are the same figures, and are not written twice.
+The first line is the header, every other has metrics or names a file. A training that resumes repeats steps that are in
+the journal already; their metrics are the same, and are not written twice.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import TypedDict
 
 
 class Data(TypedDict):
-    """Which prepared data."""
+    """The prepared data of a training."""
 
     name: str
     content_hash: str
 
 
 class Sweep(TypedDict):
-    """Of a sweep's child."""
+    """The sweep that a training belongs to."""
 
     name: str
     space: dict[str, str]  # what is swept, by the parameter's key; for people
 
 
 class Header(TypedDict, total=False):
-    """What a training is, and what started it; older ones lack keys, and a trial's has none."""
+    """What a training is, and what started it; older headers lack keys, and that of a trial is empty."""
 
     family: str
     experiment: str  # in MLflow, as ``run_name``
@@ -36,8 +36,8 @@ class Header(TypedDict, total=False):
     study: str  # STUDY/ARM, "" for none
     key: str
     sweep: Sweep | None
-    sweep_key: str | None  # the same for all whose runs have one parent
-    params: Mapping[str, object]  # that it reads, by dotted key
+    sweep_key: str | None  # the same for all trainings of one parent run
+    params: Mapping[str, object]  # those that it reads, by dotted key
     timesteps: int | None
     seed: int
     data: Data
@@ -61,12 +61,12 @@ class Line(TypedDict, total=False):
 
 
 def read(journal: Path) -> list[Line]:
-    """Its complete lines; the header first."""
+    """The complete lines of a journal, the header first."""
     return [line for _, line in lines(journal)]
 
 
 def lines(journal: Path, start: int = 0) -> Iterator[tuple[int, Line]]:
-    """(byte after it, content) of the complete lines from byte ``start`` on."""
+    """(byte after the line, content) of each complete line from byte ``start`` on."""
     with journal.open("rb") as file:
         file.seek(start)
         for line in file:
@@ -93,14 +93,14 @@ class Journal:
             self._write({"header": header})
 
     def metrics(self, step: int, values: dict[str, float]) -> None:
-        """Figures at ``step``; those already written for it or a later step are left out."""
+        """Write metrics at ``step``, except those already written for it or a later step."""
         new = {name: value for name, value in values.items() if step > self._last.get(name, -1)}
         if new:
             self._last |= dict.fromkeys(new, step)
             self._write({"step": step, "time": time.time(), "metrics": new})
 
     def artifact(self, step: int, file: str) -> None:
-        """A file, by its path relative to the journal's folder."""
+        """Write the path of a file, relative to the journal's folder."""
         if step > self._last.get(_series(file), -1):
             self._last[_series(file)] = step
             self._write({"step": step, "time": time.time(), "artifact": file})

@@ -1,1 +1,1 @@
-"""What every family's task is made of: experiment, optimiser, randomness."""
+"""The parts of every family's task: experiment, optimiser, randomness."""

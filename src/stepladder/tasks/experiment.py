@@ -1,4 +1,4 @@
-"""What a family of models gives to be trained."""
+"""What a family of models provides for its training."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Experiment:
         task: the network, its loss and its optimiser.
         draw: the k-th micro-batch of this rank, a pure function of k = 0, 1, 2, ...; resuming needs only k.
         validation: this rank's fixed validation batches.
-        files: further files that belong to the model, by the name they get beside it.
-        largest: of this rank's micro-batches the one that takes most memory, to be tried first; None: not known.
-        figures: of the data as it is drawn, such as ``padding``, for the journal and ``run.json``.
+        files: further files of the model, by their names in its folder.
+        largest: this rank's micro-batch that needs the most memory, to be tried first; None: not known.
+        figures: metrics of the micro-batches, such as ``padding``, for the journal and ``run.json``.
     """
 
     task: Task

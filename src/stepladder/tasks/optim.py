@@ -1,4 +1,4 @@
-"""AdamW and the learning rate's course."""
+"""AdamW and the learning rate schedule."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ def configure(model: nn.Module, training: Training) -> Any:
 
 
 def adamw(peaks: Mapping[nn.Module, float], training: Training, beta1: float = 0.9) -> Any:
-    """The same of several networks, each with a highest learning rate of its own."""
+    """The same for several networks, each with its own highest learning rate."""
     groups = [
         {"params": [p for p in model.parameters() if p.requires_grad and (p.ndim >= 2) == matrices], "lr": rate, "weight_decay": decay}
         for model, rate in peaks.items()
         for matrices, decay in ((True, training.weight_decay), (False, 0.0))
     ]  # fmt: skip
     optimizer = torch.optim.AdamW(groups, betas=(beta1, training.beta2), fused=True)
-    # Lightning refuses to clip a fused optimiser's gradients under autocast, since it could divide by the loss scale itself. Told
-    # that it does not, the scaler of fp16 does so before the clipping, as for any other, and bf16 has no scale.
+    # Lightning refuses to clip a fused optimiser's gradients under autocast, since that could divide by the loss scale.
+    # With this flag off, the scaler of fp16 does so before the clipping, as for any other, and bf16 has no scale.
     optimizer._step_supports_amp_scaling = False
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: factor(step, training))
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

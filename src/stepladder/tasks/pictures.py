@@ -19,15 +19,15 @@ from stepladder.tasks.optim import configure
 from stepladder.tasks.randomness import generator
 from stepladder.tasks.task import Batch, Task
 
-VALIDATION_STREAM = 2**40  # numbers of micro-batches stay below
+VALIDATION_STREAM = 2**40  # more than any number of a micro-batch
 MOST_VALIDATED = 2048
 
 
 class Pictures:
-    """Prepared pictures in batches, drawn for all ranks and shared among them.
+    """Prepared pictures in batches, chosen for all ranks and divided among them.
 
-    A batch holds ``images`` ``(n, C, H, W)`` uint8, ``labels`` ``(n,)``, zeros without classes, ``text`` ``(n, L)`` where it is
-    asked for, ``size``, the examples over all ranks, and, in training, ``position``, the number of the micro-batch.
+    A batch holds ``images`` ``(n, C, H, W)`` uint8, ``labels`` ``(n,)``, zeros without classes, ``text`` ``(n, L)`` if
+    ``text`` is true, ``size``, the examples over all ranks, and in training ``position``, the micro-batch's number.
 
     Raises:
         UserError: nothing is prepared in ``data``, or ``family`` cannot be trained on it.
@@ -46,7 +46,7 @@ class Pictures:
         self.train, self.test = ImageArrays.open(data, "train"), ImageArrays.open(data, "test")
         self.card = self.train.card
         trainable(family, params, self.card, world_size)
-        self.mine, self.text = slice(rank, None, world_size), text
+        self.rank_slice, self.text = slice(rank, None, world_size), text
         self.size = training.batch_size // training.accumulate
         self.shuffle = Shuffle(len(self.train.labels), self.size, params.seed)
 
@@ -57,15 +57,15 @@ class Pictures:
     def validation(self, size: int = 0, most: int | None = MOST_VALIDATED, *, even: bool = False) -> list[Batch]:
         """This rank's part of ``most`` held-out pictures, by batches of ``size`` over all ranks (0: as in training).
 
-        ``even``: of nearly one size, so that each rank has a part of each, and not all full but the last.
+        ``even``: batches of nearly equal size, so that each rank has a part of each; else all but the last are full.
         """
         order, size = self.shuffle.all(len(self.test.labels))[:most], size or self.size
-        whole = range(size, len(order), size)
-        chunks = np.array_split(order, len(whole) + 1) if even else np.split(order, whole)
+        splits = range(size, len(order), size)
+        chunks = np.array_split(order, len(splits) + 1) if even else np.split(order, splits)
         return [batch for batch in (self._shared(self.test, chunk) for chunk in chunks) if len(batch["labels"])]
 
     def batch(self, arrays: ImageArrays, rows: Rows) -> Batch:
-        """The pictures of ``rows`` with what is known of them, without ``size``."""
+        """The pictures of ``rows`` with their labels and texts, without ``size``."""
         labels = torch.from_numpy(arrays.labels[rows]).clamp(min=0)
         batch = {"images": torch.from_numpy(arrays.images[rows]), "labels": labels}
         return batch | (
@@ -73,12 +73,12 @@ class Pictures:
         )
 
     def _shared(self, arrays: ImageArrays, rows: Rows) -> Batch:
-        return self.batch(arrays, rows[self.mine]) | {"size": len(rows)}
+        return self.batch(arrays, rows[self.rank_slice]) | {"size": len(rows)}
 
 
 class PictureTask(Task):
-    """Learns from ``Pictures``. What is random of a micro-batch is drawn for all ranks from (seed, position), and a rank takes its
-    own: the number of ranks does not change the result.
+    """Learns from ``Pictures``. A micro-batch's random numbers are sampled for all ranks from (seed, position); a rank
+    takes its part: the number of ranks does not change the result.
     """  # fmt: skip
 
     def __init__(
@@ -92,16 +92,16 @@ class PictureTask(Task):
         return configure(self.model, self.training_section)
 
     def generators(self, position: int) -> tuple[torch.Generator, torch.Generator]:
-        """Of the micro-batch at ``position``, on the CPU and on the task's device; on the CPU both are one."""
+        """Generators for the micro-batch at ``position``, on the CPU and on the task's device; may be the same."""
         random = generator(self.seed, position)
         return random, random if self.device.type == "cpu" else generator(self.seed, position, device=self.device)
 
     def drawn(
         self, distribution: Callable[..., Tensor], shape: tuple[int, ...], random: torch.Generator, dim: int = 0
     ) -> Tensor:
-        """This rank's part along ``dim`` of what is drawn for all."""
-        drawn = distribution(shape, generator=random, device=self.device)
-        return drawn[self.mine] if dim == 0 else drawn[:, self.mine]
+        """This rank's part along ``dim`` of random numbers that are sampled for all ranks."""
+        values = distribution(shape, generator=random, device=self.device)
+        return values[self.mine] if dim == 0 else values[:, self.mine]
 
     def log_validation(self, batch: Batch, **figures: Tensor) -> None:
         """Log the means over a validation batch, as ``validation/NAME``."""

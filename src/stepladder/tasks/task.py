@@ -1,4 +1,4 @@
-"""What a family of models trains: one contract, whoever runs the loop."""
+"""The contract of every family's task, whatever code runs the training loop."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Task(pl.LightningModule, ABC):
 
     Attributes:
         model: the plain network that is averaged and exported.
-        description: what the model's folder says of it; rebuilds ``model``.
+        description: that of the model's folder, from which ``model`` can be rebuilt.
         shardable: a step uses the weights only in ``model``'s forward, so that they may be sharded over ranks.
-        find_unused_parameters: a step trains some of the parameters only; DDP then looks for those.
-        layer_gradients: the journal gets the norm of each layer's gradient.
+        find_unused_parameters: a step trains only some of the parameters; DDP then looks for the others.
+        layer_gradients: the norm of each layer's gradient is written to the journal.
         dynamic_shapes: whether one compiled graph is to serve batches of many shapes; None: the compiler finds out.
     """
 
@@ -36,27 +36,27 @@ class Task(pl.LightningModule, ABC):
 
     @abstractmethod
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of this rank's share of a micro-batch, whose ``position`` every random choice comes from."""
+        """The loss of this rank's share of a micro-batch, all of whose random numbers depend on its ``position``."""
 
     @abstractmethod
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Logs figures named ``validation/...``, of a fixed batch and the same random choices every time."""
+        """Log metrics named ``validation/...`` of a fixed batch, with the same random numbers every time."""
 
     @abstractmethod
     def configure_optimizers(self) -> Any:
-        """As Lightning has it, see ``optim.configure``."""
+        """Lightning's hook, see ``optim.configure``."""
 
     def loss(self, batch: Batch) -> Tensor:
-        """Of families whose experiment has a ``largest`` batch: the same loss as in training, and nothing logged."""
+        """The loss as in training, without logging; for families whose experiment has a ``largest`` batch."""
         raise NotImplementedError
 
     def preview(self) -> Image.Image | None:
-        """What the network makes at present, as one picture; None: nothing that can be looked at."""
+        """A picture of what the network now generates or predicts; None: the task has no preview."""
         return None
 
     def finish(self, folder: Path) -> None:
         """Called once, with the averaged weights in place, before ``model`` is exported to ``folder``."""
 
     def compile_model(self) -> None:
-        """Have ``model`` compiled at its first batch."""
+        """Compile ``model``, at its first batch."""
         self.model.compile(dynamic=self.dynamic_shapes)

@@ -1,1 +1,1 @@
-"""The training loop: one process or several, exact resume, a journal of figures."""
+"""The training loop: one process or several, exact resume, a journal of metrics."""

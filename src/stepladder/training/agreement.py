@@ -1,6 +1,6 @@
-"""What all ranks agree on before they start: that they train the same, and from which checkpoint they go on.
+"""What all ranks agree on before they start: which training it is, and from which checkpoint they go on.
 
-Rank 0 alone chooses. A node that lacks the checkpoint, having no folder in common with rank 0, is sent it.
+Only rank 0 chooses. It sends the checkpoint to a node that lacks it because they share no folder.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ CHUNK = 64 * 2**20  # bytes
 
 @dataclass(frozen=True)
 class Choice:
-    """Rank 0's: of the training ``key`` the checkpoint ``name``, ``None``: to begin; or the ``error`` that there is."""
+    """Rank 0's choice in the training ``key``: the checkpoint ``name``, ``None`` to begin, or an ``error``."""
 
     key: str
     name: str | None = None
-    identity: str = ""
+    checksums: str = ""
     error: str = ""
 
 
@@ -39,30 +39,28 @@ def agreed_checkpoint(folder: Path, key: str) -> Path | None:
     """
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return newest(folder)
-    rank = _meet()
-    said: Choice = _from_rank_0(_choice(folder, key) if rank == 0 else None)
+    rank = _init_process_group()
+    choice: Choice = _from_rank_0(_choose(folder, key) if rank == 0 else None)
     others = [None] * dist.get_world_size()
     dist.all_gather_object(others, key)
-    if different := [i for i, other in enumerate(others) if other != said.key]:
+    if different := [i for i, other in enumerate(others) if other != choice.key]:
         raise UserError(
             f"The ranks {', '.join(map(str, different))} are of another training than rank 0: parameters, prepared data or "
             "code are not the same on all nodes; bring them to the same commit and `dvc pull`."
         )
-    if said.error:
-        raise UserError(said.error)
-    if said.name is None:
+    if choice.error:
+        raise UserError(choice.error)
+    if choice.name is None:
         return None
-    path = folder / said.name
-    _bring(path, said.identity)
+    path = folder / choice.name
+    _copy_to_nodes(path, choice.checksums)
     return path
 
 
-def _meet() -> int:
-    """The group of all ranks, which Lightning then trains in; the number of this one."""
+def _init_process_group() -> int:
+    """Make the process group of all ranks, in which Lightning then trains; the number of this rank."""
     store, rank, size = next(dist.rendezvous("env://"))
-    if (
-        os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    ):  # it outlives ranks, and has the addresses of dead ones
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":  # it outlives ranks, and keeps addresses of dead ones
         store = dist.PrefixStore(f"attempt-{os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
     backend = "gloo"
     if torch.cuda.is_available():
@@ -74,17 +72,17 @@ def _meet() -> int:
     return number
 
 
-def _choice(folder: Path, key: str) -> Choice:
+def _choose(folder: Path, key: str) -> Choice:
     try:
         path = newest(folder)
     except UserError as error:
         return Choice(key, error=str(error))
-    return Choice(key, path.name, _identity(path)) if path else Choice(key)
+    return Choice(key, path.name, _checksums(path)) if path else Choice(key)
 
 
-def _bring(path: Path, identity: str) -> None:
-    """Have on every node at ``path`` what rank 0 has there."""
-    lacks = os.environ["LOCAL_RANK"] == "0" and (not path.exists() or _identity(path) != identity)
+def _copy_to_nodes(path: Path, checksums: str) -> None:
+    """Copy the file ``path`` of rank 0 to every node whose file is another or missing."""
+    lacks = os.environ["LOCAL_RANK"] == "0" and (not path.exists() or _checksums(path) != checksums)
     lacking = [False] * dist.get_world_size()
     dist.all_gather_object(lacking, lacks)
     if not any(lacking):
@@ -104,8 +102,8 @@ def _bring(path: Path, identity: str) -> None:
     dist.barrier()
 
 
-def _identity(path: Path) -> str:
-    """Checksums of the checkpoint's parts, as its directory says, without reading them; empty for what is damaged."""
+def _checksums(path: Path) -> str:
+    """Checksums of the checkpoint's parts from the archive's directory, without reading them; empty if damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
             return " ".join(f"{part.CRC:x}" for part in archive.infolist())

@@ -11,38 +11,38 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stepladder.tasks.task import Task
-from stepladder.training.sharding import alike, whole
+from stepladder.training.sharding import gather_full, place_like
 
 
 class Average(pl.Callback):
-    """Average of ``task.model``'s parameters; buffers are not averaged. What a checkpoint keeps of it is its state as a callback.
+    """Average of ``task.model``'s parameters; buffers are not averaged. A checkpoint keeps the callback's state.
 
     Attributes:
-        average: in the order of the parameters.
+        average: one tensor a parameter, in their order.
     """
 
     average: list[Tensor]
 
     def begin(self, task: Task) -> None:
-        """With the weights to begin from, or to go on from, in place."""
+        """Start, when the weights to begin or go on from are in place."""
         raise NotImplementedError
 
     def after_step(self, trainer: pl.Trainer, task: Task) -> None:
-        """Take in the weights after an optimiser step."""
+        """Include the weights after an optimiser step."""
 
     def take(self, trainer: pl.Trainer, task: Task) -> None:
-        """Take in the weights of a validation, or of the end."""
+        """Include the weights at a validation, or at the end."""
 
     def saving(self, trainer: pl.Trainer) -> None:
-        """A checkpoint is being written, with the state of this."""
+        """Called while a checkpoint is written, which includes this callback's state."""
 
     def swap(self, task: Task) -> None:
         """Exchange the weights and their average; calling it again undoes it."""
         with torch.no_grad():
             for average, parameter in zip(self.average, task.model.parameters(), strict=True):
-                kept = parameter.detach().clone()
+                weights = parameter.detach().clone()
                 parameter.copy_(average)
-                average.copy_(kept)
+                average.copy_(weights)
 
 
 class WeightAverage(Average):
@@ -59,14 +59,14 @@ class WeightAverage(Average):
     def begin(self, task: Task) -> None:
         weights = [p.detach() for p in task.model.parameters()]
         saved = self.average or weights
-        self.average = [a.clone() if a is p else alike(a, p) for a, p in zip(saved, weights, strict=True)]
+        self.average = [a.clone() if a is p else place_like(a, p) for a, p in zip(saved, weights, strict=True)]
 
     def after_step(self, trainer: pl.Trainer, task: Task) -> None:
         decay = min(self.decay, (1 + trainer.global_step) / (10 + trainer.global_step))
         torch._foreach_lerp_(self.average, [p.detach() for p in task.model.parameters()], 1 - decay)
 
     def state_dict(self) -> dict[str, list[Tensor]]:
-        return {"average": [whole(a) for a in self.average]}
+        return {"average": [gather_full(a) for a in self.average]}
 
     def load_state_dict(self, state_dict: dict[str, list[Tensor]]) -> None:
         self.average = state_dict["average"]
@@ -76,13 +76,13 @@ class LastAverage(Average):
     """Mean at the last ``count`` validations (Vaswani et al. 2017, section 6.1: the last 5 checkpoints).
 
     The weights lie in ``folder``, a file a validation. Those that the last checkpoint on disk needs are never removed: a
-    training that goes on from it averages the very same ones.
+    training that goes on from it averages the same files.
     """
 
     def __init__(self, folder: Path, count: int) -> None:
         self.folder, self.count = folder, count
         self.average = []
-        self.on_disk = 0  # step of the last checkpoint that surely is
+        self.on_disk = 0  # step of the last checkpoint that is surely on disk
         self.written = 0
 
     def begin(self, task: Task) -> None:
@@ -97,8 +97,8 @@ class LastAverage(Average):
             os.replace(fresh, file)
         self.average = [torch.zeros_like(w) for w in weights]
         files = self._files(trainer.global_step)[-self.count :] if trainer.is_global_zero else []
-        for each in files:
-            loaded = load_file(each)
+        for path in files:
+            loaded = load_file(path)
             for i, average in enumerate(self.average):
                 average += loaded[str(i)].to(average) / len(files)
         if trainer.world_size > 1:  # other nodes need not see the folder
@@ -112,7 +112,7 @@ class LastAverage(Average):
         self.on_disk, self.written = self.written, trainer.global_step
 
     def _files(self, step: int) -> list[Path]:
-        """Weights up to ``step``, in order."""
+        """The files of weights up to ``step``, in order."""
         return sorted(f for f in self.folder.glob("*.safetensors") if int(f.stem) <= step)
 
     def state_dict(self) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The best weights by a validation figure, and an end to a training that gets no better (Prechelt 1998, "Early Stopping")."""
+"""The best weights by a validation figure, and early stopping (Prechelt 1998)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HIGHER = {"loss": False, "bleu": True}
 
 
 class BestWeights(pl.Callback):
-    """Keeps, in ``file``, the weights with the best validation figure that ``training.stop_on`` names.
+    """Keeps in ``file`` the weights that are best by the validation metric ``training.stop_on``.
 
     A resumed training repeats the validations since its checkpoint, and writes the same weights again.
 
@@ -31,10 +31,10 @@ class BestWeights(pl.Callback):
         self.step, self.figures, self.waited, self.stopped = 0, dict[str, float](), 0, False
 
     def compare(self, trainer: pl.Trainer, task: Task) -> None:
-        """After a validation, with the weights that were validated in place: keep them, or perhaps stop.
+        """After a validation, with the validated weights in place: keep them if they are the best, or stop.
 
         Raises:
-            UserError: the training has no such figure.
+            UserError: the training has no such metric.
         """
         if self.metric == "none":
             return
@@ -72,6 +72,6 @@ class BestWeights(pl.Callback):
 
 
 def stored(model: nn.Module) -> dict[str, Tensor]:
-    """Weights and buffers as they are stored, by name; a tied one once."""
-    once = dict(model.named_parameters()) | dict(model.named_buffers())
-    return {name: value for name, value in model.state_dict().items() if name in once}
+    """Weights and buffers as they are saved, by name; tied ones only once."""
+    untied = dict(model.named_parameters()) | dict(model.named_buffers())
+    return {name: value for name, value in model.state_dict().items() if name in untied}

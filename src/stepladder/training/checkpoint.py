@@ -1,4 +1,4 @@
-"""Checkpoints by time and on exception. A kill at any moment leaves a whole one, and the one before it is kept too."""
+"""Checkpoints by time and on exception. A kill at any moment leaves a complete one, and the one before is kept too."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ EVERY_SECONDS = float(os.environ.get("STEPLADDER_CHECKPOINT_SECONDS", 30))
 
 LAST, PREVIOUS, DAMAGED, OTHER = "last.ckpt", "previous.ckpt", "damaged.ckpt", "other-versions.ckpt"
 ENVIRONMENT = "stepladder_environment"
-OF_A_START = ("journal.jsonl", "previews", "averaged", "best.safetensors")  # what a start leaves beside it
+OF_A_START = ("journal.jsonl", "previews", "averaged", "best.safetensors")  # what a start leaves next to its checkpoint
 
 
 class TimedCheckpoint:
-    """Saves the whole state to ``folder/last.ckpt`` between two optimiser steps, every ``EVERY_SECONDS`` and on an exception.
+    """Saves the full state to ``folder/last.ckpt``, between two steps, every ``EVERY_SECONDS`` and on an exception.
 
-    A checkpoint is always of a finished step: all that a resumed training has to know besides is its number. The one that
-    was last is kept as ``previous.ckpt``. Several ranks agree before every step whether it is time, and whether one of them
-    was told to end: then all save and end after the same step.
+    A checkpoint is always of a finished step, whose number is all that a resumed training needs besides. The one
+    before is kept as ``previous.ckpt``. Several ranks agree before every step whether it is time, and whether one got
+    SIGTERM: then all save and end after the same step.
 
     Attributes:
-        between_steps: whether the state is one to go on from; who runs the training says so.
+        between_steps: whether the state can be resumed from; ``Course`` sets it.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._saved, self._saved_step = time.monotonic(), 0
+        self._saved_at, self._saved_step = time.monotonic(), 0
         self.between_steps = True
-        self._told_to_end = False
+        self._stop_requested = False
 
     def begin(self, trainer: pl.Trainer) -> None:
         """Before the first step of this process."""
         self._saved_step = trainer.global_step
         for optimizer in trainer.optimizers:
-            lay_out_alike(optimizer)
+            match_strides(optimizer)
         if trainer.world_size > 1:  # Lightning's own handler has each rank end after a step of its own
-            signal.signal(signal.SIGTERM, self._end)
+            signal.signal(signal.SIGTERM, self._request_stop)
 
     def save_if_due(self, trainer: pl.Trainer) -> None:
-        """Before a micro-batch. Raises ``SIGTERMException``, after saving, where a rank of several was told to end."""
-        due, end = time.monotonic() - self._saved >= EVERY_SECONDS, self._told_to_end
+        """Before a micro-batch. Raises ``SIGTERMException``, after saving, where one of several ranks got SIGTERM."""
+        due, end = time.monotonic() - self._saved_at >= EVERY_SECONDS, self._stop_requested
         if trainer.world_size > 1:
             due, end = _any_rank(due, end, device=trainer.strategy.root_device)
         if self.between_steps and (due or end):
@@ -63,13 +63,13 @@ class TimedCheckpoint:
                 raise SIGTERMException
 
     def save_after(self, trainer: pl.Trainer, exception: BaseException) -> None:
-        """What there is, unless it is the state that is wrong or the disk that is full."""
+        """Save after an exception, unless the state is wrong or the disk is full."""
         full = isinstance(exception, OSError) and exception.errno == errno.ENOSPC
         if self.between_steps and trainer.world_size == 1 and not full and not isinstance(exception, Diverged):
             self._save(trainer)
 
-    def _end(self, *_: Any) -> None:
-        self._told_to_end = True
+    def _request_stop(self, *_: Any) -> None:
+        self._stop_requested = True
 
     def _save(self, trainer: pl.Trainer) -> None:
         if trainer.global_step == self._saved_step:
@@ -84,14 +84,14 @@ class TimedCheckpoint:
             if last.exists():
                 os.replace(last, self.folder / PREVIOUS)
             os.replace(fresh, last)
-        self._saved, self._saved_step = time.monotonic(), trainer.global_step
+        self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
 
 
 def complete(checkpoint: dict[str, Any], trainer: pl.Trainer) -> None:
-    """Take back the micro-batch that was fetched and not trained on; Lightning does so for one of two counters.
+    """Uncount the micro-batch that was fetched and not trained on, which Lightning does for only one of two counters.
 
-    And the step that it will count, right after a validation, for the round in which it finds that there is none to do.
-    What it was made under goes with it.
+    Right after a validation also uncount the step that Lightning will count for the loop's round without a step. Add
+    the versions and the kind of device.
     """
     checkpoint[ENVIRONMENT] = lineage.deciding()
     loop = checkpoint["loops"]["fit_loop"]
@@ -101,8 +101,8 @@ def complete(checkpoint: dict[str, Any], trainer: pl.Trainer) -> None:
         loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
 
 
-def lay_out_alike(optimizer: torch.optim.Optimizer) -> None:
-    """Give moments their parameter's strides: a checkpoint of a sharded training has others, and fused kernels see memory only."""
+def match_strides(optimizer: torch.optim.Optimizer) -> None:
+    """Give moments their parameter's strides: sharded checkpoints have others, and fused kernels ignore strides."""
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
             if value.shape == parameter.shape and value.stride() != parameter.stride():
@@ -110,20 +110,20 @@ def lay_out_alike(optimizer: torch.optim.Optimizer) -> None:
 
 
 def _any_rank(*flags: bool, device: torch.device) -> list[bool]:
-    """Each flag, whether it is set on any rank."""
+    """For each flag, whether it is set on any rank."""
     tensor = torch.tensor(flags, dtype=torch.uint8, device=device)
     torch.distributed.all_reduce(tensor, op=torch.distributed.ReduceOp.MAX)
     return [bool(flag) for flag in tensor.tolist()]
 
 
 def newest(folder: Path) -> Path | None:
-    """The newest checkpoint in ``folder`` that is whole, ``None`` where there is none; a damaged one is set aside.
+    """The newest complete checkpoint in ``folder``, ``None`` without any; a damaged one is renamed.
 
-    One that was made under other versions, or on another kind of device, is set aside too, and with it all that its start left:
-    what went on from it would be neither the one training nor the other.
+    One made under other versions, or on another kind of device, is renamed too, and all else of its start is removed: a
+    training that went on from it would mix two environments.
 
     Raises:
-        UserError: there are some, and none can be read.
+        UserError: there are checkpoints, and none can be read.
     """
     problems: dict[Path, str] = {}
     for path in (folder / LAST, folder / PREVIOUS):
@@ -151,7 +151,7 @@ def newest(folder: Path) -> Path | None:
 
 
 def verify(path: Path) -> None:
-    """Raise ``UserError`` where the checkpoint at ``path`` is not whole: every part of it carries a checksum."""
+    """Raise ``UserError`` where the checkpoint at ``path`` is damaged, by the checksums of its parts."""
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
@@ -181,11 +181,11 @@ def _begin_anew(folder: Path, path: Path) -> None:
 
 
 def other_versions(path: Path) -> str:
-    """What the checkpoint at ``path`` was made with other than this process has, of versions and kind of device; empty: nothing."""
-    made = torch.load(path, map_location="cpu", weights_only=True, mmap=True).get(ENVIRONMENT)
-    return lineage.differences(made, lineage.deciding())
+    """The versions and kind of device of the checkpoint at ``path`` that differ from this process; empty: none."""
+    environment = torch.load(path, map_location="cpu", weights_only=True, mmap=True).get(ENVIRONMENT)
+    return lineage.differences(environment, lineage.deciding())
 
 
 def finished_steps(path: Path) -> int:
-    """Number of optimiser steps behind the checkpoint at ``path``."""
+    """Number of optimiser steps that were finished at the checkpoint at ``path``."""
     return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"])

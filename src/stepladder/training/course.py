@@ -35,11 +35,11 @@ from stepladder.training.memory import try_largest
 from stepladder.training.sharding import ShardedStrategy
 from stepladder.training.unfreezing import check_parts, freeze
 
-AHEAD = 4  # micro-batches drawn before they are asked for, beside a GPU
+AHEAD = 4  # micro-batches that are made ahead of the training, where there is a GPU
 
 
 class Stream:
-    """Micro-batches from the ``start``-th on, without end; beside a GPU the next is drawn while it computes."""
+    """Micro-batches from the ``start``-th on, without end; a thread makes the next while a GPU computes."""
 
     def __init__(self, draw: Callable[[int], Batch], start: int) -> None:
         self.draw, self.start = draw, start
@@ -47,11 +47,11 @@ class Stream:
     def __iter__(self) -> Iterator[Batch]:
         if not torch.cuda.is_available():
             yield from map(self.draw, itertools.count(self.start))
-        with ThreadPoolExecutor(1) as beside:
-            ahead = deque(beside.submit(self.draw, self.start + i) for i in range(AHEAD))
+        with ThreadPoolExecutor(1) as executor:
+            ahead = deque(executor.submit(self.draw, self.start + i) for i in range(AHEAD))
             for k in itertools.count(self.start + AHEAD):
                 batch = ahead.popleft().result()
-                ahead.append(beside.submit(self.draw, k))
+                ahead.append(executor.submit(self.draw, k))
                 yield batch
 
 
@@ -61,8 +61,8 @@ class Course(pl.Callback):
     ``best`` and ``average`` are callbacks too, whose state a checkpoint keeps; they have no hooks of their own.
 
     Args:
-        name: of the training, for sentences.
-        folder: that it leaves everything in.
+        name: of the training, for messages.
+        folder: for all files of the training.
         unfreeze: parts of the network that are frozen at first.
         journal: of rank 0; None on the others.
     """
@@ -131,13 +131,13 @@ class Course(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         step_finished = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        # First: what is no number is neither averaged nor a state to save.
+        # First: a state with values that are not finite is neither averaged nor saved.
         self.numbers.check_loss(trainer, outputs["loss"], step_finished=step_finished)
         self.checkpoint.between_steps = step_finished
         if step_finished:
             self.average.after_step(trainer, self.task)
 
-    # Lightning gives every tenth step's figures to the journal. After ``validate_every`` steps it validates.
+    # Lightning gives every tenth step's metrics to the journal. After ``validate_every`` steps it validates.
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # First: whoever ends a training while the average is in the weights' place leaves no state to save.
@@ -151,10 +151,10 @@ class Course(pl.Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._save_preview(trainer)
 
-    # The task's own figures of the whole validation, if it has such; Lightning gives all to the journal.
+    # The task's metrics of the full validation, if it has such; Lightning gives all to the journal.
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # First: a figure that is no number is not the best.
+        # First: a metric that is not finite is not the best.
         self.numbers.check_validation(trainer)
         # With the average still in place: it is what was validated. It may end the training.
         self.best.compare(trainer, self.task)
@@ -181,7 +181,7 @@ class Course(pl.Callback):
         self.checkpoint.save_after(trainer, exception)
 
     def choose_weights(self, trainer: pl.Trainer) -> None:
-        """After the end: put the weights in place that are exported, on rank 0 the best, if these were looked for."""
+        """After the end: put the weights in place that are exported, on rank 0 the best, if there are any."""
         self.average.swap(self.task)
         if self.best.figures and trainer.is_global_zero:
             self.best.restore(self.task)
@@ -202,7 +202,7 @@ def trainer(
 ) -> pl.Trainer:
     """Lightning's loop over ``training.steps`` steps, on the devices of this process and of its ``world_size`` ranks."""
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    made = pl.Trainer(
+    loop = pl.Trainer(
         accelerator="auto",
         devices=devices,
         num_nodes=world_size // devices,
@@ -225,9 +225,9 @@ def trainer(
         use_distributed_sampler=False,
         default_root_dir=folder,
     )
-    # Under ``deterministic`` torch fills every new tensor, which only shows who reads what was never written, and takes time.
+    # Under ``deterministic`` torch fills every new tensor, which only helps to find reads of unwritten memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    return made
+    return loop
 
 
 def _strategy(task: Task, training: Training, world_size: int) -> Any:

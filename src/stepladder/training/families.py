@@ -1,4 +1,4 @@
-"""The families of models that can be trained: where each begins, and what its result depends on."""
+"""The families of models that can be trained: the module of each, and what its result depends on."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Family:
     """One family.
 
     Attributes:
-        module: has ``experiment(params, data, *, rank, world_size) -> Experiment``; that of diffusion is given ``timesteps`` too.
+        module: has ``experiment(params, data, *, rank, world_size) -> Experiment``; in diffusion also ``timesteps``.
         reads: sections of the parameters, or single keys, that its result depends on.
         data: kind of the prepared data that it learns from: images, own or text.
         training: the section that says how it is trained.
         unfreeze: parts of the network that are frozen at first, see ``unfreezing``.
         base: folder of the model that its training starts from; empty: from scratch.
-        further: code that its ``experiment`` finds by name.
+        further: code that its ``experiment`` loads by name.
     """
 
     module: str
@@ -38,7 +38,7 @@ class Family:
 
     @property
     def stage(self) -> Stage:
-        """Where the code that decides its result begins, and what it reads."""
+        """The functions that decide its result, and the parameters that they read."""
         return Stage((WORKER, f"{self.module.removeprefix('stepladder.')}:experiment", *self.further), self.reads)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from stepladder.training.sharding import whole
+from stepladder.training.sharding import gather_full
 
 
 def by_layer(model: nn.Module) -> dict[str, float]:
@@ -19,4 +19,4 @@ def by_layer(model: nn.Module) -> dict[str, float]:
         number = next((i for i, part in enumerate(parts) if part.isdecimal()), None)
         if number is not None and parameter.grad is not None:
             layers.setdefault(".".join(parts[: number + 1]), []).append(parameter.grad)
-    return {layer: float(whole(torch.nn.utils.get_total_norm(gradients))) for layer, gradients in layers.items()}
+    return {layer: float(gather_full(torch.nn.utils.get_total_norm(gradients))) for layer, gradients in layers.items()}

@@ -1,4 +1,4 @@
-"""Whether the largest batch fits into memory, found out before the first step instead of hours later."""
+"""Checks before the first step, instead of hours later, that the largest batch fits into memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def try_largest(trainer: pl.Trainer, task: Task, batch: Batch) -> None:
     """Run ``batch`` forward and backward once; weights, gradients and randomness are left as they were.
 
     Raises:
-        UserError: memory does not suffice.
+        UserError: there is not enough memory.
     """
     devices = [task.device] if task.device.type == "cuda" else []
     with torch.random.fork_rng(devices):

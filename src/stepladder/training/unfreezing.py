@@ -8,11 +8,11 @@ from torch import nn
 
 from stepladder.errors import UserError
 
-SHARE = 0.5  # of the steps, in which the parts are unfrozen
+SHARE = 0.5  # the parts are unfrozen within this share of the steps
 
 
 def frozen(parts: Sequence[str], step: int, steps: int) -> tuple[str, ...]:
-    """Those of ``parts`` that optimiser step ``step`` (0-based) of ``steps`` leaves as they are.
+    """Those of ``parts`` that are frozen in optimiser step ``step`` (0-based) of ``steps``.
 
     The i-th of n parts, i = 1, ..., n, is trained from i/n of the first half of the steps on.
     """
@@ -20,19 +20,19 @@ def frozen(parts: Sequence[str], step: int, steps: int) -> tuple[str, ...]:
 
 
 def freeze(model: nn.Module, parts: Sequence[str], step: int, steps: int) -> None:
-    """Take the gradients of the ``parts`` away that optimiser step ``step`` (0-based) of ``steps`` leaves as they are.
+    """Remove the gradients of those ``parts`` that are frozen in optimiser step ``step`` (0-based) of ``steps``.
 
     A parameter without a gradient is left alone by the optimiser: no weight decay, and its moments start when it is
     unfrozen. What is frozen is a function of the step's number alone, so that resuming needs no state. All gradients are
-    still computed, which costs their time; ``requires_grad`` would save it, but DDP settles at the start which parameters
+    still computed, which costs their time; ``requires_grad`` would save it, but DDP fixes at the start which parameters
     it waits for, and all ranks would have to rebuild it at every change.
 
     Args:
-        parts: names of modules or parameters of ``model``, each with all that is below it.
+        parts: names of modules or parameters of ``model``; a module includes all its submodules.
     """
-    if held := frozen(parts, step, steps):
+    if frozen_parts := frozen(parts, step, steps):
         for name, parameter in model.named_parameters():
-            if _below(name, held):
+            if _below(name, frozen_parts):
                 parameter.grad = None
 
 

@@ -1,7 +1,7 @@
 """The training process: one on a single device, one a rank under ``torchrun``.
 
 ``python -m stepladder.training.worker FOLDER`` trains what ``FOLDER/spec.json`` says, resuming from ``FOLDER/last.ckpt``
-where there is one, and leaves the model in ``FOLDER/model/``. It knows of no scheduler, pipeline or tracking server.
+where there is one, and leaves the model in ``FOLDER/model/``. It uses no scheduler, pipeline or tracking server.
 ``STEPLADDER_COMPILE=1`` compiles the network: minutes at the start for a faster step. ``STEPLADDER_DETERMINISTIC=0`` lets a
 GPU use faster kernels whose sums differ in the last bits from run to run.
 """
@@ -38,12 +38,12 @@ from stepladder.training.best import stored
 from stepladder.training.checkpoint import finished_steps
 from stepladder.training.course import Course, Stream, trainer
 from stepladder.training.families import FAMILIES
-from stepladder.training.sharding import whole
+from stepladder.training.sharding import gather_full
 from stepladder.values import Values
 
 
 class Spec(TypedDict):
-    """``spec.json``: what is to be trained, and the header of its journal."""
+    """``spec.json``: the training to be run, and the header of its journal."""
 
     family: str
     name: str  # for people
@@ -64,9 +64,9 @@ def train(folder: Path) -> None:
     start = finished_steps(checkpoint) if checkpoint else 0
 
     torch.manual_seed(mix(params.seed))
-    more = {} if spec["timesteps"] is None else {"timesteps": spec["timesteps"]}
+    options = {} if spec["timesteps"] is None else {"timesteps": spec["timesteps"]}
     experiment: Experiment = import_module(FAMILIES[family].module).experiment(
-        params, Path(spec["data"]), rank=rank, world_size=world_size, **more
+        params, Path(spec["data"]), rank=rank, world_size=world_size, **options
     )
     if rank == 0:
         lineage.capture_environment(folder / lineage.FOLDER)
@@ -75,7 +75,7 @@ def train(folder: Path) -> None:
     trained = sum(p.numel() for p in experiment.task.parameters() if p.requires_grad)  # a discriminator's too
     unfreeze, clock, logger = FAMILIES[family].unfreeze(params), Clock(), JournalLogger(journal)
     course = Course(spec["name"], folder, experiment, training, params.seed, rank, unfreeze, journal)
-    callbacks = [course, course.best, course.average, clock, progress(spec["name"])]  # all that happens is in the first
+    callbacks = [course, course.best, course.average, clock, progress(spec["name"])]  # ``course`` calls the next two
     loop = trainer(folder, experiment.task, training, world_size, logger, callbacks)
     if os.environ.get("STEPLADDER_COMPILE") == "1":
         experiment.task.compile_model()
@@ -96,17 +96,17 @@ def train(folder: Path) -> None:
     if loop.is_global_zero:
         (folder / "model").mkdir(exist_ok=True)
         experiment.task.finish(folder / "model")
-    weights = {name: whole(tensor).cpu() for name, tensor in stored(experiment.task.model).items()}
+    weights = {name: gather_full(tensor).cpu() for name, tensor in stored(experiment.task.model).items()}
     if loop.is_global_zero:
-        figures = _figures(experiment, loop, clock, logger) | {"trained_parameters": trained} | experiment.figures
+        figures = _metrics(experiment, loop, clock, logger) | {"trained_parameters": trained} | experiment.figures
         figures |= course.best.figures | ({"best_step": course.best.step} if course.best.figures else {})
         _export(experiment, weights, folder / "model", figures)
-    # Whoever dies while the model is written has not passed the first: the second fails, and all go on together.
+    # A rank that dies while the model is written has not passed the first: the second fails on all others.
     for _ in range(2):
         loop.strategy.barrier()
 
 
-def _figures(experiment: Experiment, loop: pl.Trainer, clock: Clock, logger: JournalLogger) -> dict[str, float]:
+def _metrics(experiment: Experiment, loop: pl.Trainer, clock: Clock, logger: JournalLogger) -> dict[str, float]:
     logged = logger.latest if loop.world_size > 1 else {}  # else every step's, not only those journalled
     figures = {name: logged.get(name, float(value)) for name, value in loop.callback_metrics.items() if "/" in name}
     parameters = sum(p.numel() for p in experiment.task.model.parameters())
@@ -124,14 +124,14 @@ def _export(experiment: Experiment, weights: dict[str, torch.Tensor], folder: Pa
 
 
 def main(folder: Path) -> int:
-    """Train, and say how it ended by the exit code: 0, 2 for a user's error, 130 interrupted, 143 terminated.
+    """Train; the exit code says how it ended: 0, 2 for a user's error, 130 interrupted, 143 terminated.
 
     The sentence of a user's error is left in ``folder/error.txt``, since under ``torchrun`` exit codes get lost.
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric|torch")
     if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0" and (folder / "error.txt").exists():
-        return 2  # what the user has to mend is not mended by another attempt
+        return 2  # another attempt does not repair a user's error
     try:
         train(folder)
     except UserError as error:

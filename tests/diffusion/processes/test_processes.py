@@ -55,9 +55,9 @@ def test_posterior_is_the_product_of_two_gaussians(beta, before, x_0, x_t):
     step_mean, step_precision = x_t / math.sqrt(1 - beta), (1 - beta) / beta
     precision = prior_precision + step_precision
     mean = (prior_mean * prior_precision + step_mean * step_precision) / precision
-    of_x_0, of_x_t, variance = posterior(beta, before * (1 - beta), before)
+    x_0_coef, x_t_coef, variance = posterior(beta, before * (1 - beta), before)
     assert variance == pytest.approx(1 / precision, rel=1e-6)
-    assert of_x_0 * x_0 + of_x_t * x_t == pytest.approx(mean, rel=1e-6, abs=1e-9)
+    assert x_0_coef * x_0 + x_t_coef * x_t == pytest.approx(mean, rel=1e-6, abs=1e-9)
 
 
 def test_posterior_of_the_last_step_is_the_data():
@@ -74,8 +74,8 @@ def test_tables_of_posteriors_are_those_of_each_step(timesteps, zero_terminal_sn
     each = [
         posterior(chain.betas[t], chain.alphas_cumprod[t], chain.alphas_cumprod[t - 1]) for t in range(1, timesteps)
     ]
-    assert tables.of_x_0[0] == pytest.approx(1)
-    np.testing.assert_allclose(tables.of_x_0[1:], [of_x_0 for of_x_0, _, _ in each])
+    assert tables.x_0_coef[0] == pytest.approx(1)
+    np.testing.assert_allclose(tables.x_0_coef[1:], [x_0_coef for x_0_coef, _, _ in each])
     np.testing.assert_allclose(np.exp(tables.log_smallest[1:]), [variance for _, _, variance in each])
     np.testing.assert_allclose(np.exp(tables.log_largest), chain.betas)
     assert tables.log_smallest[0] == (tables.log_smallest[1] if timesteps > 1 else tables.log_largest[0])

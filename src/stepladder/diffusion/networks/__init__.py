@@ -1,1 +1,1 @@
-"""The networks that are told a noise level and a condition."""
+"""The denoising networks; their inputs are a noisy picture, a noise level and a condition."""

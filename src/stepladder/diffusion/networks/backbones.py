@@ -15,20 +15,20 @@ from stepladder.params.backbones import BACKBONE, BACKBONES
 
 
 def build(network: Network) -> nn.Module:
-    """The network of a description's ``model``: its backbone, with that one's arguments.
+    """The network of a description's ``model``: its backbone, built with the arguments in the description.
 
     Raises:
         UserError: there is no such backbone, or it cannot be built for such pictures.
     """
     if plugins.is_own(network.backbone):
-        return _own(network)
+        return _custom(network)
     name = BACKBONES[network.backbone].__name__
     built: nn.Module = getattr(import_module(f"{__package__}.{network.backbone}"), name)(**network.arguments())
     return built
 
 
 def example(network: nn.Module, described: Network, batch: int) -> tuple[Tensor, Tensor, Condition]:
-    """What a network of such a description is called with, for ``batch`` pictures, on its device."""
+    """Example inputs ``(x, time, condition)`` of ``network``, which ``described`` describes, for ``batch`` pictures."""
     device = next(network.parameters()).device
     condition: Condition = {"labels": torch.zeros(batch, dtype=torch.long, device=device)}
     if described.vocabulary:
@@ -39,21 +39,21 @@ def example(network: nn.Module, described: Network, batch: int) -> tuple[Tensor,
     return torch.randn(batch, *described.shape, device=device), torch.rand(batch, device=device), condition
 
 
-def _own(network: Network) -> nn.Module:
-    """A person's own, told of texts and a low resolution only where there are; tried on two pictures."""
+def _custom(network: Network) -> nn.Module:
+    """A custom network, tried on two pictures; arguments for texts and a low resolution only where these are used."""
     kind: type[nn.Module] = BACKBONE.find(network.backbone)
-    given = {"shape", "classes", "outputs"}
-    given |= {"vocabulary", "text_length", "text_encoder"} if network.vocabulary else set()
-    given |= {"low_resolution"} if network.low_resolution else set()
+    argument_names = {"shape", "classes", "outputs"}
+    argument_names |= {"vocabulary", "text_length", "text_encoder"} if network.vocabulary else set()
+    argument_names |= {"low_resolution"} if network.low_resolution else set()
     try:
-        plugins.takes(kind, **dict.fromkeys(given))
-        made = kind(**network.model_dump(include=given)).eval()
+        plugins.takes(kind, **dict.fromkeys(argument_names))
+        made = kind(**network.model_dump(include=argument_names)).eval()
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             output = made(*example(made, network, 2))
     except Exception as error:
         raise UserError(
             f"{BACKBONE.key}={network.backbone} cannot be built, or run, for pictures of {'x'.join(map(str, network.shape))} with "
-            f"{', '.join(sorted(given))} ({type(error).__name__}: {error}); it must be {BACKBONE.wanted}."
+            f"{', '.join(sorted(argument_names))} ({type(error).__name__}: {error}); it must be {BACKBONE.wanted}."
         ) from None
     wanted = (2, network.outputs or network.shape[0], *network.shape[1:])
     if not isinstance(output, Tensor) or output.shape != wanted:

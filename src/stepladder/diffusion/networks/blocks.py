@@ -26,7 +26,7 @@ def embedding(width: int, out: int) -> nn.Sequential:
 
 
 class GroupNorm(nn.GroupNorm):
-    """PyTorch's, which refuses one value a group where a batch has one picture, and takes it of more: here both are taken."""
+    """PyTorch's, but one value a group is accepted also in a batch of one picture, where PyTorch refuses it."""
 
     def forward(self, input: Tensor) -> Tensor:
         """``(N, C, H, W)`` to the same."""
@@ -52,7 +52,7 @@ class ResidualBlock(nn.Module):
     """norm, SiLU, convolution; norm, SiLU, dropout, convolution from zero; plus the input.
 
     The embedding scales and shifts the second norm (Nichol and Dhariwal 2021), or is added before it (Ho et al. 2020,
-    ``scale_shift`` false). With ``resample`` "down" or "up" the side is halved or doubled on both ways, before the first
+    ``scale_shift`` false). With ``resample`` "down" or "up" both branches halve or double the side, before the first
     convolution (Brock et al. 2019; Dhariwal and Nichol 2021).
     """
 
@@ -105,8 +105,8 @@ class SpatialAttention(nn.Module):
         n, c, h, w = x.shape
         qkv = self.qkv(self.norm(x)).permute(0, 2, 3, 1).reshape(n, h * w, 3, self.heads, c // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).contiguous()
-        seen = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
-        result: Tensor = x + self.out(seen.reshape(n, h, w, c).permute(0, 3, 1, 2))
+        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+        result: Tensor = x + self.out(attended.reshape(n, h, w, c).permute(0, 3, 1, 2))
         return result
 
 
@@ -125,6 +125,6 @@ class TextAttention(nn.Module):
         n, c, h, w = x.shape
         q = self.q(self.norm(x)).permute(0, 2, 3, 1).reshape(n, h * w, self.heads, c // self.heads).transpose(1, 2)
         k, v = self.kv(context).view(n, -1, 2, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
-        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :]).transpose(1, 2)
-        result: Tensor = x + self.out(seen.reshape(n, h, w, c).permute(0, 3, 1, 2))
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :]).transpose(1, 2)
+        result: Tensor = x + self.out(attended.reshape(n, h, w, c).permute(0, 3, 1, 2))
         return result

@@ -1,7 +1,7 @@
-"""What a picture is asked to show: a dictionary of tensors, one row a picture.
+"""The condition of each picture to be generated: a dictionary of tensors, one row a picture.
 
-``labels`` ``(N,)``: class numbers, the number of classes itself for none (zeros where a model has no classes). Further
-keys where a model knows them: ``text`` ``(N, L)`` token numbers, 0 for padding, a row of padding for no text;
+``labels`` ``(N,)``: class numbers, the number of classes itself for no class (all zeros of a model without classes).
+Further keys where a model uses them: ``text`` ``(N, L)`` token numbers, 0 for padding, a row of padding for no text;
 ``low_resolution`` ``(N, C, h, w)`` in [-1, 1].
 """
 
@@ -13,21 +13,21 @@ from torch import Tensor
 Condition = dict[str, Tensor]
 
 
-def hide(condition: Condition, hidden: Tensor, classes: int) -> Condition:
-    """``condition`` with class and text taken from the rows where ``hidden`` ``(N,)`` is true: classifier-free guidance."""
-    changed = condition | {"labels": torch.where(hidden, classes, condition["labels"])}
+def drop(condition: Condition, dropped: Tensor, classes: int) -> Condition:
+    """``condition`` without class and text where ``dropped`` ``(N,)`` is true: for classifier-free guidance."""
+    changed = condition | {"labels": torch.where(dropped, classes, condition["labels"])}
     if "text" in condition:
-        changed["text"] = torch.where(hidden[:, None], 0, condition["text"])
+        changed["text"] = torch.where(dropped[:, None], 0, condition["text"])
     return changed
 
 
 def nothing(condition: Condition, classes: int) -> Condition:
     """``condition`` without class and text."""
-    return hide(condition, torch.ones_like(condition["labels"], dtype=torch.bool), classes)
+    return drop(condition, torch.ones_like(condition["labels"], dtype=torch.bool), classes)
 
 
-def doubled(first: Condition, second: Condition) -> Condition:
-    """The rows of both, one after the other."""
+def concatenated(first: Condition, second: Condition) -> Condition:
+    """The rows of ``first``, then those of ``second``."""
     return {key: torch.cat([first[key], second[key]]) for key in first}
 
 

@@ -26,7 +26,7 @@ def convolution(kind: str, channels: int, out: int) -> nn.Module:
 
 
 class DoublingConv2d(nn.Conv2d):
-    """Each pixel four times, then the 3x3 convolution that this is by its weights: ``(N, C, H, W)`` to ``(N, out, 2H, 2W)``.
+    """Doubles the sides by repeating pixels, then applies the 3x3 convolution whose weights it has.
 
     Computed as one transposed convolution with a 4x4 kernel of stride 2, which is the same map for 16/36 of the products:
     an output pixel lies in two rows and two columns of doubled pixels, whose weights add up.
@@ -42,7 +42,7 @@ class DoublingConv2d(nn.Conv2d):
 
 
 def zeroed(module: nn.Module) -> nn.Module:
-    """``module`` with its last convolution's weights zero, so that it first gives nothing."""
+    """``module`` with its last layer's weights and bias set to zero, so that it outputs zero before training."""
     last = [m for m in module.modules() if isinstance(m, (nn.Conv2d, nn.Linear))][-1]
     nn.init.zeros_(last.weight)
     if last.bias is not None:

@@ -1,4 +1,4 @@
-"""The description of a diffusion model, adapted or not: its process, its network, and what can be asked of it."""
+"""The description of a diffusion model, adapted or not: its process, its network, and its classes."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class TextEncoderNetwork(Record):
 
 
 class Network(Record):
-    """Arguments that the denoising networks have in common; by itself one's own network, ``module:name`` in a folder.
+    """Arguments that all denoising networks have; by itself the record of a custom network, ``module:name``.
 
     Attributes:
         shape: (C, H, W) of a picture.
-        outputs: channels given; None: C.
+        outputs: channels of the output; None: C.
     """
 
     backbone: str = "own"
@@ -40,12 +40,12 @@ class Network(Record):
     low_resolution: Number = 0
 
     def arguments(self) -> dict[str, Any]:
-        """What the network's class takes."""
+        """The arguments of the network's class."""
         return self.model_dump(exclude={"backbone"})
 
 
 def _record(name: str, section: type[Backbone]) -> type[Network]:
-    """What a folder says of a network ``name``: its arguments, all of them but for what older folders lack."""
+    """The record type of a network ``name``: all its arguments are required but those that older folders lack."""
     arguments: dict[str, Any] = {}
     for key, field in section.model_fields.items():
         kind: Any = field.annotation
@@ -81,12 +81,12 @@ NETWORK: TypeAdapter[Network] = TypeAdapter(AnyNetwork)
 
 
 def described(network: dict[str, Any]) -> Network:
-    """The arguments ``network`` of a backbone, by their names, as a record."""
+    """The record of a backbone whose arguments, by name, are ``network``."""
     return NETWORK.validate_python(network)
 
 
 class Adapted(Record):
-    """How a model was adapted: from one of ``data``, by which ``rank`` of which ``layers`` where by LoRA, to which classes."""
+    """How a model was adapted: ``rank`` and ``layers`` are LoRA's; ``data`` is what the model before learned from."""
 
     method: Literal["lora", "full"]
     rank: Count | None = None
@@ -100,8 +100,8 @@ class DiffusionDescription(Description, ProcessDescription):
 
     Attributes:
         variance: of the reverse steps: fixed when sampling, or learned between its two bounds.
-        classes: names of those that it knows; their numbers are their places.
-        label_dropout: share of its training's pictures whose class and text were hidden.
+        classes: names of the classes that it knows, in the order of their numbers.
+        label_dropout: share of the training pictures whose class and text were hidden.
     """
 
     kind: ClassVar[str] = "diffusion"
@@ -116,7 +116,7 @@ class DiffusionDescription(Description, ProcessDescription):
 
     @property
     def new_classes(self) -> tuple[str, ...]:
-        """Those that it learned when it was adapted."""
+        """The classes that it learned when it was adapted."""
         return self.adapted.new_classes if self.adapted else ()
 
 

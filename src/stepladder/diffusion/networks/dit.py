@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from stepladder.diffusion.networks.conditioning import Conditioning, beside
+from stepladder.diffusion.networks.conditioning import Conditioning, concat_low_resolution
 from stepladder.diffusion.networks.conditions import Condition
 from stepladder.diffusion.networks.convolutions import zeroed
 from stepladder.errors import UserError
@@ -35,9 +35,10 @@ class Block(nn.Module):
             self.norm_text, self.q_text = nn.LayerNorm(d_model), nn.Linear(d_model, d_model)
             self.kv_text, self.out_text = nn.Linear(context, 2 * d_model), zeroed(nn.Linear(d_model, d_model))
 
-    def forward(self, x: Tensor, told: Tensor, context: Tensor, mask: Tensor | None) -> Tensor:
-        """x: ``(N, P, d_model)``; told: ``(N, d_model)``; context: ``(N, L, d)``; mask: ``(N, L)``. Like ``x``."""
-        shift, scale, gate, shift_feed, scale_feed, gate_feed = self.modulation(F.silu(told))[:, None].chunk(6, dim=2)
+    def forward(self, x: Tensor, embedded: Tensor, context: Tensor, mask: Tensor | None) -> Tensor:
+        """x: ``(N, P, d_model)``; embedded: ``(N, d_model)``; context: ``(N, L, d)``; mask: ``(N, L)``. Like ``x``."""
+        modulation = self.modulation(F.silu(embedded))[:, None]
+        shift, scale, gate, shift_feed, scale_feed, gate_feed = modulation.chunk(6, dim=2)
         q, k, v = self._split(self.qkv(torch.addcmul(shift, self.norm_attention(x), 1 + scale)), 3)
         x = x + gate * self.dropout(self.out(_merged(F.scaled_dot_product_attention(q, k, v))))
         if mask is not None:
@@ -55,7 +56,7 @@ class Block(nn.Module):
 
 
 class DiT(Conditioning):
-    """Predicts what the process asks for, at noisy pictures cut into patches.
+    """Predicts the target of the process from noisy pictures cut into patches.
 
     It runs on smaller sides than ``shape`` as well: positions are those of the full side, further apart.
 
@@ -65,7 +66,7 @@ class DiT(Conditioning):
         d_model: width. depth: blocks. heads: attention heads. mlp_ratio: width of the feed-forward layers, in widths.
         dropout: after attention and feed-forward.
         classes: number of classes; label ``classes`` itself stands for none. 0: unconditional.
-        outputs: channels given; None: C.
+        outputs: channels of the output; None: C.
         activation_checkpointing: forget what blocks compute, and compute it again for the gradients.
         vocabulary, text_length, text_encoder, low_resolution: see ``Conditioning``.
 
@@ -101,34 +102,35 @@ class DiT(Conditioning):
             raise UserError(f"diffusion.dit.d_model={d_model} must be a multiple of 4 and of its heads={heads}.")
         super().__init__(TIME_WIDTH, d_model, classes, vocabulary, text_length, text_encoder, low_resolution)
         self.patch, self.height, self.checkpointing = patch, height, activation_checkpointing
-        self.given = outputs or picture_channels
-        seen = picture_channels * (2 if low_resolution else 1)
-        self.stem = nn.Conv2d(seen, d_model, patch, stride=patch)
+        self.out_channels = outputs or picture_channels
+        in_channels = picture_channels * (2 if low_resolution else 1)
+        self.stem = nn.Conv2d(in_channels, d_model, patch, stride=patch)
         self.blocks = nn.ModuleList(
             Block(d_model, heads, int(d_model * mlp_ratio), dropout, self.context) for _ in range(depth)
         )
         self.head_norm, self.head_modulation = _norm(d_model), zeroed(nn.Linear(d_model, 2 * d_model))
-        self.head = zeroed(nn.Linear(d_model, patch * patch * self.given))
+        self.head = zeroed(nn.Linear(d_model, patch * patch * self.out_channels))
         nn.init.xavier_uniform_(self.stem.weight.view(d_model, -1))
 
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         """x: ``(N, C, H, W)``; time: ``(N,)``; see ``conditions``. Gives ``(N, outputs, H, W)``."""
-        told, context, mask = self.told(time, condition, x.dtype)
+        embedded, context, mask = self.embed(time, condition, x.dtype)
         if self.noise is not None:
-            x = beside(x, condition)
+            x = concat_low_resolution(x, condition)
         patches = self.stem(x)
         n, width, rows, columns = patches.shape
         spread = self.height / (rows * self.patch)
         h = patches.flatten(2).transpose(1, 2) + positions(rows, columns, width, spread, x.device).to(patches.dtype)
         for block in self.blocks:
             if self.checkpointing and torch.is_grad_enabled():
-                h = checkpoint(block, h, told, context, mask, use_reentrant=False)
+                h = checkpoint(block, h, embedded, context, mask, use_reentrant=False)
             else:
-                h = block(h, told, context, mask)
-        shift, scale = self.head_modulation(F.silu(told))[:, None].chunk(2, dim=2)
+                h = block(h, embedded, context, mask)
+        shift, scale = self.head_modulation(F.silu(embedded))[:, None].chunk(2, dim=2)
         h = self.head(torch.addcmul(shift, self.head_norm(h), 1 + scale))
-        h = h.view(n, rows, columns, self.given, self.patch, self.patch).permute(0, 3, 1, 4, 2, 5)
-        result: Tensor = h.reshape(n, self.given, rows * self.patch, columns * self.patch)
+        out, patch = self.out_channels, self.patch
+        h = h.view(n, rows, columns, out, patch, patch).permute(0, 3, 1, 4, 2, 5)
+        result: Tensor = h.reshape(n, out, rows * patch, columns * patch)
         return result
 
 

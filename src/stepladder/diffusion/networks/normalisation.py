@@ -13,8 +13,8 @@ from torch.autograd.function import once_differentiable
 def normalised(x: Tensor, norm: nn.GroupNorm, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
     """``silu(scale * norm(x) + shift)``.
 
-    With a scale and a shift, on a CPU, and outside ``torch.compile`` and autocast: one function, in three quarters of the time of
-    the operations written out, whose gradients copy and keep more; elsewhere those, which the compiler fuses.
+    With scale and shift, on a CPU, without ``torch.compile`` and autocast, it is one autograd function, which takes 3/4
+    of the time of the operations and keeps less for the backward; elsewhere the operations, which the compiler fuses.
 
     Args:
         x: ``(N, C, H, W)``.

@@ -1,4 +1,4 @@
-"""A text as vectors to attend to: an encoder (Vaswani et al. 2017, section 3.1) trained together with what reads it."""
+"""The text encoder (Vaswani et al. 2017, section 3.1), which is trained together with the denoising network."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class TextEncoder(nn.Module):
     def forward(self, text: Tensor) -> tuple[Tensor, Tensor]:
         """The context ``(N, L, d_model)`` of ``text`` ``(N, L)``, and where to attend, ``(N, L)``, true for tokens.
 
-        A row of padding is no text: its context is the learned vector at position 0, attended alone. What lies where there
-        is nothing to attend to is zero.
+        A row of padding is no text: its context is the learned vector at position 0, and only that is attended to. The
+        context is zero wherever the mask is false.
         """
         none = (text == PAD).all(dim=1, keepdim=True)
         first = torch.arange(text.shape[1], device=text.device) == 0

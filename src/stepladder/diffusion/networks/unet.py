@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from stepladder.diffusion.networks.blocks import ResidualBlock, SpatialAttention, TextAttention, halved, norm, twice
-from stepladder.diffusion.networks.conditioning import Conditioning, beside
+from stepladder.diffusion.networks.conditioning import Conditioning, concat_low_resolution
 from stepladder.diffusion.networks.conditions import Condition
 from stepladder.diffusion.networks.convolutions import DoublingConv2d, zeroed
 from stepladder.diffusion.networks.normalisation import normalised
@@ -21,7 +21,7 @@ from stepladder.errors import UserError
 
 @dataclass(frozen=True)
 class _Layers:
-    """Makes the layers of a ``UNet``, all by the same choices; ``context``: width of the text that they read, 0 without."""
+    """Makes the layers of a ``UNet`` with the same options; ``context``: width of the text context, 0 without texts."""
 
     heads: int
     dropout: float
@@ -53,7 +53,7 @@ class _Layers:
     def down(
         self, channels: int, widths: Sequence[int], attended: Sequence[bool], blocks: int
     ) -> tuple[nn.ModuleList, list[int]]:
-        """The way down from ``channels``, and the channels of all that it leaves for the way up."""
+        """The layers of the way down from ``channels``, and the channels of each skip connection."""
         layers, skips, now = nn.ModuleList(), [channels], channels
         for level, width in enumerate(widths):
             for _ in range(blocks):
@@ -66,12 +66,12 @@ class _Layers:
         return layers, skips
 
     def up(self, skips: Sequence[int], widths: Sequence[int], attended: Sequence[bool], blocks: int) -> nn.ModuleList:
-        """The way up, each of whose blocks also reads the last of ``skips`` that is left."""
+        """The layers of the way up; the input of each block also has the channels of one of ``skips``, last first."""
         layers, left, now = nn.ModuleList(), list(skips), widths[-1]
         for level, width in reversed(list(enumerate(widths))):
             for _ in range(blocks + 1):
-                here = self.block(now + left.pop(), width)
-                layers.append(nn.ModuleList([here, *self.attention(width, attended[level])]))
+                block = self.block(now + left.pop(), width)
+                layers.append(nn.ModuleList([block, *self.attention(width, attended[level])]))
                 now = width
             if level:
                 layers.append(self.resampler(now, "up"))
@@ -79,7 +79,7 @@ class _Layers:
 
 
 class UNet(Conditioning):
-    """Predicts what the process asks for, at noisy pictures.
+    """Predicts the target of the process from noisy pictures.
 
     It runs on smaller sides than ``shape`` as well, as long as they can be halved as often.
 
@@ -92,11 +92,11 @@ class UNet(Conditioning):
         heads: attention heads.
         dropout: in residual blocks.
         classes: number of classes; label ``classes`` itself stands for none. 0: unconditional.
-        outputs: channels given; None: C.
+        outputs: channels of the output; None: C.
         middle_attention: attention between the two blocks in the middle.
         norm_groups: groups of the group normalisation, at most.
         scale_shift, conv: see ``ResidualBlock`` and ``convolution``.
-        resample: what changes the side, "conv" or "residual" blocks.
+        resample: what halves and doubles the side, "conv" or "residual" blocks.
         progressive: "input": halved pictures are added to every level; "output": every level gives a picture, and they are
             summed (Karras et al. 2020; Song et al. 2021b); "both"; "none".
         activation_checkpointing: forget what blocks compute, and compute it again for the gradients.
@@ -137,11 +137,11 @@ class UNet(Conditioning):
                 f"Pictures of {height}x{width} cannot be halved {halvings} times; set images.size to a multiple of "
                 f"{2**halvings}, or shorten diffusion.unet.channel_mult={list(channel_mult)}."
             )
-        embedded = 4 * channels
-        super().__init__(channels, embedded, classes, vocabulary, text_length, text_encoder, low_resolution)
+        embedding_width = 4 * channels
+        super().__init__(channels, embedding_width, classes, vocabulary, text_length, text_encoder, low_resolution)
         self.checkpointing = activation_checkpointing
-        seen, given = picture_channels * (2 if low_resolution else 1), outputs or picture_channels
-        self.stem = nn.Conv2d(seen, channels, 3, padding=1)
+        in_channels, out = picture_channels * (2 if low_resolution else 1), outputs or picture_channels
+        self.stem = nn.Conv2d(in_channels, channels, 3, padding=1)
         make = _Layers(heads, dropout, self.context, norm_groups, scale_shift, conv, resample)
         widths = [mult * channels for mult in channel_mult]
         attended = [height >> level in attention_resolutions for level in range(len(widths))]
@@ -151,25 +151,25 @@ class UNet(Conditioning):
             [make.block(now, now), *make.attention(now, middle_attention), make.block(now, now)]
         )
         self.up = make.up(skips, widths, attended, blocks)
-        self.head_norm, self.head = norm(widths[0], norm_groups), zeroed(nn.Conv2d(widths[0], given, 3, padding=1))
+        self.head_norm, self.head = norm(widths[0], norm_groups), zeroed(nn.Conv2d(widths[0], out, 3, padding=1))
         self.inputs = self.outputs = None
         if progressive in ("input", "both"):
-            self.inputs = nn.ModuleList(nn.Conv2d(seen, width, 1) for width in widths[:-1])
+            self.inputs = nn.ModuleList(nn.Conv2d(in_channels, width, 1) for width in widths[:-1])
         if progressive in ("output", "both"):
             self.outputs = nn.ModuleList(
-                nn.Sequential(norm(width, norm_groups), nn.SiLU(), zeroed(nn.Conv2d(width, given, 3, padding=1)))
+                nn.Sequential(norm(width, norm_groups), nn.SiLU(), zeroed(nn.Conv2d(width, out, 3, padding=1)))
                 for width in reversed(widths[1:])
             )
         self.widths = [m.modulation for m in self.modules() if isinstance(m, ResidualBlock)]
-        self.modulation = nn.Linear(embedded, sum(self.widths))  # of all blocks in one product
+        self.modulation = nn.Linear(embedding_width, sum(self.widths))  # of all blocks in one product
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         """x: ``(N, C, H, W)``; time: ``(N,)``; see ``conditions``. Gives ``(N, outputs, H, W)``."""
-        told, context, mask = self.told(time, condition, x.dtype)
-        modulation = iter(self.modulation(F.silu(told)).split(self.widths, dim=1))
+        embedded, context, mask = self.embed(time, condition, x.dtype)
+        modulation = iter(self.modulation(F.silu(embedded)).split(self.widths, dim=1))
         if self.noise is not None:
-            x = beside(x, condition)
+            x = concat_low_resolution(x, condition)
         picture = x.contiguous(memory_format=torch.channels_last)
 
         def stage(layers: nn.ModuleList, x: Tensor) -> Tensor:
@@ -198,8 +198,8 @@ class UNet(Conditioning):
                 x = stage(layer, torch.cat([x, skips.pop()], dim=1))
                 continue
             if self.outputs is not None:
-                given = self.outputs[level](x)
-                summed = twice(given if summed is None else summed + given)
+                level_output = self.outputs[level](x)
+                summed = twice(level_output if summed is None else summed + level_output)
             level += 1
             x = layer(x, next(modulation)) if isinstance(layer, ResidualBlock) else layer(x)
         output: Tensor = self.head(normalised(x, self.head_norm))
@@ -209,10 +209,10 @@ class UNet(Conditioning):
 def _stage(
     layers: nn.ModuleList, x: Tensor, modulations: Sequence[Tensor], context: Tensor, mask: Tensor | None
 ) -> Tensor:
-    waiting = iter(modulations)
+    remaining = iter(modulations)
     for layer in layers:
         if isinstance(layer, ResidualBlock):
-            x = layer(x, next(waiting))
+            x = layer(x, next(remaining))
         elif isinstance(layer, TextAttention):
             assert mask is not None
             x = layer(x, context, mask)

@@ -1,1 +1,1 @@
-"""What is learned: noise levels, schedules, what an output means."""
+"""Processes: noise levels, schedules, and what the output of a network means."""

@@ -1,4 +1,4 @@
-"""Noise levels, as every process, sampler and bound has them."""
+"""Noise levels, in the form that every process, sampler and bound uses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stepladder.diffusion.processes.schedules import Schedule
 
 Array = npt.NDArray[np.float64]
 
-MOST_NOISE = 80.0  # sigma / alpha beyond which all looks like noise: where EDM starts, ladders do, and Heun corrects
+MOST_NOISE = 80.0  # sigma / alpha, beyond which all looks like noise: limit of EDM, of ladders and of Heun's correction
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Levels:
 
     Attributes:
         alphas, sigmas: ``(S,)``.
-        times: ``(S,)`` in [0, 1]: what the network is told.
+        times: ``(S,)`` in [0, 1]: the network's input ``time``.
     """  # fmt: skip
 
     alphas: Array
@@ -43,7 +43,7 @@ class Levels:
         )
 
     def rows(self, numbers: npt.NDArray[np.int64]) -> Levels:
-        """Those of these ``numbers``, in that order."""
+        """The levels with these ``numbers``, in that order."""
         return Levels(self.alphas[numbers], self.sigmas[numbers], self.times[numbers])
 
     def chain(self) -> Schedule:

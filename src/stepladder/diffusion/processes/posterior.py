@@ -13,27 +13,27 @@ Array = npt.NDArray[np.float64]
 
 
 def posterior(beta: float, signal: float, signal_before: float) -> tuple[float, float, float]:
-    """``q(x_{t-1} | x_t, x_0)`` is normal: factors of ``x_0`` and ``x_t`` in its mean, and its variance.
+    """``q(x_{t-1} | x_t, x_0)`` is normal: coefficients of ``x_0`` and ``x_t`` in its mean, and its variance.
 
     Ho et al. (2020), equations 6 and 7.
     """
-    of_x_0 = beta * signal_before**0.5 / (1 - signal)
-    of_x_t = (1 - beta) ** 0.5 * (1 - signal_before) / (1 - signal)
-    return of_x_0, of_x_t, beta * (1 - signal_before) / (1 - signal)
+    x_0_coef = beta * signal_before**0.5 / (1 - signal)
+    x_t_coef = (1 - beta) ** 0.5 * (1 - signal_before) / (1 - signal)
+    return x_0_coef, x_t_coef, beta * (1 - signal_before) / (1 - signal)
 
 
 @dataclass(frozen=True)
 class Posteriors:
-    """Of all T steps of a chain, ``(T,)`` each.
+    """The posteriors of all T steps of a chain, ``(T,)`` each.
 
     Attributes:
-        of_x_0: factor of ``x_0`` in the posterior's mean.
-        log_smallest: logarithm of the posterior's variance. The first step has none, and takes that of the second, as
-            Ho et al. (2020) and Nichol and Dhariwal (2021) do; a chain of one step takes beta.
+        x_0_coef: coefficient of ``x_0`` in the posterior's mean.
+        log_smallest: logarithm of the posterior's variance. The first step's is zero: it takes that of the second, as
+            in Ho et al. (2020) and Nichol and Dhariwal (2021); a chain of one step takes beta.
         log_largest: logarithm of beta.
     """
 
-    of_x_0: Array
+    x_0_coef: Array
     log_smallest: Array
     log_largest: Array
 

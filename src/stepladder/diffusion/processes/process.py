@@ -1,7 +1,7 @@
-"""What a process is: noise levels in time, and what a network sees and says at each.
+"""What a process is: noise levels in time, and what a network gets and predicts at each.
 
-A noise level is (alpha, sigma): ``x = alpha x_0 + sigma eps``. All that training, sampling, bounds, classifiers and parameters need
-of a process they ask its object; nobody else knows one by name. ``processes`` has those there are.
+A noise level is (alpha, sigma): ``x = alpha x_0 + sigma eps``. Training, sampling, bounds, classifiers and
+parameters use only what ``Process`` has; no other code names a process. ``processes`` has the table of all.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def q_sample(x_0: Tensor, eps: Tensor, alpha: Level, sigma: Level) -> Tensor:
 
 
 def split(output: Tensor, channels: int) -> tuple[Tensor, Tensor | None]:
-    """Of a network's ``output`` ``(N, C or 2C, H, W)`` what predicts the mean, and the learned fraction of the variance.
+    """Split a network's ``output`` ``(N, C or 2C, H, W)`` into the prediction and the learned fraction of the variance.
 
     The fraction v of Nichol and Dhariwal (2021), equation 15, is (output + 1) / 2, as they publish it: a fresh network's 0
-    is the middle between the bounds. It is not clipped. None where there are C channels.
+    is the middle between the bounds. It is not clipped, and None where there are C channels.
     """
     if output.shape[1] == channels:
         return output, None
@@ -49,12 +49,12 @@ class Process(ABC):
     Attributes:
         name: in parameters and model folders.
         title: what it is, in a few words.
-        has_steps: it has T steps, of which training and samplers visit some; else time is continuous, and T only the largest S.
-        has_own_target: what its network predicts is its own; ``prediction`` has no say.
-        has_own_levels: its levels are its own; no schedule has a say.
-        usual_sampler: what draws from it where nothing is asked for.
-        usual_time_sampling: parameters of ``diffusion`` for the levels that its training usually visits.
-        longest_corrected: of Heun's steps: what sigma / alpha may be divided by, see ``samplers.heun``.
+        has_steps: it has T steps, which are visited; else time is continuous, and T is only the largest S.
+        has_own_target: it defines what its network predicts, and ignores ``prediction``.
+        has_own_levels: it defines its noise levels, and ignores the schedule.
+        usual_sampler: the default sampler.
+        usual_time_sampling: the default parameters of ``diffusion`` for the levels that its training visits.
+        longest_corrected: Heun corrects only steps that divide sigma / alpha by at most this, see ``samplers.heun``.
         timesteps: T.
         prediction: what its network predicts.
         sigma_data: standard deviation of the data.
@@ -75,19 +75,19 @@ class Process(ABC):
         self.prediction: str = description.prediction
         self.sigma_data = description.sigma_data
 
-    # What the network sees and says
+    # Inputs and outputs of the network
 
     def scale_input(self, x: Tensor, sigma: Level) -> Tensor:
-        """``x`` as the network sees it."""
+        """``x`` scaled as the input of the network."""
         return x
 
     def scale_input_at(self, x: Tensor, time: Tensor) -> Tensor:
-        """``x`` as a network sees it that knows the ``time`` ``(N,)`` only."""
+        """The same from the ``time`` ``(N,)`` instead of sigma."""
         return x
 
     @abstractmethod
     def target(self, x_0: Tensor, eps: Tensor, alpha: Level, sigma: Level) -> Tensor:
-        """What the network is to output."""
+        """What the network is trained to output."""
 
     @abstractmethod
     def to_x0(self, output: Tensor, x: Tensor, alpha: Level, sigma: Level) -> Tensor:
@@ -98,7 +98,7 @@ class Process(ABC):
         """Squared error in ``x_0`` for a squared error of 1 in the target, at alpha^2 / sigma^2 = ``snr``; like ``snr``."""
 
     def first_noise(self, noise: Tensor, sigma: float) -> Tensor:
-        """Where sampling starts: ``noise`` is standard normal, ``sigma`` that of the first level."""
+        """The x that sampling starts from: ``noise`` is standard normal, ``sigma`` that of the first level."""
         return noise
 
     # The levels that are visited
@@ -117,23 +117,23 @@ class Process(ABC):
 
     @abstractmethod
     def levels_of_bound(self, steps: int | None = None, spacing: str = "linspace") -> Levels:
-        """The S = ``steps`` levels, T where None, of which a bound has its terms, cleanest first.
+        """The S = ``steps`` levels, T where None, at which the terms of a bound are computed, cleanest first.
 
         Raises:
             UserError: S is not in 1, ..., T of a process that has T steps.
         """
 
     def posteriors_of_bound(self, levels: Levels) -> Posteriors:
-        """Of the chain through ``levels``."""
+        """The posteriors of the chain through ``levels``."""
         return posteriors(levels.chain())
 
     @abstractmethod
     def levels_of_every_t(self, u: Array) -> Levels:
-        """The levels at ``u`` ``(N,)`` in [0, 1), evenly drawn, such that what is trained on them serves every T."""
+        """The levels at ``u`` ``(N,)`` in [0, 1), evenly distributed, such that training on them serves every T."""
 
 
 class ContinuousTime(Process):
-    """Levels are a function of u in [0, 1], which the network is told."""
+    """Levels are a function of u in [0, 1], which is the network's input ``time``."""
 
     @abstractmethod
     def level_at(self, u: Array) -> tuple[Array, Array]:
@@ -169,20 +169,20 @@ class ContinuousTime(Process):
     def raised(self, visited: Levels, gamma: float) -> Levels:
         """``visited`` with sigma / alpha raised to 1 + ``gamma`` times its value, as far as u = 1."""
         with np.errstate(invalid="ignore"):
-            wanted = visited.log_sigmas() + np.log1p(gamma)
-        u = np.maximum(self.time_at(np.minimum(wanted, 100.0)), visited.times)
+            raised = visited.log_sigmas() + np.log1p(gamma)
+        u = np.maximum(self.time_at(np.minimum(raised, 100.0)), visited.times)
         return self.at(np.minimum(u, 1.0))
 
     def levels_of_bound(self, steps: int | None = None, spacing: str = "linspace") -> Levels:
-        """At ``steps`` even times, as many as are wanted."""
+        """At ``steps`` evenly spaced times; their number has no limit."""
         count = steps or self.timesteps
         return self.at(np.arange(1, count + 1) / count)
 
     def posteriors_of_bound(self, levels: Levels) -> Posteriors:
         """The first step's smallest variance is its largest, what x_1 leaves open, whatever S is: Kingma et al. (2021)."""
-        found = posteriors(levels.chain())
-        found.log_smallest[0] = found.log_largest[0]
-        return found
+        tables = posteriors(levels.chain())
+        tables.log_smallest[0] = tables.log_largest[0]
+        return tables
 
     def levels_of_every_t(self, u: Array) -> Levels:
         return self.at(u)

@@ -1,4 +1,4 @@
-"""The processes there are: to add one, write its class and put it into ``PROCESSES``."""
+"""All processes: to add one, write its class and put it into ``PROCESSES``."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class Discrete(VariancePreserving):
     def raised(self, visited: Levels, gamma: float) -> Levels:
         """To the nearest of the T steps, which may be the one visited: ``round_sigma`` of Karras et al. (2022)."""
         with np.errstate(invalid="ignore"):
-            wanted = visited.log_sigmas() + np.log1p(gamma)
-        return self.steps.rows(_nearest(self.steps.log_sigmas(), wanted))
+            raised = visited.log_sigmas() + np.log1p(gamma)
+        return self.steps.rows(_nearest(self.steps.log_sigmas(), raised))
 
     def levels_of_bound(self, steps: int | None = None, spacing: str = "linspace") -> Levels:
         """``linspace`` visits the first step and the last, as Nichol and Dhariwal's respacing does: the first decides L_0."""
@@ -61,8 +61,8 @@ class Discrete(VariancePreserving):
         betas, one of its steps.
         """
         if self.description.schedule == "betas":
-            whole = self.description.model_copy(update={"timesteps": len(self.description.betas)})
-            table = Discrete(whole).steps
+            full = self.description.model_copy(update={"timesteps": len(self.description.betas)})
+            table = Discrete(full).steps
             return table.rows(np.minimum((u * len(table)).astype(np.int64), len(table) - 1))
         alpha, sigma = self.on_curve(u)
         if self.description.zero_terminal_snr:  # as ``schedules.zero_terminal`` does it to T steps, for T without end
@@ -166,36 +166,36 @@ class Flow(ContinuousTime):
         return 1 / (1 + snr.sqrt()) ** 2
 
 
-def _own(name: str, found: Any) -> type[Process]:
-    """A person's own process, tried at T = 10: its levels, and that a perfect network gives back the data."""
-    if not (inspect.isclass(found) and issubclass(found, Process)):
+def _custom(name: str, candidate: Any) -> type[Process]:
+    """A custom process, checked at T = 10: its levels, and that ``to_x0`` inverts ``target``."""
+    if not (inspect.isclass(candidate) and issubclass(candidate, Process)):
         raise plugins.Unfit("it is no such class")
-    if lacking := ", ".join(sorted(found.__abstractmethods__)):
+    if lacking := ", ".join(sorted(candidate.__abstractmethods__)):
         raise plugins.Unfit(f"it lacks {lacking}")
-    made = found(ProcessDescription(schedule="cosine", prediction="v", timesteps=10))
-    for said, count, levels in (
-        ("levels(5)", 5, made.levels(5)),
-        ("levels_of_bound(5)", 5, made.levels_of_bound(5)),
-        ("levels_of_every_t of 7 values", 7, made.levels_of_every_t(np.arange(7) / 7)),
+    process = candidate(ProcessDescription(schedule="cosine", prediction="v", timesteps=10))
+    for call, count, levels in (
+        ("levels(5)", 5, process.levels(5)),
+        ("levels_of_bound(5)", 5, process.levels_of_bound(5)),
+        ("levels_of_every_t of 7 values", 7, process.levels_of_every_t(np.arange(7) / 7)),
     ):
         if not isinstance(levels, Levels) or {np.shape(table) for table in vars(levels).values()} != {(count,)}:
-            raise plugins.Unfit(f"{said} gives no Levels of {count}")
-    if (np.diff(made.levels(5).log_sigmas()) >= 0).any():
+            raise plugins.Unfit(f"{call} gives no Levels of {count}")
+    if (np.diff(process.levels(5).log_sigmas()) >= 0).any():
         raise plugins.Unfit("levels(5) do not go from the noisiest to the cleanest")
     import torch
 
-    alpha, sigma = float(made.levels(5).alphas[2]), float(made.levels(5).sigmas[2])
+    alpha, sigma = float(process.levels(5).alphas[2]), float(process.levels(5).sigmas[2])
     x_0, eps = torch.linspace(-1, 1, 32).view(2, 1, 4, 4), torch.linspace(2, -1, 32).view(2, 1, 4, 4)
-    again = made.to_x0(made.target(x_0, eps, alpha, sigma), q_sample(x_0, eps, alpha, sigma), alpha, sigma)
-    if again.shape != x_0.shape or not torch.allclose(again, x_0, atol=1e-3):
+    restored = process.to_x0(process.target(x_0, eps, alpha, sigma), q_sample(x_0, eps, alpha, sigma), alpha, sigma)
+    if restored.shape != x_0.shape or not torch.allclose(restored, x_0, atol=1e-3):
         raise plugins.Unfit("its to_x0 does not give back the x_0 that its target was made of")
-    return found
+    return candidate
 
 
 PROCESS = plugins.Kind(
     "diffusion.process",
     "a subclass of stepladder.diffusion.processes.process.Process (ContinuousTime, VariancePreserving) without abstract methods",
-    _own,
+    _custom,
 )
 PROCESSES: dict[str, type[Process]] = plugins.Table(
     PROCESS, {process.name: process for process in (Discrete, Continuous, EDM, Flow)}
@@ -210,7 +210,7 @@ def of(description: ProcessDescription) -> Process:
 
 
 def _nearest(log_sigmas: Array, wanted: Array) -> npt.NDArray[np.int64]:
-    """Numbers of the ``log_sigmas``, rising, whose sigmas are nearest to those ``wanted``; both are logarithms."""
+    """Indices into ``log_sigmas``, which rise, of the sigmas nearest to those of ``wanted``; both are logarithms."""
     above = np.minimum(np.searchsorted(log_sigmas, wanted - 1e-9), len(log_sigmas) - 1)
     below = np.maximum(above - 1, 0)
     sigma, low, high = np.exp(wanted), np.exp(log_sigmas[below]), np.exp(log_sigmas[above])

@@ -105,24 +105,24 @@ def laplace(u: Array) -> Array:
     return _share(-LAPLACE_SCALE * np.sign(0.5 - u) * np.log(1 - 2 * np.abs(0.5 - u) + LAPLACE_OFFSET))
 
 
-def _own(name: str, found: Any) -> Curve:
-    """A person's own curve, tried on 101 values of u."""
-    plugins.takes(found, "u")
+def _custom(name: str, candidate: Any) -> Curve:
+    """A custom curve, checked at 101 values of u."""
+    plugins.takes(candidate, "u")
     u = np.linspace(0, 1, 101)
-    signal = found(u.copy())
+    signal = candidate(u.copy())
     if not isinstance(signal, np.ndarray) or (signal.dtype, signal.shape) != (u.dtype, u.shape):
-        given = f"{signal.dtype} {signal.shape}" if isinstance(signal, np.ndarray) else type(signal).__name__
-        raise plugins.Unfit(f"it gives {given} for u of float64 {u.shape}")
+        actual = f"{signal.dtype} {signal.shape}" if isinstance(signal, np.ndarray) else type(signal).__name__
+        raise plugins.Unfit(f"it gives {actual} for u of float64 {u.shape}")
     if not (signal > 0).all() or not (signal <= 1).all() or (np.diff(signal) > 0).any() or signal[-1] >= signal[0]:
         raise plugins.Unfit("what it gives does not fall from at most 1 to above 0")
-    return cast(Curve, found)
+    return cast(Curve, candidate)
 
 
 SCHEDULE = plugins.Kind(
     "diffusion.schedule",
     "a function of u, a float64 array (N,) from 0 (data) to 1 (noise), that gives the share of signal there, float64 (N,), which "
     "falls from at most 1 to above 0",
-    _own,
+    _custom,
 )
 CURVES: dict[str, Curve] = plugins.Table(
     SCHEDULE,
@@ -151,11 +151,11 @@ def schedule(name: str, timesteps: int) -> Schedule:
 def of_description(description: ProcessDescription) -> Schedule:
     """The T steps of a model of the discrete process.
 
-    Warns where the user's own schedule leaves more than 5% of the signal at the last step: sampling starts from pure
+    Warns where a schedule of the user leaves more than 5% of the signal at the last step: sampling starts from pure
     noise, which such a model has never seen.
 
     Raises:
-        UserError: T is less than 1, there is no such schedule, or the number of own betas is not T.
+        UserError: T is less than 1, there is no such schedule, or the number of ``betas`` is not T.
     """
     name, timesteps = description.schedule, description.timesteps
     if name == "betas":

@@ -1,4 +1,4 @@
-"""What a model's description says of its process, and the description of a noisy classifier, whose noise parameters are held against."""
+"""What a model's description says of its process, and the description of a noisy classifier."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from stepladder.description import Count, Depth, Description, Name, Record, Shap
 if TYPE_CHECKING:
     from stepladder.data.card import PicturesCard
 
-BESIDE = "noisy-classifier"  # the folder, in a registered model's own, of the classifier that guides it
-LEAST_SIGMA_DATA = 0.01  # of pictures of one colour: the preconditioning divides by it
-SIGMA_DATA = 0.5  # ImageNet's: that of models and data from before it was measured
+BESIDE = "noisy-classifier"  # subfolder of a registered model's folder: the classifier that guides it
+LEAST_SIGMA_DATA = 0.01  # for pictures of one colour, since the preconditioning divides by it
+SIGMA_DATA = 0.5  # ImageNet's; used for models and data from before it was measured
 
 
 class ProcessDescription(Record):
-    """What a process is made of; the keys are those of the parameters ``diffusion``.
+    """The settings of a process; the keys are those of the parameters ``diffusion``.
 
     Attributes:
         timesteps: T; a noisy classifier, which serves every T, has none.
@@ -59,5 +59,5 @@ class NoisyClassifierDescription(Description, ProcessDescription):
 
 
 def sigma_data(card: PicturesCard) -> float:
-    """Standard deviation of the data of ``card``, as a model of it is configured; cards from before it was kept: 0.5."""
+    """Standard deviation of the data of ``card``, for a model's description; 0.5 where an older card has none."""
     return max(float(card.get("sigma_data", SIGMA_DATA)), LEAST_SIGMA_DATA)

@@ -45,8 +45,8 @@ def spaced(timesteps: int, steps: int, spacing: str = "trailing", log_sigmas: Ar
         return _distinct(np.round(np.linspace(0, np.sqrt(timesteps - 1), steps) ** 2).astype(np.int64), timesteps)
     assert log_sigmas is not None, f"{spacing} needs the levels of the steps"
     rising = np.clip(log_sigmas, *LOG_SIGMAS)
-    wanted = ladder(float(rising[0]), float(rising[-1]), steps, spacing)[::-1]
-    nearest = np.interp(wanted, rising, np.arange(timesteps))
+    rungs = ladder(float(rising[0]), float(rising[-1]), steps, spacing)[::-1]
+    nearest = np.interp(rungs, rising, np.arange(timesteps))
     nearest[-1] = timesteps - 1
     return _distinct(np.round(nearest).astype(np.int64), timesteps)
 

@@ -30,12 +30,12 @@ def heun(
 ) -> Tensor:
     """Heun's method of Karras et al. (2022), algorithm 2, second order, in sigma / alpha; the last step is Euler's.
 
-    Steps from levels noisier than EDM's own, sigma / alpha > 80 or no signal at all, are Euler's too: the correction multiplies
-    the network's error at the next level by half of sigma / alpha (20,291 at T = 1000 of the cosine schedule). So are steps that
+    Steps from sigma / alpha > 80, where EDM starts, or from no signal are Euler's too: the correction would multiply
+    the network's error at the next level by half of sigma / alpha (20,291 at T = 1000, cosine). So are steps that
     divide sigma / alpha by more than ``longest``, whose correction multiplies the error by half of that.
 
-    With ``churned``, S levels, noise is added up to them first, where they are noisier than those visited; ``denoise(x, S + i)``
-    is then asked at the i-th of them.
+    With ``churned``, S levels, each step first adds noise up to them, where they are noisier than those visited;
+    ``denoise(x, S + i)`` then denoises at the i-th of them.
     """
     steps = len(levels)
     start = levels if churned is None else churned
@@ -47,8 +47,8 @@ def heun(
             if added > 1e-12 * sigma**2:
                 x = (scale * x).add_(noise(), alpha=math.sqrt(added))
         x_0 = denoise(x, i if churned is None else steps + i).x_0
-        of_x = sigma_after / sigma
-        moved = combined(of_x, x, after - of_x * alpha, x_0)
+        x_coef = sigma_after / sigma
+        moved = combined(x_coef, x, after - x_coef * alpha, x_0)
         if _is_corrected(alpha, sigma, after, sigma_after, longest):
             x_0_after = denoise(moved, i + 1).x_0
             # eps_after - eps, times half of the way in sigma / alpha
@@ -74,7 +74,7 @@ def _options(sampling: Sampling, process: Process, levels: Levels) -> dict[str, 
 
 
 def _evaluations(levels: Levels, process: Process) -> int:
-    """One more for each step that is corrected."""
+    """One a step, and one more for each step that is corrected."""
     return len(levels) + sum(_is_corrected(*pair, process.longest_corrected) for pair in pairs(levels))
 
 

@@ -1,4 +1,4 @@
-"""Samplers of first order: each step asks once and forgets."""
+"""Samplers of first order: each step evaluates the network once and keeps nothing from earlier steps."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def ancestral(
     for i, (alpha, sigma, after, sigma_after) in enumerate(pairs(levels)):
         scale = alpha / after
         fresh = sigma**2 - (scale * sigma_after) ** 2  # variance that this step of the forward process adds
-        found = denoise(x, i)
-        x = combined(scale * sigma_after**2 / sigma**2, x, after * fresh / sigma**2, found.x_0)
+        denoised = denoise(x, i)
+        x = combined(scale * sigma_after**2 / sigma**2, x, after * fresh / sigma**2, denoised.x_0)
         if sigma_after:
             small, large = fresh * sigma_after**2 / sigma**2, fresh
             if variance == "learned":
-                assert found.variance is not None, "the model learned no variance"
+                assert denoised.variance is not None, "the model learned no variance"
                 low, high = math.log(small) / 2, math.log(large) / 2
-                x.addcmul_((low + (high - low) * found.variance).exp_(), noise())
+                x.addcmul_((low + (high - low) * denoised.variance).exp_(), noise())
             else:
                 x.add_(noise(), alpha=math.sqrt(small if variance == "fixed_small" else large))
         if callback is not None:
-            callback(i, x, found.x_0)
+            callback(i, x, denoised.x_0)
     return x
 
 
@@ -55,15 +55,15 @@ def ddim(
 ) -> Tensor:
     """DDIM: Song et al. (2021), equation 12; ``eta`` 0 is deterministic, 1 is DDPM with the small variance.
 
-    The noise that goes with x_0 follows from x_0 as denoised, also where it was clipped, as in the code of Dhariwal and
+    The step's eps follows from x and the denoised x_0, also where that was clipped, as in the code of Dhariwal and
     Nichol (2021).
     """
     for i, (alpha, sigma, after, sigma_after) in enumerate(pairs(levels)):
         fresh = sigma**2 - (alpha / after * sigma_after) ** 2
         random = eta * math.sqrt(fresh) * sigma_after / sigma
-        of_x = math.sqrt(max(sigma_after**2 - random**2, 0.0)) / sigma
+        x_coef = math.sqrt(max(sigma_after**2 - random**2, 0.0)) / sigma
         x_0 = denoise(x, i).x_0
-        x = combined(of_x, x, after - of_x * alpha, x_0)
+        x = combined(x_coef, x, after - x_coef * alpha, x_0)
         if random:
             x.add_(noise(), alpha=random)
         if callback is not None:

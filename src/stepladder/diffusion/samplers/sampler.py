@@ -1,6 +1,6 @@
-"""What a sampler is: a plain function from noise to pictures, and what is said of it.
+"""What a sampler is: a plain function from noise to pictures, and a record that describes it.
 
-Each takes ``denoise(x, i)``, which says what x at the i-th level is a noisy picture of, ``x`` ``(N, C, H, W)`` at the first
+Each takes ``denoise(x, i)``, which predicts x_0 from x at the i-th level, ``x`` ``(N, C, H, W)`` at the first
 level, and the ``Levels`` to visit; ``noise()`` gives fresh standard normal tensors like ``x``; ``callback(i, x, x_0)`` is called
 after each step. They know no process, network or guidance: with ``x = alpha x_0 + sigma eps``, lambda = ln(alpha / sigma), all
 serve every process, and the first level may hold no signal at all. Coefficients are floats computed once, so that a step is
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Denoised:
-    """What a network makes of a noisy picture.
+    """The prediction of a network for noisy pictures.
 
     Attributes:
         x_0: like ``x``.
-        variance: like ``x``, in [0, 1], where the network learned it: where the reverse step's log-variance lies between
-            its two bounds.
+        variance: like ``x``, in [0, 1], where the network learned it: the position of the reverse step's log-variance
+            between its two bounds.
     """
 
     x_0: Tensor
@@ -59,10 +59,10 @@ class Sampler:
         title: for people.
         sample: ``sample(denoise, x, levels, noise, *, callback, **options)``.
         order: of its error, as a method for the probability-flow ODE; None where it draws noise by nature.
-        own: parameters of ``sampling`` that only it uses.
-        options: ``options(sampling, process, levels)``: what ``sample`` is called with besides. Levels among them under ``churned``
-            are known to ``denoise`` after those visited.
-        evaluations: ``evaluations(levels, process)``: how often it asks the network, without guidance, which doubles it.
+        own: parameters of ``sampling`` that only this sampler uses.
+        options: ``options(sampling, process, levels)``: further arguments of ``sample``. Levels under ``churned`` have
+            numbers in ``denoise`` that follow those of the visited levels.
+        evaluations: ``evaluations(levels, process)``: evaluations of the network, without guidance, which doubles them.
     """
 
     name: str
@@ -80,9 +80,9 @@ def pairs(levels: Levels) -> list[tuple[float, float, float, float]]:
     return list(zip(alphas, sigmas, alphas[1:], sigmas[1:], strict=False))
 
 
-def combined(of_x: float, x: Tensor, of_x_0: float, x_0: Tensor) -> Tensor:
-    """``of_x * x + of_x_0 * x_0``, of two tensors of the same shape, in one new tensor."""
-    return (of_x_0 * x_0).add_(x, alpha=of_x)
+def combined(x_coef: float, x: Tensor, x_0_coef: float, x_0: Tensor) -> Tensor:
+    """``x_coef * x + x_0_coef * x_0``, of two tensors of the same shape, in one new tensor."""
+    return (x_0_coef * x_0).add_(x, alpha=x_coef)
 
 
 def log_ratio(alpha: float, sigma: float) -> float:

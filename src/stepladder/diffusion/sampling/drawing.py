@@ -43,8 +43,8 @@ def draw(
 ) -> Tensor:
     """One picture for each of the N rows of ``condition``, in S = ``steps`` steps: ``(N, C, H, W)`` in [-1, 1], on the CPU.
 
-    Picture i depends on (seed, first + i) and its row only: its noise has a generator of its own. Another ``batch_size`` changes
-    what kernels round off, about 4e-6, and nothing else.
+    Picture i depends on (seed, first + i) and its row only: its noise has its own generator. Another ``batch_size``
+    changes only the rounding of kernels, about 4e-6.
 
     Args:
         first: number of the first picture, where these are a part of more.
@@ -79,7 +79,7 @@ def denoiser(
     sampling: Sampling,
     classifier: Classifier | None = None,
 ) -> Denoise:
-    """What ``model`` takes a noisy picture at the i-th of the ``visited`` levels for, guided and limited as ``sampling`` says."""
+    """The prediction of ``model`` at the i-th of the ``visited`` levels, guided and clipped as in ``sampling``."""
     process = of(description)
     channels, classes = description.model.shape[0], len(description.classes)
     alphas, sigmas, times = (table.tolist() for table in (visited.alphas, visited.sigmas, visited.times))
@@ -122,8 +122,8 @@ def _run(
     sampler = SAMPLERS[sampling.sampler]
     options = sampler.options(sampling, process, visited)
     churned = options.get("churned")
-    known = visited.joined(churned) if isinstance(churned, Levels) else visited
-    denoise = denoiser(model, description, condition, known, sampling, classifier)
+    all_levels = visited.joined(churned) if isinstance(churned, Levels) else visited
+    denoise = denoiser(model, description, condition, all_levels, sampling, classifier)
     x = process.first_noise(noise(), float(visited.sigmas[0]))
     return sampler.sample(denoise, x, visited, noise, callback=callback, **options)
 
@@ -133,19 +133,19 @@ def noise_of(seed: int, first: int, count: int, shape: Sequence[int], device: to
     generators = [generator(seed, first + i) for i in range(count)]
 
     def noise() -> Tensor:
-        fresh = torch.empty(count, *shape)
-        for row, random in zip(fresh, generators, strict=True):
+        values = torch.empty(count, *shape)
+        for row, random in zip(values, generators, strict=True):
             torch.randn(tuple(shape), generator=random, out=row)
-        return fresh.to(device)
+        return values.to(device)
 
     return noise
 
 
 def check(description: DiffusionDescription, sampling: Sampling, classifier: Classifier | None) -> None:
     """Raise ``UserError`` where the model cannot draw as ``sampling`` asks."""
-    known = len(description.classes) or description.model.vocabulary
+    is_conditional = len(description.classes) or description.model.vocabulary
     scale = sampling.guidance_scale
-    if scale != 1 and not (known and description.label_dropout > 0):
+    if scale != 1 and not (is_conditional and description.label_dropout > 0):
         raise UserError(
             f"guidance_scale={scale:g} needs a model trained with classes or texts, some of them hidden; this one was not: "
             "use 1."
@@ -162,7 +162,7 @@ def check(description: DiffusionDescription, sampling: Sampling, classifier: Cla
 
 
 def class_numbers(classes: Sequence[str], names: Sequence[str] | None, count: int) -> Tensor:
-    """Labels for ``count`` pictures of each class in ``names``, of the model's ``classes``; without names ``count`` in all, in turn.
+    """Labels of ``count`` pictures of each of ``names`` in ``classes``; without names ``count`` in all, in turn.
 
     Raises:
         UserError: the model does not know a name.

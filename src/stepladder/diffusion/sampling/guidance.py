@@ -1,4 +1,4 @@
-"""Guidance: a picture more like what was asked for, at the price of variety."""
+"""Guidance: pictures that match their condition better, and vary less."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from stepladder.diffusion.networks.conditions import Condition, doubled, nothing
+from stepladder.diffusion.networks.conditions import Condition, concatenated, nothing
 
 Network = Callable[[Tensor, Tensor, Condition], Tensor]
 Classifier = Callable[[Tensor, Tensor], Tensor]
@@ -35,15 +35,16 @@ def guided(
     """
     if scale == 1:
         return network(x, time, condition)
-    both = doubled(condition, nothing(condition, classes))
-    with_it, without = network(torch.cat([x, x]), torch.cat([time, time]), both).chunk(2)
-    kept, with_it, without = with_it[:, x.shape[1] :], with_it[:, : x.shape[1]], without[:, : x.shape[1]]
-    output = without + scale * (with_it - without)
+    conditions = concatenated(condition, nothing(condition, classes))
+    conditional, unconditional = network(torch.cat([x, x]), torch.cat([time, time]), conditions).chunk(2)
+    variance = conditional[:, x.shape[1] :]
+    conditional, unconditional = (part[:, : x.shape[1]] for part in (conditional, unconditional))
+    output = unconditional + scale * (conditional - unconditional)
     if rescale:
         axes = tuple(range(1, x.ndim))
-        ratio = with_it.std(axes, keepdim=True) / output.std(axes, keepdim=True).clamp(min=1e-8)
+        ratio = conditional.std(axes, keepdim=True) / output.std(axes, keepdim=True).clamp(min=1e-8)
         output = output * (rescale * ratio + 1 - rescale)
-    return torch.cat([output, kept], dim=1) if kept.shape[1] else output
+    return torch.cat([output, variance], dim=1) if variance.shape[1] else output
 
 
 def classifier_guided(
@@ -56,17 +57,17 @@ def classifier_guided(
     sigma: float,
     scale: float,
 ) -> Tensor:
-    """``x_0`` moved to where ``classifier(x, time)`` sees more of ``labels``.
+    """``x_0`` moved to where ``classifier(x, time)`` gives ``labels`` a higher probability.
 
     Dhariwal and Nichol (2021), algorithm 2: eps - scale sigma grad log p(labels | x), here in terms of x_0, which moves by
-    scale sigma^2 / alpha times the gradient. Where no signal is left there is nothing to see and nothing moves, nor does a picture
-    of no class, whose label is none of the classifier's.
+    scale sigma^2 / alpha times the gradient. Nothing moves where no signal is left, nor do pictures of no class,
+    whose label is none of the classifier's.
     """
     if not alpha:
         return x_0
     with torch.inference_mode(False), torch.enable_grad():
-        seen = x.clone().requires_grad_()
-        log_p = classifier(seen, time.clone()).log_softmax(1)
-        known, asked = labels < log_p.shape[1], labels.clamp(max=log_p.shape[1] - 1)
-        (gradient,) = torch.autograd.grad(log_p.gather(1, asked[:, None]).mul(known[:, None]).sum(), seen)
+        x = x.clone().requires_grad_()
+        log_probs = classifier(x, time.clone()).log_softmax(1)
+        has_class, labels = labels < log_probs.shape[1], labels.clamp(max=log_probs.shape[1] - 1)
+        (gradient,) = torch.autograd.grad(log_probs.gather(1, labels[:, None]).mul(has_class[:, None]).sum(), x)
     return x_0 + scale * sigma**2 / alpha * gradient

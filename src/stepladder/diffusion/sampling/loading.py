@@ -22,5 +22,5 @@ def load(folder: Path) -> tuple[nn.Module, DiffusionDescription]:
 
 
 def _network(description: DiffusionDescription) -> nn.Module:
-    of(description)  # there must be such a process
+    of(description)  # raises where there is no such process
     return build(description.model)

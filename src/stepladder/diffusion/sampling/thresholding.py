@@ -1,4 +1,4 @@
-"""What keeps a predicted x_0 within the data's range."""
+"""Keeps a predicted x_0 within the range of the data."""
 
 from __future__ import annotations
 

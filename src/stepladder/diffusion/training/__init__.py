@@ -1,1 +1,1 @@
-"""How levels are drawn and weighted in training, and the task."""
+"""How training samples and weights noise levels, and the task."""

@@ -1,4 +1,4 @@
-"""Training a diffusion model, and using a trained one."""
+"""Training a diffusion model."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from stepladder.data.image_arrays import scaled
 from stepladder.description import Data
 from stepladder.diffusion.losses import squared_error
 from stepladder.diffusion.networks.backbones import build
-from stepladder.diffusion.networks.conditions import Condition, hide
+from stepladder.diffusion.networks.conditions import Condition, drop
 from stepladder.diffusion.networks.description import DiffusionDescription, described
 from stepladder.diffusion.processes.process import q_sample, split
 from stepladder.diffusion.processes.processes import of
 from stepladder.diffusion.processes.settings import sigma_data
 from stepladder.diffusion.super_resolution import low_resolution, sides_of
-from stepladder.diffusion.training.training_levels import Drawn, StepLevels, training_levels
+from stepladder.diffusion.training.training_levels import BatchLevels, StepLevels, training_levels
 from stepladder.diffusion.training.weighting import weight
 from stepladder.errors import UserError
 from stepladder.params import Diffusion, Params, Sampling
@@ -34,7 +34,7 @@ PREVIEWED = 40
 
 
 class DiffusionTask(PictureTask):
-    """Learns to undo noise: draws a level for each picture, adds that much noise, and measures what the network makes of it."""
+    """Learns to denoise: samples a noise level for each picture, adds that noise, and predicts it or the picture."""
 
     quartiles: Tensor
     description: DiffusionDescription
@@ -59,16 +59,16 @@ class DiffusionTask(PictureTask):
         self.quarters = sorted({math.ceil(4 * (t + 1) / steps) for t in range(steps)})
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        drawn, error, bound = self._errors(batch, batch["position"], training=True)
-        losses = self._objective(drawn, error, bound)
-        self.levels.remember(drawn, losses)
-        self._log_quartiles(drawn.time, losses.detach())
-        loss = (drawn.importance * losses).mean()
+        levels, error, bound = self._errors(batch, batch["position"], training=True)
+        losses = self._objective(levels, error, bound)
+        self.levels.remember(levels, losses)
+        self._log_quartiles(levels.time, losses.detach())
+        loss = (levels.importance * losses).mean()
         self.log("train/loss", loss.detach())
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Plain squared error at uniform times with the same noise every time, whatever the loss: it can be compared."""
+        """Squared error at uniform times with the same noise every time, whatever the loss: so it can be compared."""
         _, error, bound = self._errors(batch, VALIDATION_STREAM + batch_idx, training=False)
         self.log_validation(batch, loss=error.mean(), **({} if bound is None else {"bound": bound.mean()}))
 
@@ -81,49 +81,49 @@ class DiffusionTask(PictureTask):
         steps = min(self.description.timesteps, 10)
         return grid(draw(self.model, self.description, self.previewed, steps, sampling, seed=self.seed), columns=10)
 
-    def _objective(self, drawn: Drawn, error: Tensor, bound: Tensor | None) -> Tensor:
-        """What is learned, ``(n,)``: see ``losses`` and docs/objectives.md."""
+    def _objective(self, levels: BatchLevels, error: Tensor, bound: Tensor | None) -> Tensor:
+        """The loss of each picture, ``(n,)``: see ``losses`` and docs/objectives.md."""
         d = self.diffusion
         if d.loss == "vlb":
             assert bound is not None
             return bound
         gamma = d.min_snr_gamma if d.weighting == "min_snr" else d.p2_gamma
-        simple = weight(d.weighting, self.process, drawn.snr, gamma) * error
+        simple = weight(d.weighting, self.process, levels.snr, gamma) * error
         return simple if bound is None else simple + d.vlb_weight * bound
 
-    def _errors(self, batch: Batch, position: int, *, training: bool) -> tuple[Drawn, Tensor, Tensor | None]:
-        """Of each picture the level, the squared error of the prediction, and the bound where the loss has it."""
+    def _errors(self, batch: Batch, position: int, *, training: bool) -> tuple[BatchLevels, Tensor, Tensor | None]:
+        """The level of each picture, the squared error of its prediction, and the bound where the loss uses it."""
         on_cpu, random = self.generators(position)
-        drawn = self.levels.draw(batch["size"], on_cpu, self.device, uniform=not training)
+        levels = self.levels.draw(batch["size"], on_cpu, self.device, uniform=not training)
         x_0, eps, condition = self._pictures(batch, position, random, training=training)
-        x = q_sample(x_0, eps, drawn.alpha, drawn.sigma)
-        output = self.model(self.process.scale_input(x, drawn.sigma), drawn.time, condition)
+        x = q_sample(x_0, eps, levels.alpha, levels.sigma)
+        output = self.model(self.process.scale_input(x, levels.sigma), levels.time, condition)
         predicted, fraction = split(output.float(), x_0.shape[1])
-        error = squared_error(predicted, self.process.target(x_0, eps, drawn.alpha, drawn.sigma))
+        error = squared_error(predicted, self.process.target(x_0, eps, levels.alpha, levels.sigma))
         if self.diffusion.loss == "simple":
-            return drawn, error, None
+            return levels, error, None
         kept = predicted.detach() if self.diffusion.loss == "hybrid" else predicted
-        x_0_hat = self.process.to_x0(kept, x, drawn.alpha, drawn.sigma)
+        x_0_hat = self.process.to_x0(kept, x, levels.alpha, levels.sigma)
         assert isinstance(self.levels, StepLevels)  # the parameters refuse a bound in continuous time
-        return drawn, error, self.levels.bound(drawn, x_0, x_0_hat, fraction)
+        return levels, error, self.levels.bound(levels, x_0, x_0_hat, fraction)
 
     def _pictures(
         self, batch: Batch, position: int, random: torch.Generator, *, training: bool
     ) -> tuple[Tensor, Tensor, Condition]:
-        """Data and noise ``(n, C, h, w)``, of the curriculum's side while it lasts, and what the network is told of them."""
+        """Data and noise ``(n, C, h, w)``, at the curriculum's side while that lasts, and their condition."""
         images, size, d = batch["images"], batch["size"], self.diffusion
         side = None
         if training:
             side = side_at(position, d.training.steps * d.training.accumulate, d.curriculum, d.curriculum_share)
         shape = images.shape[1:] if side is None else (images.shape[1], *sides_of(images, side))
         eps = self.drawn(torch.randn, (size, *shape), random)
-        hidden, flipped = self.drawn(torch.rand, (2, size), random, dim=1)
+        u_drop, u_flip = self.drawn(torch.rand, (2, size), random, dim=1)
         x_0 = scaled(images)
         if training and d.flip:
-            x_0 = torch.where(flipped[:, None, None, None] < 0.5, x_0.flip(3), x_0)
+            x_0 = torch.where(u_flip[:, None, None, None] < 0.5, x_0.flip(3), x_0)
         condition: Condition = {key: batch[key] for key in ("labels", "text") if key in batch}
         if training:
-            condition = hide(condition, hidden < d.label_dropout, len(self.description.classes))
+            condition = drop(condition, u_drop < d.label_dropout, len(self.description.classes))
         if d.low_resolution:
             low = low_resolution(x_0, d.low_resolution)
             noise = d.low_resolution_noise * self.drawn(torch.rand, (size,), random)
@@ -157,23 +157,23 @@ def experiment(
     """The training of T = ``timesteps`` that ``params`` describes, on pictures prepared in ``data``.
 
     Raises:
-        UserError: T is missing, the batch does not divide, or the data has not what the parameters ask of it.
+        UserError: T is missing, the batch does not divide, or the data lacks what the parameters need.
     """
     if timesteps is None:
         raise UserError("A diffusion model needs its number of timesteps: --timesteps T.")
     section = params.diffusion
     pictures = Pictures("diffusion", params, section.training, data, rank, world_size, section.text)
     description = configuration(section, pictures.card, timesteps)
-    more = section.text or section.low_resolution
-    previewed = held_out(pictures, section.low_resolution) if more else None
+    needs_pictures = section.text or section.low_resolution
+    previewed = preview_condition(pictures, section.low_resolution) if needs_pictures else None
     task = DiffusionTask(description, section, params.seed, rank, world_size, previewed)
     tokenizer = data / "tokenizer.json"
     files = {tokenizer.name: tokenizer} if tokenizer.exists() else {}
     return Experiment(task, pictures.micro_batch, pictures.validation(even=True), files)
 
 
-def held_out(pictures: Pictures, side: int) -> Condition:
-    """What is known of the first held-out pictures, to be previewed; with the pictures of a low resolution, where it has a ``side``."""
+def preview_condition(pictures: Pictures, side: int) -> Condition:
+    """The condition of the first held-out pictures, for previews; with their low resolution if ``side`` is not 0."""
     batch = pictures.batch(pictures.test, np.arange(PREVIEWED) % len(pictures.test.labels))
     images = batch.pop("images")
     if side:
@@ -183,7 +183,7 @@ def held_out(pictures: Pictures, side: int) -> Condition:
 
 
 def configuration(section: Diffusion, card: PicturesCard, timesteps: int) -> DiffusionDescription:
-    """What a model folder says of its model: all that using it takes beside the weights."""
+    """The description in a model folder: all that using the model needs except the weights."""
     classes = card["classes"] if section.conditional else []
     text = card["text"] if section.text else {"vocabulary": 0, "length": 0}
     channels = card["shape"][0]
@@ -215,6 +215,6 @@ def configuration(section: Diffusion, card: PicturesCard, timesteps: int) -> Dif
 
 
 def network(params: Params, card: PicturesCard) -> nn.Module:
-    """The network that ``params`` describe for the pictures of ``card``, without its weights: for its parts' names."""
-    with torch.device("cpu" if is_own(params.diffusion.backbone) else "meta"):  # one's own is tried
+    """The network that ``params`` describe for the pictures of ``card``, without weights: for its parts' names."""
+    with torch.device("cpu" if is_own(params.diffusion.backbone) else "meta"):  # a custom one runs once
         return build(configuration(params.diffusion, card, 1).model)

@@ -1,4 +1,4 @@
-"""Which noise levels training visits: pure functions of a generator, for all examples of the global micro-batch.
+"""Samples the noise levels of a training: pure functions of a generator, for all examples of the global micro-batch.
 
 In continuous time a level is u in [0, 1]; of T steps, step t is u = (t + 1) / T.
 """
@@ -33,7 +33,7 @@ def log_sigmas(size: int, mean: float, std: float, random: torch.Generator) -> T
 def steps(
     name: str, timesteps: int, size: int, mean: float, std: float, random: torch.Generator, table: Tensor
 ) -> Tensor:
-    """``(size,)`` steps t of 0, ..., T-1: uniform, or those nearest to what ``times`` and ``log_sigmas`` draw.
+    """``(size,)`` steps t of 0, ..., T-1: uniform, or those nearest to samples of ``times`` or ``log_sigmas``.
 
     Args:
         table: ``(T,)``, ln(sigma / alpha) of the steps, rising.
@@ -56,15 +56,14 @@ def importance(history: Tensor, count: Tensor) -> Tensor:
         history: ``(T, HISTORY)``, the last losses of each step; count: ``(T,)``, how many each has had.
     """
     uniform = torch.full_like(history[:, 0], 1 / len(history))
-    wanted = history.square().mean(1).sqrt()
-    mixed = (1 - UNIFORM_SHARE) * wanted / wanted.sum().clamp(
-        min=torch.finfo(wanted.dtype).tiny
-    ) + UNIFORM_SHARE * uniform
+    weights = history.square().mean(1).sqrt()
+    total = weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
+    mixed = (1 - UNIFORM_SHARE) * weights / total + UNIFORM_SHARE * uniform
     return torch.where((count >= HISTORY).all(), mixed, uniform)
 
 
 def pick(probabilities: Tensor, size: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """``(size,)`` steps drawn with ``probabilities`` ``(T,)``, and weights 1 / (T p) that make means over them unbiased."""
+    """``(size,)`` steps, sampled with ``probabilities`` ``(T,)``, and weights 1 / (T p) that make means unbiased."""
     u = torch.rand(size, generator=random, dtype=torch.float64).to(probabilities.device)
     cumulated = probabilities.double().cumsum(0)
     t = torch.searchsorted(cumulated, u * cumulated[-1], right=True).clamp(max=len(probabilities) - 1)

@@ -1,4 +1,4 @@
-"""The noise levels of the pictures that a training sees, with the tables and the history that this takes."""
+"""Samples the noise levels of a training's pictures, with the tables and the history that it needs."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from stepladder.params import Diffusion
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """The levels of this rank's n pictures.
+class BatchLevels:
+    """The noise levels of this rank's n pictures.
 
     Attributes:
         t: ``(n,)`` steps; empty where time is continuous.
-        time: ``(n,)`` in [0, 1]: what the network is told.
+        time: ``(n,)`` in [0, 1]: the network's input.
         alpha, sigma: ``(n, 1, 1, 1)``.
         snr: ``(n,)``, alpha^2 / sigma^2.
-        importance: ``(n,)``, what makes means unbiased where some steps are drawn more often; else 1.
+        importance: ``(n,)``, weights that make means unbiased where steps are not equally likely; else 1.
     """
 
     t: Tensor
@@ -38,15 +38,15 @@ class Drawn:
 
 
 class TimeLevels(nn.Module):
-    """Draws levels in continuous time for the whole micro-batch, on the CPU in float64; a rank takes its own."""
+    """Samples levels in continuous time for the global micro-batch, on the CPU in float64; a rank takes its part."""
 
     def __init__(self, process: ContinuousTime, diffusion: Diffusion, rank: int = 0, world_size: int = 1) -> None:
         super().__init__()
         self.process, self.sampling = process, diffusion.time_sampling
         self.mean, self.std = diffusion.time_mean, diffusion.time_std
-        self.mine = slice(rank, None, world_size)
+        self.rank_slice = slice(rank, None, world_size)
 
-    def draw(self, size: int, random: torch.Generator, device: torch.device, *, uniform: bool = False) -> Drawn:
+    def draw(self, size: int, random: torch.Generator, device: torch.device, *, uniform: bool = False) -> BatchLevels:
         """Levels for ``size`` pictures over all ranks, as the parameters say, or uniform in time."""
         name = "uniform" if uniform else self.sampling
         if name == "log_normal":
@@ -54,19 +54,19 @@ class TimeLevels(nn.Module):
             u = self.process.time_at(log_sigma.numpy())
         else:
             u = time_sampling.times(name, size, self.mean, self.std, random).numpy()
-        u = u[self.mine]
+        u = u[self.rank_slice]
         alpha, sigma = self.process.level_at(u)
-        rows = torch.from_numpy(np.stack([u, alpha, sigma, (alpha / sigma) ** 2])).float().to(device)
-        time, alphas, sigmas, snr = rows
-        nothing = torch.empty(0, dtype=torch.int64, device=device)
-        return Drawn(nothing, time, _column(alphas), _column(sigmas), snr, torch.ones_like(time))
+        table = torch.from_numpy(np.stack([u, alpha, sigma, (alpha / sigma) ** 2])).float().to(device)
+        time, alphas, sigmas, snr = table
+        no_steps = torch.empty(0, dtype=torch.int64, device=device)
+        return BatchLevels(no_steps, time, _column(alphas), _column(sigmas), snr, torch.ones_like(time))
 
-    def remember(self, drawn: Drawn, losses: Tensor) -> None:
+    def remember(self, levels: BatchLevels, losses: Tensor) -> None:
         """There is no history."""
 
 
 class StepLevels(nn.Module):
-    """Draws steps of a discrete process for the whole micro-batch on the CPU; a rank takes its own.
+    """Samples steps of a discrete process for the global micro-batch on the CPU; a rank takes its part.
 
     The history of ``loss_second_moment`` is part of the state, the same on all ranks: resuming goes on with it.
     """
@@ -80,14 +80,14 @@ class StepLevels(nn.Module):
         super().__init__()
         self.timesteps, self.sampling = process.timesteps, diffusion.time_sampling
         self.mean, self.std = diffusion.time_mean, diffusion.time_std
-        self.mine = slice(rank, None, world_size)
+        self.rank_slice = slice(rank, None, world_size)
         self.learns_from_losses = self.sampling == "loss_second_moment"
         signal = torch.tensor(process.schedule.alphas_cumprod)
         rounded = signal.float()
         snr = (signal / (1 - signal)).float()
         tables = torch.stack([rounded.sqrt(), (1 - rounded).sqrt(), snr])
-        of = posteriors(process.schedule)
-        posterior = torch.from_numpy(np.stack([of.of_x_0, of.log_smallest, of.log_largest])).float()
+        chain = posteriors(process.schedule)
+        posterior = torch.from_numpy(np.stack([chain.x_0_coef, chain.log_smallest, chain.log_largest])).float()
         self.register_buffer("tables", tables, persistent=False)
         self.register_buffer("posterior", posterior, persistent=False)
         self.log_sigmas = 0.5 * torch.log((1 - signal) / signal)
@@ -95,7 +95,7 @@ class StepLevels(nn.Module):
             self.register_buffer("history", torch.zeros(self.timesteps, time_sampling.HISTORY))
             self.register_buffer("count", torch.zeros(self.timesteps, dtype=torch.int64))
 
-    def draw(self, size: int, random: torch.Generator, device: torch.device, *, uniform: bool = False) -> Drawn:
+    def draw(self, size: int, random: torch.Generator, device: torch.device, *, uniform: bool = False) -> BatchLevels:
         """Levels for ``size`` pictures over all ranks, as the parameters say, or of uniform steps."""
         name = "uniform" if uniform else self.sampling
         if name == "loss_second_moment":
@@ -103,24 +103,24 @@ class StepLevels(nn.Module):
         else:
             steps = time_sampling.steps(name, self.timesteps, size, self.mean, self.std, random, self.log_sigmas)
             t, weight = steps.to(device), torch.ones(size, device=device)
-        t, weight = t[self.mine], weight[self.mine]
+        t, weight = t[self.rank_slice], weight[self.rank_slice]
         alpha, sigma, snr = self.tables[:, t]
-        return Drawn(t, (t + 1) / self.timesteps, _column(alpha), _column(sigma), snr, weight)
+        return BatchLevels(t, (t + 1) / self.timesteps, _column(alpha), _column(sigma), snr, weight)
 
-    def bound(self, drawn: Drawn, x_0: Tensor, x_0_hat: Tensor, fraction: Tensor | None) -> Tensor:
+    def bound(self, levels: BatchLevels, x_0: Tensor, x_0_hat: Tensor, fraction: Tensor | None) -> Tensor:
         """T times the bound's term of each picture, ``(n,)`` bits/dim: over uniform steps its mean is the bound less L_T.
 
         The reverse variance is that of the posterior, or learned, then ``fraction`` ``(n, C, H, W)`` of the way to beta.
         """
-        of_x_0, smallest, largest = (_column(row) for row in self.posterior[:, drawn.t])
+        x_0_coef, smallest, largest = (_column(row) for row in self.posterior[:, levels.t])
         variance = smallest if fraction is None else learned_range(fraction, smallest, largest)
-        return self.timesteps * vlb_term(x_0, x_0_hat, drawn.t == 0, of_x_0, smallest, variance)
+        return self.timesteps * vlb_term(x_0, x_0_hat, levels.t == 0, x_0_coef, smallest, variance)
 
     @torch.no_grad()
-    def remember(self, drawn: Drawn, losses: Tensor) -> None:
-        """Take the ``losses`` ``(n,)`` of all ranks into the history, where there is one."""
+    def remember(self, levels: BatchLevels, losses: Tensor) -> None:
+        """Add the ``losses`` ``(n,)`` of all ranks to the history, where there is one."""
         if self.learns_from_losses:
-            t, all_losses = _of_all_ranks(drawn.t), _of_all_ranks(losses.detach())
+            t, all_losses = _gather_from_ranks(levels.t), _gather_from_ranks(losses.detach())
             history, count = time_sampling.remember(self.history, self.count, t, all_losses)
             self.history.copy_(history)
             self.count.copy_(count)
@@ -129,19 +129,19 @@ class StepLevels(nn.Module):
 def training_levels(
     process: Process, diffusion: Diffusion, rank: int = 0, world_size: int = 1
 ) -> StepLevels | TimeLevels:
-    """What draws the levels that a training of ``process`` sees."""
+    """What samples the noise levels in a training of ``process``."""
     if isinstance(process, ContinuousTime):
         return TimeLevels(process, diffusion, rank, world_size)
     assert isinstance(process, Discrete)
     return StepLevels(process, diffusion, rank, world_size)
 
 
-def _of_all_ranks(mine: Tensor) -> Tensor:
-    """In the order of the micro-batch, of which rank r has rows r, r + world size, ..."""
+def _gather_from_ranks(values: Tensor) -> Tensor:
+    """The values of all ranks in the order of the micro-batch, of which rank r has rows r, r + world size, ..."""
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-        return mine
-    parts = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, mine.contiguous())
+        return values
+    parts = [torch.empty_like(values) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, values.contiguous())
     return torch.stack(parts, dim=1).flatten()
 
 

@@ -16,14 +16,14 @@ def weight(name: str, process: Process, snr: Tensor, gamma: float = 0.0) -> Tens
 
     - ``min_snr``: Hang et al. (2023), min(snr, gamma) for x_0: min(snr, gamma) / snr for eps, / (snr + 1) for v.
     - ``p2``: Choi et al. (2022), equation 8 with k = 1: 1 / (1 + snr)^gamma for eps.
-    - ``edm``: Karras et al. (2022), table 1: (sigma^2 + sigma_data^2) / (sigma sigma_data)^2 for x_0, that is snr + sigma_data^-2. Of the
-      target of ``edm`` itself it is 1: that process has it built in.
+    - ``edm``: Karras et al. (2022), table 1: (sigma^2 + sigma_data^2) / (sigma sigma_data)^2 for x_0, that is
+      snr + sigma_data^-2. For the target of ``edm`` itself it is 1, since that process has it built in.
     """
     if name == "none":
         return ones_like(snr)
-    of_x_0 = {
+    x_0_weight = {
         "min_snr": lambda: snr.clamp(max=gamma),
         "p2": lambda: snr / (1 + snr) ** gamma,
         "edm": lambda: snr + process.sigma_data**-2,
     }[name]()
-    return of_x_0 * process.error_of_x0(snr)
+    return x_0_weight * process.error_of_x0(snr)

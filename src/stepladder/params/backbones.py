@@ -131,21 +131,21 @@ class DiT(Backbone):
         return self
 
 
-def _own(name: str, found: Any) -> Any:
+def _check_custom_network(name: str, network: Any) -> Any:
     """A person's own network; it is tried when it is built, for it has to know the pictures."""
     from torch import nn
 
-    if not (inspect.isclass(found) and issubclass(found, nn.Module)):
+    if not (inspect.isclass(network) and issubclass(network, nn.Module)):
         raise plugins.Unfit("it is no such class")
-    plugins.takes(found, shape=(1, 8, 8), classes=10, outputs=1)
-    plugins.takes(found.forward, "self", "x", "time", "condition")
-    return found
+    plugins.takes(network, shape=(1, 8, 8), classes=10, outputs=1)
+    plugins.takes(network.forward, "self", "x", "time", "condition")
+    return network
 
 
 BACKBONE = plugins.Kind(
     "diffusion.backbone",
     "a subclass of torch.nn.Module that is built with shape=(C, H, W), classes and outputs, and called with x (N, C, H, W), time (N,) "
     "in [0, 1] and condition, a dictionary of tensors, and gives (N, outputs, H, W)",
-    _own,
+    _check_custom_network,
 )
 BACKBONES: dict[str, type[Backbone]] = plugins.Table(BACKBONE, {"unet": UNet, "dit": DiT})

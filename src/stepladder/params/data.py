@@ -16,16 +16,16 @@ NAME = r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,99})?$"  # what MLflow takes in names and
 UNNAMED = "empty: the source's own (of a folder or file its last part)"
 
 
-def _own(name: str, found: Any) -> Any:
+def _check_custom_source(name: str, function: Any) -> Any:
     """A person's own reader of pictures; what it gives is looked at when it is read."""
-    plugins.takes(found, "images")
-    return found
+    plugins.takes(function, "images")
+    return function
 
 
 SOURCE = plugins.Kind(
     "images.source",
     "a function of the section images of the parameters that gives a PictureSource of stepladder.data.preparing.pictures",
-    _own,
+    _check_custom_source,
 )
 
 

@@ -36,7 +36,7 @@ def usable(family: str, params: Params, card: Card, classifier: Path) -> None:
         classifier: folder of the noisy classifier, asked for where ``sampling.classifier_scale`` is above 0.
     """
     if family == "diffusion":
-        _drawable(params, card, classifier)
+        _can_be_sampled(params, card, classifier)
     if family == "adapted" and params.sampling.classifier_scale:
         raise UserError(
             f"sampling.classifier_scale={params.sampling.classifier_scale:g} with an adapted model, whose pictures no noisy "
@@ -48,7 +48,7 @@ def usable(family: str, params: Params, card: Card, classifier: Path) -> None:
             _sentence(lambda: texts.positions(params.transformer, params.decoding, longest))
 
 
-def _drawable(params: Params, card: Card, classifier: Path) -> None:
+def _can_be_sampled(params: Params, card: Card, classifier: Path) -> None:
     d, sampling = params.diffusion, params.sampling
     if sampling.guidance_scale != 1 and not d.text and not card["classes"]:
         raise UserError(
@@ -76,19 +76,19 @@ def guiding(folder: Path, model: Mapping[str, Any]) -> NoisyClassifierDescriptio
         "set noisy_classifier.train to true (`dvc repro` then trains one), or run `stepladder train noisy-classifier`"
     )
     remedy = f"{train}; or set sampling.classifier_scale to 0"
-    own = read(folder, NoisyClassifierDescription, remedy=remedy)
-    known = {"classes": own.classes, "shape": own.model.shape} | {key: getattr(own, key) for key in PROCESS}
+    guide = read(folder, NoisyClassifierDescription, remedy=remedy)
+    known = {"classes": guide.classes, "shape": guide.model.shape} | {key: getattr(guide, key) for key in PROCESS}
     for key, wanted in model.items():
-        ours, theirs = _plain(known[key]), _plain(wanted)
+        ours, theirs = _as_list(known[key]), _as_list(wanted)
         if ours != theirs and not (key == "classes" and not theirs):
             raise UserError(
                 f"The noisy classifier in {folder} was trained with {key} {ours} and the model has {theirs}; for one of the "
                 f"model's, {train}."
             )
-    return own
+    return guide
 
 
-def _plain(value: Any) -> Any:
+def _as_list(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -110,17 +110,17 @@ def _diffusion(params: Params, card: Card, devices: int) -> None:
     pictures.smaller(params.diffusion, *_sides(card))
     if params.diffusion.text and not card.get("text"):
         raise ValueError("diffusion.text needs pictures prepared with texts; name their column in images.text_column")
-    _filled("diffusion.training", params.diffusion.training, card)
+    _batch_is_filled("diffusion.training", params.diffusion.training, card)
 
 
-def _filled(key: str, training: Training, card: Card) -> None:
+def _batch_is_filled(key: str, training: Training, card: Card) -> None:
     """That the pictures fill a batch, where their card counts them."""
     if "counts" in card:
         pictures.filled(key, training, card["counts"]["train"])
 
 
 def _feature_net(params: Params, card: Card, devices: int) -> None:
-    _filled("feature_net", params.feature_net.training, card)
+    _batch_is_filled("feature_net", params.feature_net.training, card)
 
 
 def _noisy_classifier(params: Params, card: Card, devices: int) -> None:

@@ -49,12 +49,12 @@ def resolve(
 
     ``may_be_absent``: the defaults take the place of a file that is not there. Raises ``UserError`` for what no run can have.
     """
-    there = {} if may_be_absent and not path.exists() else values_of(path)
-    of_preset = preset_values(preset) if preset else {}
+    written = {} if may_be_absent and not path.exists() else values_of(path)
+    preset_given = preset_values(preset) if preset else {}
     given = given or {}
-    params = build(merge(lay(of_preset, there), given), f"preset {preset} on {path}" if preset else str(path))
-    named = {key for key, _ in _leaves(merge(of_preset, given))}
-    return Resolved(params, _differences(there, params, named))
+    params = build(merge(lay(preset_given, written), given), f"preset {preset} on {path}" if preset else str(path))
+    set_keys = {key for key, _ in _leaves(merge(preset_given, given))}
+    return Resolved(params, _differences(written, params, set_keys))
 
 
 def differences(params: Params, path: Path = PARAMS_FILE) -> list[Change]:
@@ -62,10 +62,10 @@ def differences(params: Params, path: Path = PARAMS_FILE) -> list[Change]:
     return _differences(values_of(path), params, {key for key, _ in _leaves(params.model_dump(mode="json"))})
 
 
-def _differences(there: Values, params: Params, named: set[str]) -> list[Change]:
-    before, after = (dict(_leaves(values)) for values in (merge(_defaults(), there), params.model_dump(mode="json")))
+def _differences(written: Values, params: Params, set_keys: set[str]) -> list[Change]:
+    before, after = (dict(_leaves(values)) for values in (merge(_defaults(), written), params.model_dump(mode="json")))
     return [
-        Change(key, before.get(key), value, key not in named)
+        Change(key, before.get(key), value, key not in set_keys)
         for key, value in after.items()
         if before.get(key) != value
     ]
@@ -81,31 +81,31 @@ def about(preset: Values) -> list[str]:
     return list(_about(preset, _defaults(), ""))
 
 
-def _lay(given: Values, base: Values, defaults: Values, root: bool = False) -> Values:
-    if not root and _is_about(given, defaults):
-        return merge(defaults, given)
-    laid = dict(base)
-    for key, value in given.items():
-        usual, there = defaults.get(key), base.get(key, {})
-        if isinstance(value, dict) and isinstance(usual, dict) and isinstance(there, dict):
-            laid[key] = _lay(value, there, usual)
+def _lay(change: Values, base: Values, defaults: Values, root: bool = False) -> Values:
+    if not root and _is_about(change, defaults):
+        return merge(defaults, change)
+    result = dict(base)
+    for key, value in change.items():
+        default, current = defaults.get(key), base.get(key, {})
+        if isinstance(value, dict) and isinstance(default, dict) and isinstance(current, dict):
+            result[key] = _lay(value, current, default)
         else:
-            laid[key] = value
-    return laid
+            result[key] = value
+    return result
 
 
-def _is_about(given: Values, defaults: Values) -> bool:
-    return not given or any(not isinstance(defaults.get(key), dict) for key in given)
+def _is_about(change: Values, defaults: Values) -> bool:
+    return not change or any(not isinstance(defaults.get(key), dict) for key in change)
 
 
-def _about(given: Values, defaults: Values, prefix: str) -> Iterator[str]:
-    for key, value in given.items():
-        usual = defaults.get(key)
-        if isinstance(value, dict) and isinstance(usual, dict):
-            if _is_about(value, usual):
+def _about(change: Values, defaults: Values, prefix: str) -> Iterator[str]:
+    for key, value in change.items():
+        default = defaults.get(key)
+        if isinstance(value, dict) and isinstance(default, dict):
+            if _is_about(value, default):
                 yield prefix + key
             else:
-                yield from _about(value, usual, f"{prefix}{key}.")
+                yield from _about(value, default, f"{prefix}{key}.")
 
 
 def _defaults() -> Values:

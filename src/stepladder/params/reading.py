@@ -54,8 +54,8 @@ def merge(base: Mapping[str, Value], change: Mapping[str, Value]) -> Values:
     """``base`` with the leaves of ``change`` put in; neither is altered."""
     merged = dict(base)
     for key, value in change.items():
-        there = merged.get(key)
-        merged[key] = merge(there, value) if isinstance(value, dict) and isinstance(there, dict) else value
+        current = merged.get(key)
+        merged[key] = merge(current, value) if isinstance(value, dict) and isinstance(current, dict) else value
     return merged
 
 
@@ -86,8 +86,8 @@ def render(params: BaseModel, indent: int = 0) -> str:
             continue
         choices = [str(c) for c in get_args(field.annotation)] if "Literal" in str(field.annotation) else []
         note = (field.description or "") + (f" ({' | '.join(choices)})" if choices else "")
-        shown = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
-        lines.append(f"{pad}{key}: {shown}  # {note}")
+        value_text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+        lines.append(f"{pad}{key}: {value_text}  # {note}")
     return "\n".join(lines) + "\n"
 
 
@@ -154,9 +154,9 @@ def _sentence(error: ErrorDetails) -> str:
         return f"{path} is not a parameter{_nearest(path)}"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
-    given = error["input"]
-    shown = f" (given: {given!r})" if not isinstance(given, dict) else ""
-    return f"{path}: {error['msg'][0].lower()}{error['msg'][1:]}{shown}"
+    value = error["input"]
+    given_text = f" (given: {value!r})" if not isinstance(value, dict) else ""
+    return f"{path}: {error['msg'][0].lower()}{error['msg'][1:]}{given_text}"
 
 
 def _nearest(path: str) -> str:

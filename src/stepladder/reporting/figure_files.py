@@ -52,10 +52,10 @@ def save_one(figure: Draw, file: Path) -> None:
 
 
 def _settings(colours: dict[str, str]) -> Any:
-    known = set(matplotlib.font_manager.get_font_names())
+    installed_fonts = set(matplotlib.font_manager.get_font_names())
     return dict(matplotlib.rcParamsDefault) | {
         "backend": "Agg",
-        "font.family": ["DejaVu Sans", *(name for name in SCRIPTS if name in known)],
+        "font.family": ["DejaVu Sans", *(name for name in SCRIPTS if name in installed_fonts)],
         "font.size": 9,
         "axes.titlesize": 9.5,
         "axes.labelsize": 9,

@@ -59,9 +59,9 @@ def write(reports: Path, models: Path, params: Params, data: Path | None = None)
             "What was run",
             [origin.facts(images, text, params, models), origin.runs(comparison), origin.parameters(params)],
         ),
-        *_of_pictures(comparison, params, reports),
+        *_sweep_sections(comparison, params, reports),
         ("cost", "What it cost", _cost(comparison, params, reports)),
-        _of_text(comparison, reports),
+        _text_section(comparison, reports),
         ("models", "Registered models", origin.registered(reports)),
     ]
     if linked := studies(reports):
@@ -80,14 +80,14 @@ def write(reports: Path, models: Path, params: Params, data: Path | None = None)
     main = element("main", body, data_made_of=made_of, data_registered=_registered(reports))
     page = reports / PAGE
     fresh = page.with_suffix(".fresh")
-    fresh.write_text(whole_page(title, join([header, main])), encoding="utf-8")
+    fresh.write_text(html_page(title, join([header, main])), encoding="utf-8")
     os.replace(fresh, page)
     decided = {"title": title, "sections": {key: name for key, name, _ in sections}, "made_of": made_of}
     history.write(reports / DECIDED, decided)
     return page
 
 
-def _of_pictures(comparison: Comparison, params: Params, reports: Path) -> list[Section]:
+def _sweep_sections(comparison: Comparison, params: Params, reports: Path) -> list[Section]:
     """What the sweep gave, or why there is nothing of it."""
     if comparison["sweep"]:
         points = [
@@ -109,7 +109,7 @@ def _of_pictures(comparison: Comparison, params: Params, reports: Path) -> list[
     return [("quality", "Quality against sampling steps", sweep.verdict(comparison))]
 
 
-def _of_text(comparison: Comparison, reports: Path) -> Section:
+def _text_section(comparison: Comparison, reports: Path) -> Section:
     """What the language model gave, or why there is nothing of it."""
     entry, scores = compared(comparison)
     if scores:
@@ -118,19 +118,19 @@ def _of_text(comparison: Comparison, reports: Path) -> Section:
         return ENTRIES[entry], page.heading, parts
     if why := comparison.get("absent", {}).get("text"):
         return "translation", "Text", element("p", f"None: {why}.")
-    told = element("p", "No translation has been evaluated; `dvc repro evaluate-transformer` does it.")
-    return "translation", "Translation", told
+    note = element("p", "No translation has been evaluated; `dvc repro evaluate-transformer` does it.")
+    return "translation", "Translation", note
 
 
 def is_current(reports: Path) -> bool:
     """Whether the page in ``reports`` is there, of the results that ``page.json`` names and of what became of the registered models:
     a ``page.json`` that DVC has brought from its cache has no page beside it yet.
     """  # fmt: skip
-    known, page = read_json(reports / DECIDED), reports / PAGE
-    if not known or not page.exists():
+    decided, page = read_json(reports / DECIDED), reports / PAGE
+    if not decided or not page.exists():
         return False
     text = page.read_text(encoding="utf-8")
-    return known["made_of"] in text and _registered(reports) in text
+    return decided["made_of"] in text and _registered(reports) in text
 
 
 def is_owed(reports: Path) -> bool:
@@ -159,13 +159,13 @@ def studies(reports: Path) -> Markup | None:
     """Links to the pages of the studies that have been run, each with its question and its first finding."""
     rows: list[list[Content]] = []
     for file in sorted((reports / "studies").glob("*/results.json")):
-        found = read_json(file)
-        link = element("a", found["question"], href=f"studies/{file.parent.name}/index.html")
-        rows.append([element("th", file.parent.name, scope="row"), [link, element("p", (found["verdict"] or [""])[0])]])
+        study = read_json(file)
+        link = element("a", study["question"], href=f"studies/{file.parent.name}/index.html")
+        rows.append([element("th", file.parent.name, scope="row"), [link, element("p", (study["verdict"] or [""])[0])]])
     return table(["study", "question, and what came out"], rows, class_="wide") if rows else None
 
 
-def whole_page(title: str, body: Markup) -> str:
+def html_page(title: str, body: Markup) -> str:
     """``body`` in the page that it shares with every other: its style, its script and its promise to load nothing."""
     template = Template(files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
     filled = template.substitute(title=join(f"{title} – Stepladder"), body=body, script_hash="@script")

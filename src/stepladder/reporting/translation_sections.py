@@ -33,8 +33,8 @@ def warning(comparison: Comparison) -> Markup | None:
     failures = comparison.get("failed") or {}
     if not (why := next(filter(None, map(failures.get, ENTRIES)), None)):
         return None
-    told = element("p", f"This model counts as failed: {why}. It does not become @champion by itself.")
-    return element("div", told, class_="verdict warning")
+    text = element("p", f"This model counts as failed: {why}. It does not become @champion by itself.")
+    return element("div", text, class_="verdict warning")
 
 
 def body(metrics: Figures, reports: Path) -> Markup:
@@ -52,8 +52,8 @@ def scores(metrics: Figures) -> Markup:
         for name, signature in metrics.get("signatures", {}).items()
     ]
     if "bleu_lowercased_tokenised" in metrics:
-        told = "BLEU lower-cased and Moses-tokenised is that of older papers; it is higher, and compares with nothing else."
-        signatures.append(element("p", told, class_="note"))
+        note = "BLEU lower-cased and Moses-tokenised is that of older papers; it is higher, and compares with nothing else."
+        signatures.append(element("p", note, class_="note"))
     return join([parts, signatures])
 
 

@@ -12,7 +12,7 @@ from stepladder.studies.spec import Study
 from stepladder.training.families import FAMILIES
 
 
-def guide_beside(feature_net: Path) -> Path:
+def guide_folder(feature_net: Path) -> Path:
     """The noisy classifier for ways to draw with ``classifier_scale``: beside the network that judges."""
     return feature_net.parent / "noisy-classifier"
 
@@ -23,8 +23,8 @@ def check_arm(study: Study, arm: str, data: Path, feature_net: Path) -> None:
     try:
         check(family, params, data)
         for sampling, _ in study.ways(arm):
-            drawn = params.model_copy(update={"sampling": sampling})
-            check(family, drawn, data, classifier=guide_beside(feature_net))
+            with_sampling = params.model_copy(update={"sampling": sampling})
+            check(family, with_sampling, data, classifier=guide_folder(feature_net))
     except UserError as error:
         raise UserError(f"arm {arm}: {error}") from None
 
@@ -33,10 +33,10 @@ def check_data(name: str, study: Study) -> None:
     """Raise ``UserError`` where an arm asks for other data than ``params.yaml`` has prepared, which is what all arms learn from,
     or for figures that models of it have not.
     """
-    given = load()
-    for arm, each in study.arms.items():
-        section = FAMILIES[each.family].data
-        wanted, prepared = getattr(study.params(arm, study.seeds[0]), section), getattr(given, section)
+    workspace = load()
+    for arm, arm_spec in study.arms.items():
+        section = FAMILIES[arm_spec.family].data
+        wanted, prepared = getattr(study.params(arm, study.seeds[0]), section), getattr(workspace, section)
         if differing := [key for key, value in wanted if value != getattr(prepared, key)]:
             key = differing[0]
             remedy = (
@@ -49,4 +49,4 @@ def check_data(name: str, study: Study) -> None:
                 f"{section}.{key}={getattr(prepared, key)}; {remedy}."
             )
     if study.of_text:
-        check_task(study, given.text.task)
+        check_task(study, workspace.text.task)

@@ -36,32 +36,32 @@ class Point:
 
     def fits(self, side: Values) -> bool:
         """Whether it is among what one side of a contrast chooses."""
-        return all(self._is(key, value) for key, value in side.items())
+        return all(self._matches(key, value) for key, value in side.items())
 
-    def _is(self, key: str, value: Value) -> bool:
+    def _matches(self, key: str, value: Value) -> bool:
         if key == "arm":
             return bool(self.arm == value)
         if key == "steps":
             return bool(self.steps == (self.timesteps if value == "T" else value))
-        given = (self.sampling or {}).get(key)
-        if isinstance(value, list | tuple) and isinstance(given, list | tuple):
-            return list(given) == list(value)
-        return bool(given == value)
+        sampling_value = (self.sampling or {}).get(key)
+        if isinstance(value, list | tuple) and isinstance(sampling_value, list | tuple):
+            return list(sampling_value) == list(value)
+        return bool(sampling_value == value)
 
 
 def points(study: Study) -> Iterator[Point]:
     """All that the study will have figures of."""
-    for arm, given in study.arms.items():
-        if given.family != "diffusion":
+    for arm, arm_spec in study.arms.items():
+        if arm_spec.family != "diffusion":
             yield Point(arm, None, 0 if study.of_text else 1, None)
         for sampling, all_steps in study.ways(arm):
-            drawn = sampling.model_dump(mode="json")
-            yield from (Point(arm, drawn, steps, given.timesteps) for steps in all_steps)
+            sampling_values = sampling.model_dump(mode="json")
+            yield from (Point(arm, sampling_values, steps, arm_spec.timesteps) for steps in all_steps)
 
 
 def check(study: Study) -> None:
     """Raise ``UserError`` where a claim could never be measured, or a parameter would change nothing."""
-    there = list(points(study))
+    known = list(points(study))
     kinds = [*FORMS] if study.of_text else ["images"]
     for measure in (*study.measures, *study.plane):
         check_measure(measure, kinds, "measures")
@@ -69,13 +69,13 @@ def check(study: Study) -> None:
         where, measure = f"contrasts: {contrast.claim!r}", contrast.measure or study.measures[0]
         check_measure(measure, kinds, where)
         for side in (contrast.this, contrast.against):
-            if not any(point.fits(side) for point in there):
+            if not any(point.fits(side) for point in known):
                 raise UserError(
-                    f"{where} asks for {asked(side)}, which no arm draws; {_drawn(there, str(side['arm']))}."
+                    f"{where} asks for {side_text(side)}, which no arm draws; {_ways_text(known, str(side['arm']))}."
                 )
             _check_bits(study, where, measure, str(side["arm"]))
         if contrast.this == contrast.against:
-            raise UserError(f"{where} compares {asked(contrast.this)} with itself; name two sides that differ.")
+            raise UserError(f"{where} compares {side_text(contrast.this)} with itself; name two sides that differ.")
         if contrast.expect == "steadier" and len(study.seeds) < LEAST_SEEDS:
             raise UserError(
                 f"{where} is of the spread between seeds, and there are {len(study.seeds)}; give {LEAST_SEEDS} or more."
@@ -83,8 +83,8 @@ def check(study: Study) -> None:
     for key in _keys(study.base):
         if all(why := [_without_effect(study, arm, key) for arm in study.arms]):
             raise UserError(f"studies: base sets {key}, which would change nothing: {why[0]}; leave it out.")
-    for arm, given in study.arms.items():
-        for key in _keys(given.set):
+    for arm, arm_spec in study.arms.items():
+        for key in _keys(arm_spec.set):
             if why_not := _without_effect(study, arm, key):
                 raise UserError(f"studies: arm {arm} sets {key}, which would change nothing: {why_not}; leave it out.")
 
@@ -95,7 +95,7 @@ def check_task(study: Study, task: str) -> None:
         check_measure(measure, [task], f"text.task={task}")
 
 
-def asked(side: Values) -> str:
+def side_text(side: Values) -> str:
     """One side of a contrast in words."""
     return ", ".join(f"{value}" if key == "arm" else f"{key}={value}" for key, value in side.items())
 
@@ -116,15 +116,15 @@ def _check_bits(study: Study, where: str, measure: str, arm: str) -> None:
         raise UserError(f"{where} is decided by bits_per_dim, which arm {arm}, a GAN, has not; choose another measure.")
 
 
-def _drawn(there: list[Point], arm: str) -> str:
-    own = [point for point in there if point.arm == arm]
-    if own[0].sampling is None:
+def _ways_text(known: list[Point], arm: str) -> str:
+    arm_points = [point for point in known if point.arm == arm]
+    if arm_points[0].sampling is None:
         return f"arm {arm} draws in one pass, without sampling parameters"
     ways: dict[str, set[int]] = {}
-    for point in own:
+    for point in arm_points:
         ways.setdefault(str((point.sampling or {})["sampler"]), set()).add(point.steps)
-    shown = "; ".join(f"{sampler} at S={', '.join(map(str, sorted(steps)))}" for sampler, steps in ways.items())
-    return f"arm {arm} is drawn from by {shown}"
+    listed = "; ".join(f"{sampler} at S={', '.join(map(str, sorted(steps)))}" for sampler, steps in ways.items())
+    return f"arm {arm} is drawn from by {listed}"
 
 
 def _without_effect(study: Study, arm: str, key: str) -> str:

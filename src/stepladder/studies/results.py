@@ -120,8 +120,8 @@ class Row:
 
     def mean(self, measure: str) -> float | None:
         """Of ``measure`` over the seeds."""
-        found = self.figures.get(measure)
-        return found.mean if found else None
+        figure = self.figures.get(measure)
+        return figure.mean if figure else None
 
 
 def named(sampling: Values) -> str:
@@ -147,11 +147,11 @@ def named(sampling: Values) -> str:
 
 def over_seeds(
     each: dict[int, float | None],
-    own: Sequence[tuple[float, float]],
+    intervals: Sequence[tuple[float, float]],
     confidence: float,
     bounds: tuple[float, float] = (-math.inf, math.inf),
 ) -> Figure:
-    """The values ``each`` by seed as one figure; ``own``: the intervals of the single runs, where they have some.
+    """The values ``each`` by seed as one figure; ``intervals``: the intervals of the single runs, where they have some.
 
     The interval is cut off at ``bounds``.
 
@@ -168,8 +168,8 @@ def over_seeds(
         assert deviation is not None
         half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * deviation / math.sqrt(len(values))
         low, high = mean - half, mean + half
-    elif own:
-        low, high = min(a for a, _ in own), max(b for _, b in own)
+    elif intervals:
+        low, high = min(a for a, _ in intervals), max(b for _, b in intervals)
     else:
         low, high = (min(values), max(values)) if len(values) > 1 else (None, None)
     if low is not None and high is not None:
@@ -183,28 +183,28 @@ def read(name: str, study: Study, cells: Path) -> tuple[list[Cell], list[tuple[s
     Raises:
         UserError: cells were judged by different networks or on different data.
     """
-    found, missing = [], []
+    finished, missing = [], []
     for arm in study.arms:
         for seed in study.seeds:
             folder = cells / f"{arm}-{seed}"
             if (folder / "metrics.json").exists():
-                found.append(read_cell(folder))
+                finished.append(read_cell(folder))
             else:
                 missing.append((arm, seed))
-    floors = {cell["floor"].get("frechet", math.nan): f"{cell['arm']}-{cell['seed']}" for cell in found}
+    floors = {cell["floor"].get("frechet", math.nan): f"{cell['arm']}-{cell['seed']}" for cell in finished}
     if floors and not np.allclose(list(floors), next(iter(floors)), rtol=1e-3, equal_nan=True):
         raise UserError(
             f"The cells of {name} were judged by different networks or data (floors "
             f"{', '.join(f'{v:.4g} of {n}' for v, n in floors.items())}); `dvc repro studies/{name}/dvc.yaml` judges them again."
         )
-    return found, missing
+    return finished, missing
 
 
 def read_cell(folder: Path) -> Cell:
     """The finished cell in ``folder``."""
-    found: Cell = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    found["folder"] = str(folder)
-    return found
+    cell: Cell = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    cell["folder"] = str(folder)
+    return cell
 
 
 def failures(missing: Sequence[tuple[str, int]], cells: Path) -> dict[tuple[str, int], str]:
@@ -225,14 +225,14 @@ def rows(
         for point in cell["points"]:
             key = (cell["arm"], json.dumps(point["sampling"], sort_keys=True), point["steps"])
             grouped.setdefault(key, []).append((cell, point))
-    of = {arm: {seed: why for (a, seed), why in failed.items() if a == arm} for arm in study.arms}
-    return [_row(members, confidence, of[arm]) for (arm, _, _), members in grouped.items()]
+    failed_by_arm = {arm: {seed: why for (a, seed), why in failed.items() if a == arm} for arm in study.arms}
+    return [_row(members, confidence, failed_by_arm[arm]) for (arm, _, _), members in grouped.items()]
 
 
 def _row(members: list[tuple[Cell, Point]], confidence: float, failed: dict[int, str]) -> Row:
     cell, point = members[0]
     values: dict[str, dict[int, float | None]] = {name: {} for name in METRICS}
-    own: dict[str, list[tuple[float, float]]] = {name: [] for name in METRICS}
+    intervals: dict[str, list[tuple[float, float]]] = {name: [] for name in METRICS}
     for cell, point in members:
         training = cell["training"]
         of_model = {
@@ -244,11 +244,11 @@ def _row(members: list[tuple[Cell, Point]], confidence: float, failed: dict[int,
             values[name][cell["seed"]] = of_model[name] if name in of_model else value_of(point, name)
             low, high = (value_of(point, f"{name}_{end}") for end in ("low", "high"))
             if low is not None and high is not None:
-                own[name].append((low, high))
-    told = [name for name in METRICS if any(v is not None for v in values[name].values())]
-    for name in told:
+                intervals[name].append((low, high))
+    names = [name for name in METRICS if any(v is not None for v in values[name].values())]
+    for name in names:
         values[name] |= dict.fromkeys(failed)
-    figures = {name: over_seeds(values[name], own[name], confidence, METRICS[name].bounds) for name in told}
+    figures = {name: over_seeds(values[name], intervals[name], confidence, METRICS[name].bounds) for name in names}
     failures = {cell["seed"]: why for cell, point in members if (why := _failed(point, cell["floor"]))} | failed
     strips = {cell["seed"]: Path(cell["folder"]) / point["strip"] for cell, point in members if point.get("strip")}
     return Row(cell["arm"], point["sampling"], point["steps"], cell["timesteps"], figures, failures, strips)
@@ -286,12 +286,12 @@ def as_good(row: Row, reference: Row, measure: str) -> bool:
 
 def best_of_each(study: Study, rows: Sequence[Row], measure: str) -> dict[str, Row]:
     """The best row of each arm that has one, in the order of the study; of an arm that has none its first."""
-    found: dict[str, Row] = {}
+    best_rows: dict[str, Row] = {}
     for arm in study.arms:
-        own = [row for row in rows if row.arm == arm]
-        if own:
-            found[arm] = best(own, measure) or own[0]
-    return found
+        arm_rows = [row for row in rows if row.arm == arm]
+        if arm_rows:
+            best_rows[arm] = best(arm_rows, measure) or arm_rows[0]
+    return best_rows
 
 
 def cheapest_as_good(rows: Sequence[Row], reference: Row, measure: str) -> Row:

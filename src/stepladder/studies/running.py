@@ -56,9 +56,9 @@ def run(name: str, jobs: int, reports: Path, data: Path, feature_net: Path) -> i
     environment = {stages.AT_ONCE: str(jobs)} | shared | slots.for_jobs(jobs)
     running = Running()
     start = time.monotonic()
-    with running.ended_with_this():
+    with running.terminated_on_exit():
         print(*(f"what it needs | {line}\n" for line in source.refresh(load())), sep="", end="", flush=True)
-        if running.dvc(UPSTREAM_OF_TEXT if study.of_text else UPSTREAM, {}, "what it needs", whole=True):
+        if running.dvc(UPSTREAM_OF_TEXT if study.of_text else UPSTREAM, {}, "what it needs", with_upstream=True):
             return 1
         for arm in study.arms:
             check_arm(study, arm, data, feature_net)
@@ -70,10 +70,10 @@ def run(name: str, jobs: int, reports: Path, data: Path, feature_net: Path) -> i
             began = time.monotonic()
             code = running.dvc(stage, environment, short)
             done += 1
-            said = "done" if code == 0 else f"FAILED with exit code {code}"
+            outcome = "done" if code == 0 else f"FAILED with exit code {code}"
             now = time.monotonic()
             print(
-                f"{name} {done}/{len(names)}: {short} {said} ({now - began:.0f} s, {now - start:.0f} s in all)",
+                f"{name} {done}/{len(names)}: {short} {outcome} ({now - began:.0f} s, {now - start:.0f} s in all)",
                 flush=True,
             )
             return code == 0
@@ -95,9 +95,9 @@ class Running:
         self.lock = threading.Lock()
         self.over = False
 
-    def dvc(self, stage: str, environment: dict[str, str], prefix: str, *, whole: bool = False) -> int:
-        """``dvc repro`` of one ``stage``, or of all that it needs as well (``whole``), its lines behind ``prefix``."""
-        command = ["dvc", "--wait-for-lock", "repro", *([] if whole else ["--single-item"]), stage]
+    def dvc(self, stage: str, environment: dict[str, str], prefix: str, *, with_upstream: bool = False) -> int:
+        """``dvc repro`` of one ``stage``, or of all that it needs as well (``with_upstream``), its lines behind ``prefix``."""
+        command = ["dvc", "--wait-for-lock", "repro", *([] if with_upstream else ["--single-item"]), stage]
         try:
             return self.call(command, environment, lambda line: print(f"{prefix} | {line}", flush=True))
         except FileNotFoundError:
@@ -107,21 +107,21 @@ class Running:
         self,
         command: list[str],
         environment: dict[str, str],
-        said: Callable[[str], None],
+        on_line: Callable[[str], None],
         watch: Callable[[], bool] | None = None,
     ) -> int:
-        """Run ``command``, handing its lines to ``said``; its exit code, 130 where the run is over.
+        """Run ``command``, handing its lines to ``on_line``; its exit code, 130 where the run is over.
 
         ``watch`` is asked every second whether the command may go on; where not, its group gets SIGTERM. The command's standard
         input closes when this process ends, however it ends.
         """
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-        own = {"PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
+        defaults = {"PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
         with self.lock:
             if self.over:
                 return 130
             process = subprocess.Popen(
-                command, env=os.environ | own | environment, text=True, errors="replace", start_new_session=True,
+                command, env=os.environ | defaults | environment, text=True, errors="replace", start_new_session=True,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             )  # fmt: skip
             self.alive.add(process)
@@ -131,7 +131,7 @@ class Running:
             threading.Thread(target=_watch, args=(process, watch, ended), daemon=True).start()
         for line in process.stdout:
             if not QUIET.match(line):
-                said(line.rstrip())
+                on_line(line.rstrip())
         code = process.wait()
         ended.set()
         with self.lock:
@@ -141,7 +141,7 @@ class Running:
         return code
 
     @contextmanager
-    def ended_with_this(self) -> Iterator[None]:
+    def terminated_on_exit(self) -> Iterator[None]:
         """Whatever ends the block early ends what it started; trainings keep their last checkpoint."""
         before = None
         if threading.current_thread() is threading.main_thread():

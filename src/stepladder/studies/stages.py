@@ -28,7 +28,7 @@ def rendered(name: str, study: Study) -> str:
     declared: dict[str, object] = {}
     written = yaml.safe_load((spec.folder(name) / "study.yaml").read_text(encoding="utf-8"))
     for family in FAMILIES:
-        arms = [arm for arm, given in study.arms.items() if given.family == family]
+        arms = [arm for arm, arm_spec in study.arms.items() if arm_spec.family == family]
         if arms:
             declared[family] = _cells(name, study, family, arms, written)
     declared["page"] = {
@@ -58,14 +58,14 @@ def _cells(name: str, study: Study, family: str, arms: list[str], written: Value
         "cmd": f"stepladder study cell {name} ${{item.arm}} ${{item.seed}}",
         "deps": [
             f"data/{data}", *(["models/feature-net"] if data == "images" else []), *([f"presets/{study.preset}.yaml"] if study.preset else []),
-            *_own_code(study, arms), *stages.paths({*trained.code(), *judged.code()}),
+            *_custom_code(study, arms), *stages.paths({*trained.code(), *judged.code()}),
         ],
         "params": [*start, {f"studies/{name}/study.yaml": [*shared, "arms.${item.arm}"]}],
         "outs": [{f"studies/{name}/cells/${{item.arm}}-${{item.seed}}": {"persist": True}}],
     }  # fmt: skip
 
 
-def _own_code(study: Study, arms: list[str]) -> list[str]:
+def _custom_code(study: Study, arms: list[str]) -> list[str]:
     """Files of one's own code that ``arms`` name, in training or in a way to draw; from the project's folder where they are in it."""
     names: list[str] = []
     for arm in arms:
@@ -99,7 +99,7 @@ def check(name: str, study: Study) -> None:
 def cells(name: str, study: Study) -> list[str]:
     """The DVC names of all cells, seed by seed, so that a run that is stopped has whole comparisons."""
     return [
-        f"studies/{name}/dvc.yaml:{given.family}@{arm}-{seed}"
+        f"studies/{name}/dvc.yaml:{arm_spec.family}@{arm}-{seed}"
         for seed in study.seeds
-        for arm, given in study.arms.items()
+        for arm, arm_spec in study.arms.items()
     ]

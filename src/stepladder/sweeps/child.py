@@ -71,7 +71,7 @@ class Child:
     @property
     def title(self) -> str:
         """For people."""
-        return f"{space.named(self.point)}, seed {self.seed}"
+        return f"{space.label(self.point)}, seed {self.seed}"
 
     @property
     def folder(self) -> Path:
@@ -86,14 +86,14 @@ class Child:
     @cached_property
     def key(self) -> str:
         """Of its training: of the code as it is now, even if that is changed before the training ends."""
-        family, params, data, timesteps, of = self._training()
-        return launch.identity(family, params, data, timesteps=timesteps, child=of)
+        family, params, data, timesteps, launch_child = self._training()
+        return launch.identity(family, params, data, timesteps=timesteps, child=launch_child)
 
     def _training(self) -> tuple[str, Params, Path, int | None, launch.Child]:
         family, params = self.sweep.family, self.sweep.params(self.point, self.seed)
-        swept = {key: json.dumps(value) for key, value in self.sweep.space.items()}
-        of = launch.Child(self.name, swept, self.title)
-        return family, params, self.places.data(family), self.sweep.timesteps_of(self.point), of
+        space_text = {key: json.dumps(value) for key, value in self.sweep.space.items()}
+        launch_child = launch.Child(self.name, space_text, self.title)
+        return family, params, self.places.data(family), self.sweep.timesteps_of(self.point), launch_child
 
     def fingerprint(self) -> str:
         """Equal exactly where ``metrics.json`` would be."""
@@ -113,8 +113,8 @@ class Child:
         file = self.folder / "metrics.json"
         if not file.exists():
             return None
-        found: Finished = json.loads(file.read_text(encoding="utf-8"))
-        return found if found["fingerprint"] == self.fingerprint() else None
+        metrics: Finished = json.loads(file.read_text(encoding="utf-8"))
+        return metrics if metrics["fingerprint"] == self.fingerprint() else None
 
     def outcome(self) -> dict[str, str]:
         """What became of it where it is not finished: ``status`` failed or pruned, and ``why``; empty: nothing yet."""
@@ -129,8 +129,8 @@ class Child:
         """Train and judge, each where it is not done; the exit code."""
         with FileLock(self._locked()):
             if not history.training(self.model):
-                family, params, data, timesteps, of = self._training()
-                code = launch.train(family, params, data, self.model, timesteps=timesteps, child=of)
+                family, params, data, timesteps, launch_child = self._training()
+                code = launch.train(family, params, data, self.model, timesteps=timesteps, child=launch_child)
                 if code:
                     return code
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -147,22 +147,22 @@ class Child:
 
     def _measured(self) -> dict[str, object]:
         params = self.sweep.params(self.point, self.seed)
-        made = history.run(self.model)
-        run = {"run_id": made.get("run_id")}
-        found: dict[str, object] = {"seed": self.seed, "training": made["figures"], "run": run}
+        model_run = history.run(self.model)
+        run = {"run_id": model_run.get("run_id")}
+        metrics: dict[str, object] = {"seed": self.seed, "training": model_run["figures"], "run": run}
         if not self.sweep.is_judged:
-            return found
+            return metrics
         if self.sweep.family == "transformer":
             from stepladder.evaluation.text import evaluate
 
-            return {**found, "text": evaluate(params, self.places.text, self.model, self.folder)}
+            return {**metrics, "text": evaluate(params, self.places.text, self.model, self.folder)}
         from stepladder.studies import cell
 
         study = self.sweep.as_study({self.id: self.point})
-        judged = cell.judged(
+        cell_metrics = cell.judged(
             self.name, study, self.id, self.seed, params, self.model, self.folder, self.places.images, self.places.feature_net
         )  # fmt: skip
-        return {**found, **judged}
+        return {**metrics, **cell_metrics}
 
 
 def read(name: str, point: str, seed: int, places: Places) -> Child:

@@ -38,24 +38,24 @@ class Row:
 def row(children: Sequence[Child]) -> Row:
     """Of the ``children`` of one point, one a seed."""
     first = children[0]
-    found = {child.seed: metrics for child in children if (metrics := child.finished())}
-    unfinished = {child.seed: _why(child.outcome()) for child in children if child.seed not in found}
+    finished = {child.seed: metrics for child in children if (metrics := child.finished())}
+    unfinished = {child.seed: _why(child.outcome()) for child in children if child.seed not in finished}
     sweep, metric = first.sweep, first.sweep.metric
     confidence = load(preset=sweep.preset).evaluation.confidence
-    seconds = [metrics["training"]["seconds"] for metrics in found.values()]
+    seconds = [metrics["training"]["seconds"] for metrics in finished.values()]
     mean_seconds = sum(seconds) / len(seconds) if seconds else None
     steps = None
-    if sweep.is_judged and sweep.family in JUDGED and found:
+    if sweep.is_judged and sweep.family in JUDGED and finished:
         study = sweep.as_study({first.id: first.point})
-        cells = [studies.read_cell(child.folder) for child in children if child.seed in found]
-        every = studies.rows(study, cells, confidence)
-        best = studies.best(every, metric) or every[0]
-        figure = best.figures.get(metric, Figure(dict.fromkeys(found)))
+        cells = [studies.read_cell(child.folder) for child in children if child.seed in finished]
+        rows = studies.rows(study, cells, confidence)
+        best = studies.best(rows, metric) or rows[0]
+        figure = best.figures.get(metric, Figure(dict.fromkeys(finished)))
         steps = best.steps if best.sampling else None
     else:
         values = {
             seed: metrics.get("text", {}).get(metric, metrics["training"].get(metric))
-            for seed, metrics in found.items()
+            for seed, metrics in finished.items()
         }
         figure = over_seeds(values, [], confidence)
     for seed, value in figure.each.items():
@@ -74,7 +74,7 @@ def ranked(sweep: Sweep, rows: Sequence[Row]) -> list[Row]:
 def table(sweep: Sweep, rows: Sequence[Row]) -> str:
     """For people: a line a point, the best first, then why others have no mean."""
     keys = [dimension.key for dimension in sweep.dimensions]
-    short = [space.named({key: ""}).rstrip("=") for key in keys]
+    short = [space.label({key: ""}).rstrip("=") for key in keys]
     heads = [
         "",
         *short,
@@ -103,7 +103,7 @@ def table(sweep: Sweep, rows: Sequence[Row]) -> str:
     widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     reasons = [
-        f"{space.named(r.point)}, seed {seed}: {why}"
+        f"{space.label(r.point)}, seed {seed}: {why}"
         for r in rows
         for seed, why in r.unfinished.items()
         if why != "not run"

@@ -61,7 +61,7 @@ class _Run:
         self.running, self.start, self.done = Running(), time.monotonic(), 0
 
     def run(self) -> int:
-        with self.running.ended_with_this():
+        with self.running.terminated_on_exit():
             if code := self._upstream():
                 return code
             for point in self.sweep.points():
@@ -71,9 +71,9 @@ class _Run:
 
                 search.run(self.name, self.sweep, self.jobs, self.trial)
             else:
-                asked = [(point, seed) for seed in self.sweep.seeds for point in self.sweep.points()]
+                children = [(point, seed) for seed in self.sweep.seeds for point in self.sweep.points()]
                 with ThreadPoolExecutor(self.jobs) as pool:
-                    list(pool.map(lambda child: self.child(*child), asked))
+                    list(pool.map(lambda child: self.child(*child), children))
         rows = finished_rows(self.name, self.sweep, self.places)
         write(self.name, self.sweep, rows)
         print("\n" + results.table(self.sweep, rows), flush=True)
@@ -89,7 +89,7 @@ class _Run:
         print(*(f"what it needs | {line}\n" for line in source.refresh(load())), sep="", end="", flush=True)
         judges = self.sweep.is_judged and self.sweep.family != "transformer"
         stage = UPSTREAM if judges else f"prepare@{self.places.data(self.sweep.family).name}"
-        return self.running.dvc(stage, {}, "what it needs", whole=True)
+        return self.running.dvc(stage, {}, "what it needs", with_upstream=True)
 
     def trial(self, point: Point, prune: Prune) -> Row | str:
         """All seeds of ``point``, the first of which ``prune`` may end; the row, or why it was pruned."""
@@ -112,10 +112,10 @@ class _Run:
         child.folder.mkdir(parents=True, exist_ok=True)
         outcome = child.folder / "outcome.json"
         outcome.unlink(missing_ok=True)
-        watched, said, began = _Watch(child, prune), [""], time.monotonic()
+        watch, output, began = _Watch(child, prune), [""], time.monotonic()
 
-        def hear(line: str) -> None:
-            said.append(line)
+        def on_line(line: str) -> None:
+            output.append(line)
             print(f"{child.id}-{seed} | {line}", flush=True)
 
         command = [
@@ -129,14 +129,14 @@ class _Run:
             str(seed),
             "--with-parent",
         ]
-        code = self.running.call(command, self._environment(), hear, watched.may_go_on)
+        code = self.running.call(command, self._environment(), on_line, watch.may_go_on)
         if self.running.over and code in STOPPED:
             return child
-        if watched.ended and child.finished() is None:
-            status, why = watched.ended
+        if watch.ended and child.finished() is None:
+            status, why = watch.ended
             shutil.rmtree(child.journal().parent, ignore_errors=True)  # it is not to go on
         elif code:
-            status, why = "failed", f"{said[-1].removeprefix('stepladder: ')} (exit code {code})"
+            status, why = "failed", f"{output[-1].removeprefix('stepladder: ')} (exit code {code})"
         else:
             status, why = "", ""
         if status:
@@ -170,9 +170,9 @@ class _Watch:
     def may_go_on(self) -> bool:
         lines = record.read(self.journal) if self.journal.exists() else []
         figures = [(line["step"], line["metrics"]) for line in lines if "metrics" in line]
-        seen = [(step, metrics[self.metric]) for step, metrics in figures if self.metric in metrics]
-        if self.prune and seen and self.prune([value for _, value in seen]):
-            self.ended = ("pruned", f"{self.metric} is {seen[-1][1]:.4g} at step {seen[-1][0]}")
+        history = [(step, metrics[self.metric]) for step, metrics in figures if self.metric in metrics]
+        if self.prune and history and self.prune([value for _, value in history]):
+            self.ended = ("pruned", f"{self.metric} is {history[-1][1]:.4g} at step {history[-1][0]}")
             return False
         return True
 
@@ -192,11 +192,11 @@ def write(name: str, sweep: Sweep, rows: Sequence[Row]) -> Path:
     from stepladder.tracking import sweeps
 
     file = spec.folder(name) / "results.json"
-    found = results.as_json(sweep, rows)
-    file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    content = results.as_json(sweep, rows)
+    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     if store.uri():
         try:
-            sweeps.record(name, sweep.metric, found)
+            sweeps.record(name, sweep.metric, content)
         except UserError as error:
             print(f"tracking: {error}")
     return file

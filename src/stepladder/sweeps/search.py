@@ -37,16 +37,16 @@ def run(name: str, sweep: Sweep, jobs: int, make: Make) -> None:
     """
     from optuna.trial import Trial, TrialState
 
-    study, lock, over = open_study(name, sweep), threading.Lock(), threading.Event()
-    begun = [Trial(study, t._trial_id) for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))]
-    finished = len(study.get_trials(deepcopy=False)) - len(begun)
-    left = list(range(max(0, sweep.trials - finished - len(begun))))
+    study, lock, stopped = open_study(name, sweep), threading.Lock(), threading.Event()
+    begun_trials = [Trial(study, t._trial_id) for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))]
+    finished = len(study.get_trials(deepcopy=False)) - len(begun_trials)
+    remaining = list(range(max(0, sweep.trials - finished - len(begun_trials))))
 
-    def one(begun_trial: Trial | None) -> None:
+    def run_trial(resumed: Trial | None) -> None:
         with lock:
-            if over.is_set():
+            if stopped.is_set():
                 return
-            trial = begun_trial or study.ask()
+            trial = resumed or study.ask()
             point = {dimension.key: _suggested(trial, dimension) for dimension in sweep.dimensions}
             trial.set_user_attr("point", space.identity(point))
         reported = 0
@@ -61,25 +61,25 @@ def run(name: str, sweep: Sweep, jobs: int, make: Make) -> None:
 
         try:
             sweep.params(point, sweep.seeds[0])
-            made = make(point, prune)
+            result = make(point, prune)
         except UserError as error:  # of a combination that no run can have
-            print(f"{name}: {space.named(point)}: failed: {error}", flush=True)
-            made = Row(point, None)  # type: ignore[arg-type]
+            print(f"{name}: {space.label(point)}: failed: {error}", flush=True)
+            result = Row(point, None)  # type: ignore[arg-type]
         except BaseException:
-            over.set()
+            stopped.set()
             raise
         with lock:
-            if isinstance(made, str):
+            if isinstance(result, str):
                 study.tell(trial.number, state=TrialState.PRUNED)
-            elif made.figure and made.figure.mean is not None:
-                study.tell(trial.number, made.figure.mean)
-            elif made.figure is None or any(why.startswith("failed") for why in made.unfinished.values()):
+            elif result.figure and result.figure.mean is not None:
+                study.tell(trial.number, result.figure.mean)
+            elif result.figure is None or any(why.startswith("failed") for why in result.unfinished.values()):
                 study.tell(trial.number, state=TrialState.FAIL)
             else:  # it was stopped: it stays as running, and is made first the next time
-                over.set()
+                stopped.set()
 
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(one, [*begun, *(None for _ in left)]))
+        list(pool.map(run_trial, [*begun_trials, *(None for _ in remaining)]))
 
 
 def open_study(name: str, sweep: Sweep) -> Study:
@@ -102,8 +102,8 @@ def open_study(name: str, sweep: Sweep) -> Study:
             pruner=_pruner(sweep),
             load_if_exists=True,
         )
-        drawn = len(study.get_trials(deepcopy=False))  # one that goes on must not draw the same numbers again
-        study.sampler = optuna.samplers.TPESampler(seed=sweep.seed + drawn, constant_liar=True)
+        trial_count = len(study.get_trials(deepcopy=False))  # one that goes on must not draw the same numbers again
+        study.sampler = optuna.samplers.TPESampler(seed=sweep.seed + trial_count, constant_liar=True)
         return study
     except Exception as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

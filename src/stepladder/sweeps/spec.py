@@ -84,8 +84,8 @@ class Sweep(Section):
     @cached_property
     def dimensions(self) -> list[Dimension]:
         """Of the space."""
-        drawn = ("sampling", "evaluation") if self.family == "diffusion" else ()
-        return space.read(self.space, (*FAMILIES[self.family].stage.sections, *drawn), self.method, "the sweep")
+        extra = ("sampling", "evaluation") if self.family == "diffusion" else ()
+        return space.read(self.space, (*FAMILIES[self.family].stage.sections, *extra), self.method, "the sweep")
 
     def points(self) -> list[Point]:
         """Those that are known beforehand: all of a grid or of random choice, none of Optuna's."""
@@ -100,17 +100,17 @@ class Sweep(Section):
         values = merge(merge(values, nested(changed)), {"seed": seed})
         if timesteps := self.timesteps_of(point):
             values = merge(values, {"sweep": {"timesteps": [timesteps], "sampling_steps": [*self.steps_of(point)]}})
-        return build(values, f"the sweep at {space.named(point)}")
+        return build(values, f"the sweep at {space.label(point)}")
 
     def timesteps_of(self, point: Point) -> int | None:
         """T; ``None`` of other families than diffusion."""
-        return _whole(point.get(TIMESTEPS, self.timesteps)) if self.family == "diffusion" else None
+        return _as_int(point.get(TIMESTEPS, self.timesteps)) if self.family == "diffusion" else None
 
     def steps_of(self, point: Point) -> list[int]:
         """The S that are drawn with, at most T."""
-        asked = [point[SAMPLING_STEPS]] if SAMPLING_STEPS in point else list(self.sampling_steps)
-        most = self.timesteps_of(point) or 1
-        return sorted({min(_whole(steps), most) for steps in asked})
+        wanted_steps = [point[SAMPLING_STEPS]] if SAMPLING_STEPS in point else list(self.sampling_steps)
+        largest = self.timesteps_of(point) or 1
+        return sorted({min(_as_int(steps), largest) for steps in wanted_steps})
 
     def as_study(self, points: dict[str, Point]) -> Study:
         """The study with ``points`` as its arms: what judges cells and averages over seeds works for both."""
@@ -118,8 +118,8 @@ class Sweep(Section):
         family: Any = self.family
         for name, point in points.items():
             timesteps = self.timesteps_of(point)
-            drawn = self.params(point, self.seeds[0]).sampling.model_dump(mode="json") if timesteps else {}
-            ways = ({**drawn, "steps": self.steps_of(point)},) if timesteps else ()
+            sampling = self.params(point, self.seeds[0]).sampling.model_dump(mode="json") if timesteps else {}
+            ways = ({**sampling, "steps": self.steps_of(point)},) if timesteps else ()
             arms[name] = Arm.model_construct(family=family, timesteps=timesteps or 0, samplings=ways)
         return Study.model_construct(
             question=self.about or "?",
@@ -138,7 +138,7 @@ class Sweep(Section):
         return self
 
 
-def _whole(value: Value) -> int:
+def _as_int(value: Value) -> int:
     assert isinstance(value, int | float)
     return int(value)
 

@@ -1,4 +1,4 @@
-"""Which pictures, and what becomes of them."""
+"""Which pictures to use, and how to prepare them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from stepladder import plugins
 from stepladder.params.section import Section
 
 NONE = "none"
-"""The source of whoever wants nothing of that kind."""
+"""The source that leaves pictures, or text, out."""
 OnBadRow = Literal["refuse", "set-aside"]
-NAME = r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,99})?$"  # what MLflow takes in names and addresses
+NAME = r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,99})?$"  # what MLflow accepts in names and addresses
 UNNAMED = "empty: the source's own (of a folder or file its last part)"
 
 
 def _check_custom_source(name: str, function: Any) -> Any:
-    """A person's own reader of pictures; what it gives is looked at when it is read."""
+    """Check a custom source's signature; the pictures that it returns are checked when they are read."""
     plugins.takes(function, "images")
     return function
 

@@ -1,4 +1,4 @@
-"""How a language model's output is found."""
+"""How a language model's output is decoded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A preset laid over the workspace's parameters: what it is about becomes exactly its own, everything else stays.
+"""Applies a preset to the workspace's parameters: the sections that it is about become the preset's, the others stay.
 
 A preset is about each section in which it sets a key, sections inside included, and about each that it names empty
 (``sampling: {}``): such a section is then the preset's values, and the defaults where it sets none. A section that it only
@@ -23,7 +23,7 @@ SHOWN_WIDTH = 60
 
 @dataclass(frozen=True)
 class Change:
-    """One parameter's value before and after; ``reset``: set back to its default, named by nobody."""
+    """One parameter's value before and after; ``reset``: set back to its default without being named."""
 
     key: str
     before: Value
@@ -36,29 +36,29 @@ class Change:
 
 @dataclass(frozen=True)
 class Resolved:
-    """The parameters that are to run, and what sets them apart from those in the file."""
+    """The parameters that are to run, and how they differ from those in the file."""
 
     params: Params
     changes: list[Change]
 
 
 def resolve(
-    preset: str = "", given: Values | None = None, *, path: Path = PARAMS_FILE, may_be_absent: bool = False
+    preset: str = "", overrides: Values | None = None, *, path: Path = PARAMS_FILE, may_be_absent: bool = False
 ) -> Resolved:
-    """The file's parameters with ``preset`` laid over them, where one is named, and the plain values ``given`` on top.
+    """The file's parameters with ``preset`` applied, where one is named, and then the plain values ``overrides``.
 
-    ``may_be_absent``: the defaults take the place of a file that is not there. Raises ``UserError`` for what no run can have.
+    ``may_be_absent``: without the file the defaults are used. Raises ``UserError`` for parameters that no run can have.
     """
     written = {} if may_be_absent and not path.exists() else values_of(path)
-    preset_given = preset_values(preset) if preset else {}
-    given = given or {}
-    params = build(merge(lay(preset_given, written), given), f"preset {preset} on {path}" if preset else str(path))
-    set_keys = {key for key, _ in _leaves(merge(preset_given, given))}
+    from_preset = preset_values(preset) if preset else {}
+    overrides = overrides or {}
+    params = build(merge(lay(from_preset, written), overrides), f"preset {preset} on {path}" if preset else str(path))
+    set_keys = {key for key, _ in _leaves(merge(from_preset, overrides))}
     return Resolved(params, _differences(written, params, set_keys))
 
 
 def differences(params: Params, path: Path = PARAMS_FILE) -> list[Change]:
-    """What sets ``params`` apart from those in the file."""
+    """How ``params`` differ from those in the file."""
     return _differences(values_of(path), params, {key for key, _ in _leaves(params.model_dump(mode="json"))})
 
 
@@ -72,7 +72,7 @@ def _differences(written: Values, params: Params, set_keys: set[str]) -> list[Ch
 
 
 def lay(preset: Values, base: Values) -> Values:
-    """``base`` in which all that ``preset`` is about is the preset's; neither is altered."""
+    """``base`` with the sections that ``preset`` is about replaced by the preset's; neither is altered."""
     return _lay(preset, base, _defaults(), root=True)
 
 

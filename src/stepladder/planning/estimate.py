@@ -1,4 +1,4 @@
-"""What the work will take, each distinct training tried for a moment."""
+"""Estimates time and memory of the work from a few steps of each distinct training."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from stepladder.training.families import FAMILIES
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of all trainings that are to be done, ``jobs`` at once; ``unknown``: those that could not be tried, and why."""
+    """The costs of the trainings that are to be done; ``unknown``: why some could not be tried."""
 
     costs: dict[str, Cost]
     unknown: dict[str, str]
 
     def of(self, training: Training) -> float | None:
-        """Seconds of what is left of one."""
+        """Seconds that the rest of ``training`` takes; ``None`` where that is unknown."""
         cost = self.costs.get(trial.alike(training.family, training.params, training.timesteps))
         if cost is None:
             return None
@@ -47,7 +47,7 @@ def estimate(pieces: Sequence[Piece], say: Callable[[str], None]) -> Estimate:
 
 
 def summary(pieces: Sequence[Piece], estimated: Estimate | None, jobs: int) -> list[str]:
-    """A line a piece, then the sums."""
+    """A line for each piece, then the sums."""
     width = max((len(piece.name) for piece in pieces), default=0)
     lines = []
     for piece in pieces:
@@ -59,14 +59,14 @@ def summary(pieces: Sequence[Piece], estimated: Estimate | None, jobs: int) -> l
     to_train = list(trainings(pieces))
     if estimated is None or not to_train:
         return lines
-    known = [(t, seconds) for t in to_train if (seconds := estimated.of(t)) is not None]
+    timed = [(t, seconds) for t in to_train if (seconds := estimated.of(t)) is not None]
     lines += [f"not estimated: {why}" for why in estimated.unknown.values()]
-    if known:
-        costs = [estimated.costs[trial.alike(t.family, t.params, t.timesteps)] for t, _ in known]
-        total, largest = sum(seconds for _, seconds in known), max(seconds for _, seconds in known)
-        at_once = min(jobs, len(known))
+    if timed:
+        costs = [estimated.costs[trial.alike(t.family, t.params, t.timesteps)] for t, _ in timed]
+        total, largest = sum(seconds for _, seconds in timed), max(seconds for _, seconds in timed)
+        at_once = min(jobs, len(timed))
         lines.append(
-            f"{len(known)} trainings: {duration(max(total / at_once, largest))}"
+            f"{len(timed)} trainings: {duration(max(total / at_once, largest))}"
             + (f" with {at_once} at once that do not slow each other down" if at_once > 1 else "")
             + "; preparing, judging and reports come on top"
         )

@@ -24,13 +24,13 @@ from stepladder.sweeps.checking import check_point
 from stepladder.sweeps.child import Child, Places
 from stepladder.training.families import FAMILIES
 
-NOTED = tuple(f"{stage}@" for stage in source.STAGES)  # noted again before this is asked: nothing waits for it
+NOTED = tuple(f"{stage}@" for stage in source.STAGES)  # refreshed before a plan is made: nothing waits for them
 State = Literal["up to date", "restored from the cache", "resumes", "runs"]
 
 
 @dataclass(frozen=True)
 class Training:
-    """A training; ``done`` of its ``steps`` are behind a checkpoint."""
+    """A training; its checkpoint has ``done`` of its ``steps``."""
 
     family: str
     params: Params
@@ -46,7 +46,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Piece:
-    """One piece of work. ``why`` it is in this state; ``training`` that it contains, where it is to be done."""
+    """One piece of work: its state, ``why`` it is in that state, and its ``training`` where that is to be done."""
 
     name: str
     state: State
@@ -73,14 +73,14 @@ def of_stages(targets: Sequence[str], places: Places) -> list[Piece]:
         with Repo(str(project.root())) as repo, repo.lock:
             graph = repo.index.graph.reverse()
             if targets:
-                wanted = {stage for target in targets for stage in repo.stage.collect(target)}
-                wanted |= {need for stage in wanted for need in ancestors(graph, stage)}
+                selected = {stage for target in targets for stage in repo.stage.collect(target)}
+                selected |= {need for stage in selected for need in ancestors(graph, stage)}
             else:
-                wanted = {s for s in graph if Path(s.path).parent == Path(repo.root_dir)}
-            place = {stage: number for number, stage in enumerate(repo.index.stages)}
+                selected = {s for s in graph if Path(s.path).parent == Path(repo.root_dir)}
+            order = {stage: number for number, stage in enumerate(repo.index.stages)}
             pieces: dict[Any, Piece] = {}
-            for stage in lexicographical_topological_sort(graph, key=place.__getitem__):
-                if stage in wanted and getattr(stage, "cmd", None):
+            for stage in lexicographical_topological_sort(graph, key=order.__getitem__):
+                if stage in selected and getattr(stage, "cmd", None):
                     before = [pieces[need] for need in graph.predecessors(stage) if need in pieces]
                     pieces[stage] = _stage(repo, stage, before, places)
             return list(pieces.values())
@@ -112,14 +112,14 @@ def _stage(repo: Any, stage: Any, upstream: Sequence[Piece], places: Places) -> 
 
 
 def _is_restored(repo: Any, stage: Any) -> bool:
-    """Whether DVC has its results: of what it depends on now, or, where that is itself to be restored, of what ``dvc.lock`` says."""
+    """Whether DVC's cache has its results: for its dependencies now or, if they are restored too, of ``dvc.lock``."""
     from dvc.exceptions import DvcException
     from dvc_data.hashfile.hash_info import HashInfo
 
     if all(dep.exists for dep in stage.deps):
         recorded = not stage.changed_stage() and stage.deps_cached() and all(out.hash_info for out in stage.outs)
         try:
-            if not recorded:  # then the run-cache decides, by what the stage depends on now
+            if not recorded:  # then the run-cache decides, by the present dependencies
                 stage.save_deps()
                 for out in stage.outs:
                     out.hash_info = HashInfo()
@@ -153,7 +153,7 @@ def of_study(name: str, places: Places) -> list[Piece]:
 
 
 def of_sweep(name: str, places: Places) -> list[Piece]:
-    """The children of the sweep ``name``; of Optuna's that are still to be chosen one in the middle of the space stands for each."""
+    """The children of the sweep ``name``; the middle of the space stands for points that Optuna has yet to choose."""
     sweep, pieces = sweep_spec.read(name), []
     stale = _stale(places.data(sweep.family), places)
     points = sweep.points()
@@ -191,7 +191,7 @@ def of_sweep(name: str, places: Places) -> list[Piece]:
 
 
 def _stale(data: Path, places: Places) -> str:
-    """Why all that learns from ``data`` is to be done: it is prepared again first; "" where it is up to date or not there."""
+    """Why all trainings on ``data`` must run: it is prepared again first; "" where it is up to date or missing."""
     if data.name not in source.KEYS or not (data / "card.json").exists():
         return ""
     if not (project.root() / ".dvc").is_dir():
@@ -215,7 +215,7 @@ def _of_cell(name: str, training: Training, model: Path, which: launch.Which) ->
 
 
 def _training_piece(name: str, training: Training, why: str, which: launch.Which) -> Piece:
-    """A training that is to be done: from its checkpoint where there is one."""
+    """The piece of a training that is to be done; it resumes from its checkpoint where there is one."""
     if not (training.data / "card.json").exists():
         return Piece(name, "runs", why or "its data is not prepared yet", training)
     checkpoint = project.checkpoints() / _key(training, which) / "last.ckpt"
@@ -231,5 +231,5 @@ def _training_piece(name: str, training: Training, why: str, which: launch.Which
 
 
 def trainings(pieces: Sequence[Piece]) -> Iterator[Training]:
-    """Those that are to be done."""
+    """The trainings that are to be done."""
     return (piece.training for piece in pieces if piece.training is not None)

@@ -1,4 +1,4 @@
-"""A language model's attention drawn: maps of a text by layer and head, entropy by depth, the encodings of positions."""
+"""Figures of a language model's attention: maps of a text by layer and head, entropy by depth, position encodings."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ NAMES = {
     "decoder": "decoder's self-attention",
     "cross": "attention of the decoder to the encoder",
 }
-FIRST = ("cross", "decoder", "encoder")  # which kind is shown where only one is
+FIRST = ("cross", "decoder", "encoder")  # the first of these that the model has is plotted where one kind is wanted
 SHOWN_TOKENS = 60
 CELL = 0.2  # inches a token
 WIDEST = 14.0
 
 
 def maps(attention_map: Mapping[str, Any], layer: int | None = None, head: int | None = None) -> Figure:
-    """A map a layer (rows) and head (columns), or the one ``layer`` and ``head``, counted from 1.
+    """One map for each layer (rows) and head (columns), or for one ``layer`` or ``head`` alone, counted from 1.
 
     Args:
-        found: ``rows``, ``columns``, ``weights`` ``[layer][head][row][column]``, and ``kind``.
+        attention_map: ``rows``, ``columns``, ``weights`` ``[layer][head][row][column]``, and ``kind``.
     """
     weights = np.asarray(attention_map["weights"], dtype=float)[..., :SHOWN_TOKENS, :SHOWN_TOKENS]
     rows, columns = list(attention_map["rows"])[:SHOWN_TOKENS], list(attention_map["columns"])[:SHOWN_TOKENS]
@@ -85,7 +85,7 @@ def entropy(entropies: Mapping[str, list[list[float]]]) -> Figure:
 
 
 def positions(encodings: list[list[float]]) -> Figure:
-    """Encodings of the first positions (rows) by dimension (columns)."""
+    """Encodings of the first positions: a row for each position, a column for each dimension."""
     values = np.asarray(encodings, dtype=float)
     figure, axes = plt.subplots(figsize=(6.2, 3.6))
     largest = float(np.abs(values).max())

@@ -12,7 +12,7 @@ from stepladder.reporting.embedded import figure
 from stepladder.reporting.markup import Markup, element, join
 from stepladder.reporting.reading import read_json
 
-FIRST = ("cross", "decoder", "encoder")  # which kind can be chosen by layer and head; the others are figures
+FIRST = ("cross", "decoder", "encoder")  # only the first that the model has can be viewed by layer and head
 EMBEDDED_WEIGHTS = 40_000
 SHOWN_TOKENS = 60
 CAPTIONS = {
@@ -23,7 +23,7 @@ CAPTIONS = {
 
 
 def attention(reports: Path) -> Markup | None:
-    """Maps of one held-out text, entropy by depth over several, encodings of positions; None where none were kept."""
+    """Maps of one held-out text, entropy by depth over several, position encodings; None where no maps were stored."""
     results = read_json(reports / "transformer" / "attention.json")
     if not results:
         return None
@@ -42,7 +42,7 @@ def attention(reports: Path) -> Markup | None:
 
 
 def _selectable_map(attention_map: AttentionMap, caption: str) -> Markup:
-    """One kind of attention as a table of shades, in which layer and head can be chosen."""
+    """One kind of attention as a shaded table, with a menu to select layer and head."""
     weights = np.asarray(attention_map["weights"], dtype=float)[..., :SHOWN_TOKENS, :SHOWN_TOKENS]
     columns, rows = (list(attention_map[side])[:SHOWN_TOKENS] for side in ("columns", "rows"))
     layers, heads = weights.shape[:2]

@@ -1,4 +1,4 @@
-"""Gathers what the sweep and the translation gave: one table, one recommendation. ``figures`` draws it."""
+"""Brings the results of the sweep and of the language model together, with a recommendation. ``figures`` plots them."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ PLOTTED = (
     *(f"{name}{end}" for name in POINTS for end in (("", "_low", "_high") if PICTURES[name].band else ("",))),
     *("frechet_over_floor", "network_evaluations", "images"),
 )
-"""Of a point, for ``dvc plots``."""
+"""The values of a point that ``dvc plots`` can show."""
 
 
 def compare(params: Params, models: Path, reports: Path, *, leave_out: bool = False) -> Comparison:
     """Compare all that ``reports`` and ``models`` hold for the T of ``params.sweep``, write it and return it.
 
-    Written in ``reports``: ``comparison.json`` (what is returned), for ``dvc metrics`` the few figures of ``metrics.json``, and for ``dvc plots`` the long tables
+    In ``reports`` it writes ``comparison.json`` (the result), ``metrics.json`` for ``dvc metrics``; for ``dvc plots``
     ``sweep.json`` (a row each (T, S)), ``losses.json`` (a row each loss of a curve) and ``chrf.json`` (sentences a class of
     chrF). The recommendation is that of ``recommendation.recommend``. A T that has not been evaluated is named in
-    ``"missing"``; so is a language model, by its absence; what the parameters leave out stands in ``"absent"``, with the reason. What
-    counts as failed is in ``"failed"``, with the reason.
+    ``"missing"``; a missing language model has no entry. ``"absent"`` has the reasons for what the parameters leave
+    out, ``"failed"`` for what counts as failed.
 
     Args:
-        leave_out: figures of another training, or other data, than those in place are left out, not refused.
+        leave_out: figures of another training, or of other data, than those in place are left out instead of refused.
 
     Raises:
-        UserError: nothing at all has been evaluated, a file cannot be read, figures are of another training or other held-out data
-            than those in place, or the T were judged by different feature networks.
+        UserError: nothing at all has been evaluated, a file cannot be read, figures belong to another training or to
+            other held-out data than those in place, or the T were judged by different feature networks.
     """
     folders = {t: reports / "diffusion" / f"T{t}" for t in sorted(params.sweep.timesteps)}
     evaluated: dict[int, PictureMetrics] = {
@@ -89,7 +89,7 @@ def compare(params: Params, models: Path, reports: Path, *, leave_out: bool = Fa
 
 
 def _write_all(comparison: Comparison, params: Params, models: Path, reports: Path) -> None:
-    """The comparison, and what DVC shows and plots of it, as ``compare`` says."""
+    """Write the comparison, and the files that DVC shows and plots, as ``compare`` says."""
     reports.mkdir(parents=True, exist_ok=True)
     _write(reports / "comparison.json", comparison)
     _write(reports / "metrics.json", _summary(comparison))
@@ -109,7 +109,7 @@ def chrf_histogram(translations: Sequence[Translated]) -> list[Bar]:
 
 
 def _checked_metrics(report: Path, model: Path, verb: str, leave_out: bool) -> Any:
-    """The metrics in ``report``, ``{}`` without; of another training or other data than in place, refused or left out."""
+    """The metrics in ``report`` or ``{}``. Those of another training or other data are refused or left out."""
     metrics = read_json(report / "metrics.json")
     data = identity.data_of(model.parent if model.name == "transformer" else model.parent.parent, verb)
     if leave_out:
@@ -123,13 +123,13 @@ def _failed(point: Point, floor: Mapping[str, float], limits: Promotion) -> str:
 
 
 def _judged(finished: Mapping[int, PictureMetrics], text: Figures) -> dict[str, Mapping[str, str | None] | None]:
-    """By model, what its figures are of."""
+    """For each model, which training, data and judge its figures belong to (``judgement.identity.judged``)."""
     of_text = {"transformer": text.get("judged")} if text else {}
     return {**{f"diffusion/T{t}": metrics.get("judged") for t, metrics in finished.items()}, **of_text}
 
 
 def _failures(point: Recommended | None, entry: str, text: Figures, params: Params) -> dict[str, str]:
-    """Why the recommended point and the language model count as failed, where they do."""
+    """The reasons why the recommended point and the language model count as failed; empty where they do not."""
     reasons = {
         "recommended": point.get("failed", "") if point else "",
         entry: failed_text(text, params.promotion) if text else "",

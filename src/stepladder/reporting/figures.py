@@ -1,4 +1,4 @@
-"""The figures of the comparison: what the sweep and the trainings gave, in ``reports/figures``."""
+"""Plots the results of the sweep and of the trainings into ``reports/figures``."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ KID: tuple[Literal["kid", "kid_low", "kid_high"], ...] = ("kid", "kid_low", "kid
 
 
 def draw(comparison: Comparison, params: Params, models: Path, reports: Path) -> list[Path]:
-    """Draw every figure that there is something to show for; returns the files for light ground."""
+    """Plot every figure that there is data for; returns the files for a light background."""
     return save(_figures(comparison, params, models, reports), reports / "figures")
 
 
 def draw_cost(comparison: Comparison, params: Params, folder: Path) -> None:
-    """Draw into ``folder`` what it took, which is history and no result: of a comparison with times, see ``history.compared``."""
+    """Plot into ``folder`` what the models cost. Times are history and no result: ``history.compared`` adds them."""
     points, floor = finite(comparison["sweep"], "frechet"), comparison["floor"].get("frechet")
     figure = partial(cost, points, comparison["training"], styles(params.sweep.timesteps), floor)
     save({"cost": figure} if points else {}, folder)
@@ -74,7 +74,7 @@ def _figures(comparison: Comparison, params: Params, models: Path, reports: Path
 
 
 def quality(sweep: Sequence[Point], style: dict[int, Style], floor: float | None, recommended: Point | None) -> Figure:
-    """Fréchet distance against S, a line for each T with its interval, the floor, the recommended point ringed."""
+    """Fréchet distance against S, a line for each T with its interval; the floor; a ring at the recommended point."""
     figure, axes = plt.subplots(figsize=(9.2, 4.4))
     against_steps(axes, sweep, style, "frechet")
     distance_scale(axes, sweep, "frechet")
@@ -128,7 +128,7 @@ def accuracy(sweep: Sequence[Point], style: dict[int, Style]) -> Figure:
 
 
 def support(sweep: Sequence[Point], style: dict[int, Style], floor: Mapping[str, float]) -> Figure:
-    """Precision and recall, density and coverage against S, a line for each T, real pictures' own as the dashed line."""
+    """Precision and recall, density and coverage against S, a line for each T; dashed, the values of real pictures."""
     figure, grid = plt.subplots(2, 2, figsize=(9.2, 6), sharex=True)
     for axes, key in zip(grid.flat, SUPPORT, strict=True):
         against_steps(axes, sweep, style, key)
@@ -142,7 +142,7 @@ def support(sweep: Sequence[Point], style: dict[int, Style], floor: Mapping[str,
 
 
 def times(likelihood: Sequence[Likelihood], style: dict[int, Style]) -> Figure:
-    """By time, from the data at 0 to noise at 1: the loss, the bits/dim summed up to there, and the learned variance."""
+    """Against time, from data at 0 to noise at 1: the loss, the bits/dim summed up to there, the learned variance."""
     learned = [row for row in likelihood if row["by_time"].get("fraction")]
     figure, panels = plt.subplots(1, 3 if learned else 2, figsize=(9.2, 3.5), squeeze=False)
     left, middle, *right = panels[0]

@@ -1,4 +1,4 @@
-"""The page's section on a language model: what its task's record shows; of classes more."""
+"""The page's section on a language model: the figures that its task's record names, and more for a classifier."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _metrics_table(metrics: Figures, page: Page) -> Markup:
 
 
 def _examples(title: str, file: str, columns: Mapping[str, str], folder: Path) -> Markup | None:
-    """A row of texts for each row of ``file``; ``columns``: its keys, and their heads."""
+    """A row of texts for each row of ``file``; ``columns`` maps the keys of a row to the heads of the table."""
     cells = [
         [element("td", element("pre", row[name]), dir="auto", data_name=name) for name in columns]
         for row in read_lines(folder / file)

@@ -1,4 +1,4 @@
-"""HTML that escapes by default: text given to an element is escaped, an element given to an element is not."""
+"""HTML that escapes by default: text inside an element is escaped, an element inside an element is not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VOID = ("img", "source", "br")
 
 
 def element(tag: str, *children: Content, **attributes: str | int | bool | None) -> Markup:
-    """``<tag ...>children</tag>``; strings are escaped, ``None`` left out; ``class_`` and ``data_x`` become ``class``, ``data-x``."""
+    """``<tag ...>children</tag>``; escapes strings, omits ``None``; ``class_``, ``data_x``: ``class``, ``data-x``."""
     attribute_text = "".join(
         f" {name.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{html.escape(str(value))}"')
         for name, value in attributes.items()

@@ -1,4 +1,4 @@
-"""The page's sections on where it all comes from: data, code, parameters, runs, registered models."""
+"""The page's sections on where the results come from: data, code, parameters, runs, registered models."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def parameters(params: Params) -> Markup:
 
 
 def runs(comparison: Comparison) -> Markup:
-    """Where the history of these models is."""
+    """A paragraph with links to the history of these models in MLflow."""
     tracked = [
         row for row in (*comparison["training"], comparison["translation_training"]) if row and row.get("run_id")
     ]

@@ -1,13 +1,13 @@
-"""Which (T, S) to use: the fewest sampling steps that cost no quality one can measure.
+"""Which (T, S) to use: the fewest sampling steps without a measurable loss of quality.
 
 The rule is the one-standard-error rule of Breiman et al., "Classification and Regression Trees" (1984), section 3.4.3,
 with an interval in the place of the standard error and a second criterion:
 
 1. *Near*: of all points, those whose Fréchet distance is at most the upper end of the interval of the smallest one.
-   What lies inside that interval cannot be told from the best with this many pictures.
+   With this many pictures, what lies inside that interval cannot be distinguished from the best.
 2. *Faithful*: of those, the ones whose accuracy is not significantly below the highest accuracy among them, by a
    one-sided two-proportion z-test at the intervals' confidence. The distance alone does not see that a picture shows
-   another class than was asked for.
+   another class than the requested one.
 3. *Cheap*: of those, the fewest sampling steps S, which is the number of network evaluations a picture and does not
    depend on the machine. Among equal S the smaller distance, then the smaller T.
 

@@ -1,4 +1,4 @@
-"""The report: one self-contained page of what was run and what it gave."""
+"""The report: one self-contained page with what was run and its results."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ PAGE, DECIDED = "index.html", "page.json"
 COMPARISON, REGISTERED = "comparison.json", "registered.json"
 
 Section = tuple[str, str, Content]
-"""Its id, its title and what it says."""
+"""The id, the title and the content of a section."""
 
 
 def write(reports: Path, models: Path, params: Params, data: Path | None = None) -> Path:
     """Write ``reports/index.html`` from what ``compare`` and ``register`` left in ``reports``; returns its path.
 
-    The page tells times and runs too, so ``reports/page.json`` stands for it among DVC's results: title and sections, and of which
-    results it is. Pictures are in the file and it loads nothing: it can be sent by mail. ``data`` is the folder of the prepared data, whose
-    cards are read (default: ``data`` beside ``models``). What is missing (a T, the translation, the registry) is said in its
-    place. Raises ``UserError`` where there is no comparison, or it is of another training or other data than those in place.
+    The page also shows times and runs, which are no results, so DVC has ``reports/page.json`` in its place: title,
+    sections and a hash of the results. Pictures are inside the file, so it can be sent by mail. ``data``: folder of
+    the prepared data, for its cards (default: next to ``models``). The page names what is missing, such as a T.
+    Raises ``UserError`` without a comparison, or where it is of another training or other data than those in place.
     """
     comparison: Comparison = read_json(reports / "comparison.json")
     if not comparison:
@@ -88,7 +88,7 @@ def write(reports: Path, models: Path, params: Params, data: Path | None = None)
 
 
 def _sweep_sections(comparison: Comparison, params: Params, reports: Path) -> list[Section]:
-    """What the sweep gave, or why there is nothing of it."""
+    """The results of the sweep, or why there are none."""
     if comparison["sweep"]:
         points = [
             sweep_tables.points_table(comparison, params),
@@ -110,7 +110,7 @@ def _sweep_sections(comparison: Comparison, params: Params, reports: Path) -> li
 
 
 def _text_section(comparison: Comparison, reports: Path) -> Section:
-    """What the language model gave, or why there is nothing of it."""
+    """The results of the language model, or why there are none."""
     entry, scores = compared(comparison)
     if scores:
         page = TASKS[name_of(scores)].page
@@ -123,8 +123,8 @@ def _text_section(comparison: Comparison, reports: Path) -> Section:
 
 
 def is_current(reports: Path) -> bool:
-    """Whether the page in ``reports`` is there, of the results that ``page.json`` names and of what became of the registered models:
-    a ``page.json`` that DVC has brought from its cache has no page beside it yet.
+    """Whether the page in ``reports`` exists and shows the results that ``page.json`` names and the registered models
+    as they are now: a ``page.json`` that DVC has restored from its cache has no page yet.
     """  # fmt: skip
     decided, page = read_json(reports / DECIDED), reports / PAGE
     if not decided or not page.exists():
@@ -134,7 +134,7 @@ def is_current(reports: Path) -> bool:
 
 
 def is_owed(reports: Path) -> bool:
-    """Whether DVC has the page in ``reports`` for written, and it is not ``is_current``."""
+    """Whether DVC takes the page in ``reports`` as written, but it is not ``is_current``."""
     return (reports / DECIDED).exists() and not is_current(reports)
 
 
@@ -156,7 +156,7 @@ def _cost(comparison: Comparison, params: Params, reports: Path) -> Markup:
 
 
 def studies(reports: Path) -> Markup | None:
-    """Links to the pages of the studies that have been run, each with its question and its first finding."""
+    """Links to the pages of the studies that were run, each with its question and the first line of its verdict."""
     rows: list[list[Content]] = []
     for file in sorted((reports / "studies").glob("*/results.json")):
         study = read_json(file)
@@ -166,7 +166,7 @@ def studies(reports: Path) -> Markup | None:
 
 
 def html_page(title: str, body: Markup) -> str:
-    """``body`` in the page that it shares with every other: its style, its script and its promise to load nothing."""
+    """``body`` in the template of all pages: their style, their script and the policy that they load nothing."""
     template = Template(files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
     filled = template.substitute(title=join(f"{title} – Stepladder"), body=body, script_hash="@script")
     script = re.findall(r"<script>(.*?)</script>", filled, re.DOTALL)[-1]

@@ -56,8 +56,8 @@ def verdict(comparison: Comparison) -> Markup:
             "accuracy, the one with the fewest sampling steps. More pictures (evaluation.samples) tell points apart better."
         )
         parts.append(
-            element(
-                "div", element("p", point["why"]), varied(point, comparison["floor"]), element("p", rule, class_="note"),
+            element("div", element("p", point["why"]),
+                variety_warning(point, comparison["floor"]), element("p", rule, class_="note"),
                 class_="verdict warning" if point.get("failed") else "verdict", id="verdict",
             )
         )  # fmt: skip
@@ -70,8 +70,8 @@ def verdict(comparison: Comparison) -> Markup:
     return join(parts)
 
 
-def varied(point: Point, floor: Mapping[str, float]) -> Markup | None:
-    """A warning where the recommended point's pictures are less varied than real ones, which a distance may not show."""
+def variety_warning(point: Point, floor: Mapping[str, float]) -> Markup | None:
+    """A warning where the recommended point's pictures are less varied than real ones; distances may not show it."""
     real = floor.get("recall")
     if real is None or point.get("recall_high") is None or point["recall_high"] >= real:
         return None
@@ -130,7 +130,7 @@ def _strip(point: Point | None, timesteps: int, steps: int, reports: Path) -> Co
 
 
 def protocol(comparison: Comparison) -> Markup | None:
-    """What the figures depend on beside the model, in one sentence."""
+    """What the figures depend on besides the model, in one sentence."""
     p = comparison.get("protocol")
     if not p:
         return None
@@ -149,7 +149,7 @@ def protocol(comparison: Comparison) -> Markup | None:
 
 
 def cost(comparison: Comparison, params: Params, reports: Path, costs: Path) -> Markup:
-    """What sampling and training take; links to the runs. ``costs`` has the figure of that, see ``figures.draw_cost``."""
+    """The time that sampling and training take, and links to the runs. ``figures.draw_cost`` plotted into ``costs``."""
     rows = [_training_row(name_of(row["timesteps"], params), row) for row in comparison["training"]]
     if row := comparison["translation_training"]:
         rows.append(_training_row(tasks.compared(comparison)[0].replace("_", " "), row))

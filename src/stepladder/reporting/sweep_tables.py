@@ -1,4 +1,4 @@
-"""The page's tables of the sweep: every point, what its pictures cover of the real ones, and how models explain those."""
+"""The page's tables of the sweep: every point, how its pictures cover the real ones, and the models' likelihood."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def points_table(comparison: Comparison, params: Params) -> Markup:
 
 
 def support(comparison: Comparison, params: Params, reports: Path) -> Markup | None:
-    """Precision, recall, density, coverage and memorisation of every point, folded."""
+    """Precision, recall, density, coverage and memorisation of every point, in a section that unfolds."""
     sweep, floor, chosen = comparison["sweep"], comparison["floor"], place(comparison["recommended"])
     if not any(p.get("precision") is not None for p in sweep):
         return None
@@ -156,7 +156,7 @@ def name_of(timesteps: int, params: Params) -> Markup:
 
 
 def place(point: Point | None) -> tuple[int, int] | None:
-    """Its T and S."""
+    """(T, S) of ``point``; ``None`` without a point."""
     return (point["timesteps"], point["sampling_steps"]) if point else None
 
 

@@ -1,6 +1,6 @@
-"""One cell of a study: an arm trained with one seed and judged at each way to draw from it.
+"""One cell of a study: an arm trained with one seed and judged at each way to sample from it.
 
-All cells are judged by the same network on the same data, with the workspace's seed; a cell's own seed is that of its
+All cells are judged by the same network on the same data, with the workspace's seed; the seed of a cell is that of its
 training and of the noise that its pictures start from.
 """
 
@@ -41,23 +41,23 @@ if TYPE_CHECKING:
     from stepladder.values import Values
 
 Ways = Sequence[tuple[Sampling, Sequence[int]]]
-STOPPED = (130, 137, 143)  # by a person or the system: nothing that the training did
+STOPPED = (130, 137, 143)  # exit codes of a training that a person or the system ended; it did not fail
 
 
 def folder(name: str, arm: str, seed: int) -> Path:
-    """Where a cell is: ``model/``, ``metrics.json`` and the strips of pictures that its points name."""
+    """The folder of a cell: ``model/``, ``metrics.json`` and the strips of pictures that its points name."""
     return spec.folder(name) / "cells" / f"{arm}-{seed}"
 
 
 def run(name: str, arm: str, seed: int, data: Path, feature_net: Path) -> int:
     """Train and judge the cell (``arm``, ``seed``) of the study ``name``; returns the exit code.
 
-    A model that is there from before, of the same spec, data and code, is judged again but not trained again. Pictures
-    that are not numbers are a result: the point has no figures. Why a training failed is left in ``failed.json``, for the page;
-    the next run tries it again.
+    An existing model of the same spec, data and code is judged again but not trained again. Pictures that are not
+    finite are a result: the point has no figures. ``failed.json`` says why a training failed, for the page; the
+    next run tries it again.
 
     Raises:
-        UserError: there is no such cell, or as training and judging do.
+        UserError: there is no such cell, or training or judging raises it.
     """
     study = spec.read(name)
     if arm not in study.arms or seed not in study.seeds:
@@ -80,7 +80,7 @@ def run(name: str, arm: str, seed: int, data: Path, feature_net: Path) -> int:
 def judged(
     name: str, study: Study, arm: str, seed: int, params: Params, model: Path, out: Path, data: Path, feature_net: Path
 ) -> Cell:
-    """The figures of ``model``, which is that of ``arm`` with ``seed``, at each way to draw; strips of pictures in ``out``."""
+    """The figures of ``model``, trained as ``arm`` with ``seed``, at each way to sample; strips go to ``out``."""
     arm_spec, title = study.arms[arm], f"{name} {arm} seed {seed}"
     if study.of_text:
         return text_cell.judged(name, study, arm, seed, params, model, out, data)
@@ -169,7 +169,7 @@ def _point(sampling: Values | None, steps: int, strip: str, figures: Mapping[str
 
 
 def _judge_pictures(judge: Judge, pictures: Tensor, labels: Tensor | None) -> dict[str, float | None]:
-    """The judge's figures; of pictures that are not numbers, the share of those that are."""
+    """The judge's figures; where some pictures are not finite numbers, only the share of those that are."""
     finite = pictures.isfinite().flatten(1).all(1)
     if not finite.all():
         return {"finite": float(finite.float().mean())}
@@ -188,9 +188,9 @@ def _save_strip(point: Point, pictures: Tensor, out: Path, name: str, judge: Jud
 
 
 def _bits_per_dim(arm_spec: Arm, params: Params, data: Path, folder: Path, figures: dict[str, float]) -> float | None:
-    """Bits a dimension of the held-out pictures, by each family's bound; ``None`` where there is none.
+    """Bits/dim of the held-out pictures, by the bound of the family; ``None`` where it has none.
 
-    Of a diffusion model on all its T steps; of one of continuous time on ``timesteps`` even times.
+    A diffusion model is evaluated at all its T steps, one of continuous time at ``timesteps`` evenly spaced times.
     """
     if arm_spec.family != "diffusion":
         return figures.get("validation/bits_per_dim")

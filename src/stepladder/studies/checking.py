@@ -1,4 +1,4 @@
-"""Whether a study's arms can be trained on the prepared data and drawn from as the study says; before any of it runs."""
+"""Checks, before anything runs, that a study's arms can be trained on the prepared data and sampled from as it says."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from stepladder.training.families import FAMILIES
 
 
 def guide_folder(feature_net: Path) -> Path:
-    """The noisy classifier for ways to draw with ``classifier_scale``: beside the network that judges."""
+    """Folder of the noisy classifier, for sampling with ``classifier_scale``: next to the feature network's."""
     return feature_net.parent / "noisy-classifier"
 
 
 def check_arm(study: Study, arm: str, data: Path, feature_net: Path) -> None:
-    """Raise ``UserError`` where ``arm`` cannot be trained on ``data``, or not be drawn from as ``study`` says."""
+    """Raise ``UserError`` where ``arm`` cannot be trained on ``data``, or cannot be sampled from as ``study`` says."""
     family, params = study.arms[arm].family, study.params(arm, study.seeds[0])
     try:
         check(family, params, data)
@@ -30,8 +30,8 @@ def check_arm(study: Study, arm: str, data: Path, feature_net: Path) -> None:
 
 
 def check_data(name: str, study: Study) -> None:
-    """Raise ``UserError`` where an arm asks for other data than ``params.yaml`` has prepared, which is what all arms learn from,
-    or for figures that models of it have not.
+    """Raise ``UserError`` where an arm needs other data than that of ``params.yaml``, which all arms are trained on, or
+    figures that models of that data do not have.
     """
     workspace = load()
     for arm, arm_spec in study.arms.items():

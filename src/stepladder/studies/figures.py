@@ -23,31 +23,31 @@ PANELS_A_ROW = 3
 
 
 def draw(study: Study, rows: Sequence[Row], floor: dict[str, float], folder: Path) -> list[str]:
-    """Draw what there is something to show for; returns the names of the files in ``folder``."""
+    """Plot every figure that there is data for; returns the names of the files in ``folder``."""
     measure = study.measures[0]
-    known = [row for row in rows if row.mean(measure) is not None]
-    best_rows = list(best_of_each(study, known, measure).values())
+    valid = [row for row in rows if row.mean(measure) is not None]
+    best_rows = list(best_of_each(study, valid, measure).values())
     figures: dict[str, Callable[[], Figure]] = {}
-    stepwise = [row for row in known if row.sampling and not METRICS[measure].of_model]
+    stepwise = [row for row in valid if row.sampling and not METRICS[measure].of_model]
     if len({row.steps for row in stepwise}) > 1:
         figures["steps"] = partial(against_steps, stepwise, measure, floor.get(measure))
     if best_rows:
         figures["seeds"] = partial(by_seed, best_rows, study.measures, floor)
-    if len(known) > 1 and not METRICS[measure].of_model and any(row.mean("milliseconds_per_image") for row in known):
-        figures["time"] = partial(against_time, known, measure, floor.get(measure))
+    if len(valid) > 1 and not METRICS[measure].of_model and any(row.mean("milliseconds_per_image") for row in valid):
+        figures["time"] = partial(against_time, valid, measure, floor.get(measure))
     if len(study.plane) == 2 and any(row.mean(study.plane[0]) is not None for row in rows):
         figures["plane"] = partial(plane, rows, study.plane)
     return [file.stem for file in save(figures, folder)]
 
 
 def styles(names: Sequence[str]) -> dict[str, Style]:
-    """A style for each name in the order given; past six colours the dash changes."""
+    """A style for each name, in their order; after six colours the dash changes."""
     distinct = list(dict.fromkeys(names))
     return {name: Style(OKABE_ITO[i % 6], MARKERS[i % 6], DASHES[i // 6 % 4]) for i, name in enumerate(distinct)}
 
 
 def against_steps(rows: Sequence[Row], measure: str, floor: float | None) -> Figure:
-    """``measure`` against S: one panel where each arm is drawn in one way, else one panel an arm and a line a way."""
+    """``measure`` against S: one panel where each arm has one way to sample, else a panel for each arm."""
     several_ways = len({row.way for row in rows if row.sampling}) > 1
     panels = list(dict.fromkeys(row.arm for row in rows)) if several_ways else [""]
     columns = min(len(panels), PANELS_A_ROW)
@@ -75,7 +75,7 @@ def against_steps(rows: Sequence[Row], measure: str, floor: float | None) -> Fig
 
 
 def against_time(rows: Sequence[Row], measure: str, floor: float | None) -> Figure:
-    """``measure`` against the milliseconds that a picture takes, a line each arm and way."""
+    """``measure`` against the milliseconds that a picture takes, a line for each arm and way."""
     figure, axes = plt.subplots(figsize=(9.2, 4.2))
     style = styles([row.arm for row in rows])
     labelled: set[str] = set()
@@ -104,7 +104,7 @@ def against_time(rows: Sequence[Row], measure: str, floor: float | None) -> Figu
 
 
 def by_seed(best_rows: Sequence[Row], measures: Sequence[str], floor: dict[str, float]) -> Figure:
-    """A dot for each seed of each arm's best way to draw, the mean with its interval; a panel a measure."""
+    """A dot for each seed of each arm's best way to sample, the mean with its interval; a panel for each measure."""
     panels = [m for m in measures if any(row.mean(m) is not None for row in best_rows)][:PANELS_A_ROW]
     figure, grid = plt.subplots(1, len(panels), figsize=(9.2, 1.1 + 0.34 * len(best_rows)), sharey=True, squeeze=False)
     style = styles([row.arm for row in best_rows])
@@ -138,13 +138,13 @@ def by_seed(best_rows: Sequence[Row], measures: Sequence[str], floor: dict[str, 
 
 
 def plane(rows: Sequence[Row], measures: Sequence[str]) -> Figure:
-    """One measure against another, a point a way to draw; a number stands beside each, and the numbers below."""
+    """One measure against another: a line for each way to sample, a point for each of its S."""
     figure, axes = plt.subplots(figsize=(9.2, 5.2))
     x, y = measures
-    known = [row for row in rows if row.mean(x) is not None and row.mean(y) is not None]
-    style = styles([row.way for row in known])
-    for way in dict.fromkeys(row.way for row in known):
-        line = [row for row in known if row.way == way]
+    measured = [row for row in rows if row.mean(x) is not None and row.mean(y) is not None]
+    style = styles([row.way for row in measured])
+    for way in dict.fromkeys(row.way for row in measured):
+        line = [row for row in measured if row.way == way]
         marks: dict[str, Any] = {
             "color": style[way].colour,
             "marker": style[way].marker,
@@ -187,7 +187,7 @@ def _steps_axis(axes: Axes, steps: Sequence[int]) -> None:
 
 
 def _scale(axes: Axes, rows: Sequence[Row], measure: str) -> None:
-    """Log where all is positive and spans much."""
+    """Log scale where all means are positive and far apart."""
     means = [m for row in rows if (m := row.mean(measure)) is not None]
     lows = [row.figures[measure].low for row in rows if row.figures.get(measure)]
     if not means or max(means) <= 8 * max(min(means), 0.0):

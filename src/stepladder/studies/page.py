@@ -1,4 +1,4 @@
-"""The page of a study: one self-contained file, and the same as JSON beside it."""
+"""The page of a study: one self-contained file, and the same content as JSON next to it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from stepladder.studies.spec import Study
 from stepladder.studies.verdicts import Claim
 from stepladder.values import Values
 
-STRIPS = 3  # seeds of which pictures are shown
+STRIPS = 3  # pictures of at most this many seeds are shown
 MARKS = {
     "shown": "shown",
     "not shown": "not shown",
@@ -36,7 +36,7 @@ CAPTIONS = {
 
 
 def write(name: str, reports: Path) -> Path:
-    """Write ``reports/studies/NAME/`` (``index.html``, ``results.json``, figures) from the cells that there are.
+    """Write ``reports/studies/NAME/`` (``index.html``, ``results.json``, figures) from the finished cells.
 
     Raises:
         UserError: there is no such study, none of its cells is finished, or they were judged differently.
@@ -134,7 +134,7 @@ def _verdict(
 
 
 def _pictures(study: Study, rows: Sequence[Row]) -> Markup:
-    """Strips of each arm in its best way to draw, a column a seed."""
+    """Strips of pictures of each arm, sampled in its best way; a column for each seed."""
     seeds = study.seeds[:STRIPS]
     body = []
     for arm, row in best_of_each(study, rows, study.measures[0]).items():
@@ -180,9 +180,9 @@ def _protocol(name: str, study: Study, cell: Cell) -> Markup:
         f"{USUAL.accuracy:.0%} of the pictures are of the class asked for.",
     ]  # fmt: skip
     settings = [
-        [element("th", arm, scope="row"), arm_spec.family, fixed(arm_spec.timesteps, 0) if arm_spec.timesteps else ABSENT,
-         element("code", _as_text(spec.nested(arm_spec.set)) or ABSENT)]
-        for arm, arm_spec in study.arms.items()
+        [element("th", arm, scope="row"), entry.family, fixed(entry.timesteps, 0) if entry.timesteps else ABSENT,
+         element("code", _as_text(spec.nested(entry.set)) or ABSENT)]
+        for arm, entry in study.arms.items()
     ]  # fmt: skip
     base = _as_text(spec.nested(study.base))
     start = f"preset {study.preset}" if study.preset else "params.yaml"
@@ -198,7 +198,7 @@ def _protocol(name: str, study: Study, cell: Cell) -> Markup:
 
 
 def _as_text(values: Values, prefix: str = "") -> str:
-    """``a.b=1, a.c=2`` of nested values; long lists cut."""
+    """Nested values as ``a.b=1, a.c=2``; long lists are shortened."""
     parts = []
     for key, value in values.items():
         if isinstance(value, dict):

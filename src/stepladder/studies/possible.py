@@ -1,4 +1,4 @@
-"""What a study can measure, and which of its parameters have an effect: known from its spec, before anything runs."""
+"""Checks from the spec of a study, before anything runs, what it can measure and which parameters have an effect."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stepladder.values import Value, Values
 if TYPE_CHECKING:
     from stepladder.studies.spec import Study
 
-LEAST_SEEDS = 3  # from which an interval over seeds, and a spread, is told
+LEAST_SEEDS = 3  # with fewer, no interval over seeds and no spread is reported
 INSTEAD = {
     "seed": "the study's seeds are those of its cells",
     "sampling": "an arm is drawn from as `samplings` says",
@@ -27,7 +27,7 @@ INSTEAD = {
 
 @dataclass(frozen=True)
 class Point:
-    """What one arm gives in one way to draw: ``sampling`` is ``None`` and ``steps`` 1 (0 of text) where nothing is drawn step by step."""
+    """One arm sampled in one way. Without sampling steps, ``sampling`` is ``None`` and ``steps`` is 1, for text 0."""
 
     arm: str
     sampling: Values | None
@@ -35,7 +35,7 @@ class Point:
     timesteps: int | None
 
     def fits(self, side: Values) -> bool:
-        """Whether it is among what one side of a contrast chooses."""
+        """Whether one side of a contrast selects this point."""
         return all(self._matches(key, value) for key, value in side.items())
 
     def _matches(self, key: str, value: Value) -> bool:
@@ -50,7 +50,7 @@ class Point:
 
 
 def points(study: Study) -> Iterator[Point]:
-    """All that the study will have figures of."""
+    """All points that the study will measure."""
     for arm, arm_spec in study.arms.items():
         if arm_spec.family != "diffusion":
             yield Point(arm, None, 0 if study.of_text else 1, None)
@@ -90,7 +90,7 @@ def check(study: Study) -> None:
 
 
 def check_task(study: Study, task: str) -> None:
-    """Raise ``UserError`` where models of texts of this ``task`` have no such figure as is to be measured."""
+    """Raise ``UserError`` where models of texts of this ``task`` do not have a figure that the study measures."""
     for measure in (*study.measures, *study.plane, *(c.measure for c in study.contrasts if c.measure)):
         check_measure(measure, [task], f"text.task={task}")
 
@@ -102,12 +102,12 @@ def side_text(side: Values) -> str:
 
 def check_measure(measure: str, kinds: Iterable[str], where: str) -> None:
     """Raise ``UserError`` where models of ``kinds``, see ``metrics.every``, do not have the figure ``measure``."""
-    if measure not in (known := measured(kinds)):
-        raise UserError(f"{where}: {measure} is not measured here; there are: {', '.join(known)}.")
+    if measure not in (allowed := measured(kinds)):
+        raise UserError(f"{where}: {measure} is not measured here; there are: {', '.join(allowed)}.")
 
 
 def _check_bits(study: Study, where: str, measure: str, arm: str) -> None:
-    """Bits a dimension take a pass over all held-out pictures: they are measured where they are among the measures."""
+    """Refuse bits/dim, a pass over all held-out pictures, where ``measures`` does not name them or the arm has none."""
     if measure != "bits_per_dim":
         return
     if measure not in study.measures:
@@ -128,12 +128,12 @@ def _ways_text(known: list[Point], arm: str) -> str:
 
 
 def _without_effect(study: Study, arm: str, key: str) -> str:
-    """Why ``key`` has no effect on the cells of ``arm``; empty where it has one."""
+    """The reason why ``key`` has no effect on the cells of ``arm``; empty where it has one."""
     family, section = study.arms[arm].family, key.partition(".")[0]
     record = FAMILIES[family]
     if section in INSTEAD:
         return INSTEAD[section]
-    if section == record.data:  # of the prepared data, which `checking.check_data` compares
+    if section == record.data:  # keys of the prepared data, which `checking.check_data` compares
         return ""
     if not record.stage.is_read(key) and not stages.CELLS[record.data].is_read(key):
         return f"no cell of family {family} reads it"
@@ -144,7 +144,7 @@ def _without_effect(study: Study, arm: str, key: str) -> str:
 
 
 def _keys(values: Values, prefix: str = "") -> Iterator[str]:
-    """The dotted keys of what is nested, dotted or both."""
+    """The dotted keys of ``values``, whose keys are nested, dotted or both."""
     for key, value in values.items():
         if isinstance(value, dict):
             yield from _keys(value, f"{prefix}{key}.")

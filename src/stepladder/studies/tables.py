@@ -15,7 +15,7 @@ from stepladder.studies.spec import Study
 
 
 def arms(study: Study, rows: Sequence[Row], floor: dict[str, float]) -> Markup:
-    """Each arm in its best way to draw: mean, interval, smallest and largest."""
+    """Each arm in its best way to sample: mean, interval, smallest and largest value."""
     best_rows = best_of_each(study, rows, study.measures[0])
     cheaper = len(rows) > len(best_rows)
     way_heads = [] if study.of_text else ["best drawn by", "S", *(["cheapest as good"] if cheaper else []), "failed"]
@@ -41,7 +41,7 @@ def arms(study: Study, rows: Sequence[Row], floor: dict[str, float]) -> Markup:
 
 
 def every_way(study: Study, rows: Sequence[Row]) -> Markup:
-    """Every way to draw from every arm, the best one marked; columns can be sorted."""
+    """Every way to sample from every arm, the best one marked; columns can be sorted."""
     names = [
         *study.measures,
         *(c for c in ("network_evaluations", "milliseconds_per_image") if c not in study.measures),
@@ -53,7 +53,7 @@ def every_way(study: Study, rows: Sequence[Row]) -> Markup:
     for row in rows:
         cells: list[Content] = [element("td", row.arm), element("td", row.way), number(str(row.steps), row.steps)]
         cells += [
-            number(verdicts.written(m, row.figures.get(m)) if row.mean(m) is not None else ABSENT, row.mean(m))
+            number(verdicts.as_text(m, row.figures.get(m)) if row.mean(m) is not None else ABSENT, row.mean(m))
             for m in names
         ]
         body.append(element("tr", cells, class_="chosen" if row is top else None))
@@ -64,7 +64,7 @@ def every_way(study: Study, rows: Sequence[Row]) -> Markup:
 
 
 def cost(study: Study, rows: Sequence[Row], cells: Sequence[Cell]) -> Markup:
-    """What each arm costs in its best way to draw, and how times were taken."""
+    """What each arm costs in its best way to sample, and how it was timed."""
     body = []
     for arm, row in best_of_each(study, rows, study.measures[0]).items():
         body.append([element("th", arm, scope="row"), *(_figure_cell(m, row.figures.get(m), study) for m in COSTS)])
@@ -85,7 +85,7 @@ def seeds(study: Study) -> str:
 
 
 def _cheapest(row: Row, arm_rows: Sequence[Row], measure: str) -> Content:
-    """The cheapest way to draw from an arm that is as good as its best, ``row``."""
+    """The cheapest way to sample from an arm that is as good as its best way, ``row``."""
     if row.mean(measure) is None:
         return ABSENT
     cheapest = results.cheapest_as_good(arm_rows, row, measure)

@@ -1,4 +1,4 @@
-"""One cell of a study of language models: what the held-out text says, and what its curve says of the training."""
+"""One cell of a study of language models: its figures on the held-out text, and those of its training's curve."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from stepladder.studies.spec import Study
 if TYPE_CHECKING:
     from stepladder.studies.results import Cell, Point
 
-LAST = 10  # figures of the training loss that stand for its end
+LAST = 10  # the mean of this many last training losses is the loss at the end
 
 
 def judged(name: str, study: Study, arm: str, seed: int, params: Params, model: Path, out: Path, data: Path) -> Cell:
-    """The figures of ``model``, which is that of ``arm`` with ``seed``; its evaluation in ``out/evaluation``."""
+    """The figures of ``model``, trained as ``arm`` with ``seed``; its evaluation goes to ``out/evaluation``."""
     common = params.model_copy(update={"seed": load(preset=study.preset).seed})
     results: Mapping[str, object] = evaluate(common, data, model, out / "evaluation")
     model_run = history.run(model)
-    known = [f"{measure}{end}" for measure in METRICS for end in ("", "_low", "_high")]
-    figures = {key: value for key in known if isinstance(value := results.get(key), int | float)}
+    figure_names = [f"{measure}{end}" for measure in METRICS for end in ("", "_low", "_high")]
+    figures = {key: value for key in figure_names if isinstance(value := results.get(key), int | float)}
     figures |= training_metrics(model, model_run["figures"])
     finite = {key: value for key, value in figures.items() if math.isfinite(value)}
     first = study.measures[0]

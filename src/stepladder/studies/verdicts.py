@@ -1,4 +1,4 @@
-"""Sentences that the figures decide, each by a rule that is stated beside it."""
+"""Sentences that the figures decide, each by a rule that the page states next to them."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ CONTRAST_RULE = (
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim and what became of it: ``outcome`` is shown, not shown, the opposite, or not measured: a side has no figure."""
+    """A claim and its outcome: shown, not shown, the opposite, or not measured (a side has no figure)."""
 
     claim: str
     outcome: str
     why: str
 
 
-def written(measure: str, figure: Figure | None) -> str:
+def as_text(measure: str, figure: Figure | None) -> str:
     """``0.21 (0.19 to 0.23)``."""
     if figure is None or figure.mean is None:
         return "no figure"
@@ -48,7 +48,7 @@ def written(measure: str, figure: Figure | None) -> str:
 
 
 def verdict(study: Study, rows: Sequence[Row], floor: float | None) -> list[str]:
-    """What came out, in a few sentences; the first names the best arm. Empty where nothing has been measured."""
+    """The result in a few sentences; the first names the best arm. Empty where nothing has been measured."""
     measure = study.measures[0]
     label, best_rows = METRICS[measure].label, best_of_each(study, rows, measure)
     top = best(list(best_rows.values()), measure)
@@ -59,13 +59,13 @@ def verdict(study: Study, rows: Sequence[Row], floor: float | None) -> list[str]
     if measure == "frechet" and floor:
         against = f", {(top.mean(measure) or 0.0) / floor:.2f} times the floor"
     sentences = [
-        f"{top.called(measure)} has the best mean {label} {seeds}: {written(measure, top.figures[measure])}{against}."
+        f"{top.called(measure)} has the best mean {label} {seeds}: {as_text(measure, top.figures[measure])}{against}."
     ]
     if len(best_rows) > 1:
         others = {arm: row for arm, row in best_rows.items() if row is not top}
         tied = [arm for arm, row in others.items() if as_good(row, top, measure)]
         not_as_good = [
-            f"{arm} {written(measure, row.figures.get(measure))}" for arm, row in others.items() if arm not in tied
+            f"{arm} {as_text(measure, row.figures.get(measure))}" for arm, row in others.items() if arm not in tied
         ]
         sentences.append(f"As good by the rule: {', '.join(tied) or 'none of the others'}.")
         if not_as_good:
@@ -77,7 +77,7 @@ def verdict(study: Study, rows: Sequence[Row], floor: float | None) -> list[str]
 
 
 def claims(study: Study, rows: Sequence[Row]) -> list[Claim]:
-    """What became of each claim of the study."""
+    """The outcome of each claim of the study."""
     return [_decide(contrast, rows, contrast.measure or study.measures[0]) for contrast in study.contrasts]
 
 
@@ -98,7 +98,7 @@ def _steadiness(best_rows: dict[str, Row], measure: str) -> str:
 
 
 def spread(row: Row, measure: str) -> float | None:
-    """Standard deviation over the seeds in shares of the mean; ``None`` of fewer than three seeds."""
+    """Standard deviation over the seeds, as a share of the mean; ``None`` with fewer than three seeds."""
     figure = row.figures.get(measure)
     if figure is None or figure.deviation is None or not figure.mean or len(figure.each) < FEWEST:
         return None
@@ -106,14 +106,14 @@ def spread(row: Row, measure: str) -> float | None:
 
 
 def _cheapest(rows: Sequence[Row], top: Row, measure: str) -> str:
-    known = [row for row in rows if row.mean(measure) is not None]
-    if METRICS[measure].of_model or len({cost(row)[0] for row in known}) < 2:
+    measured = [row for row in rows if row.mean(measure) is not None]
+    if METRICS[measure].of_model or len({cost(row)[0] for row in measured}) < 2:
         return ""
-    chosen = cheapest_as_good(known, top, measure)
+    chosen = cheapest_as_good(measured, top, measure)
     if chosen is top:
         return f"Nothing cheaper than {top.name} is as good as it."
     return (
-        f"The cheapest that is as good is {chosen.name}: {written(measure, chosen.figures[measure])} with {cost(chosen)[0]:g} "
+        f"The cheapest that is as good is {chosen.name}: {as_text(measure, chosen.figures[measure])} with {cost(chosen)[0]:g} "
         f"network evaluations a picture instead of {cost(top)[0]:g}."
     )
 
@@ -124,8 +124,8 @@ def _decide(contrast: Contrast, rows: Sequence[Row], measure: str) -> Claim:
         absent = " nor ".join(side_text(s) for s, r in ((contrast.this, this), (contrast.against, other)) if r is None)
         return Claim(contrast.claim, "not measured", f"There is no mean {METRICS[measure].label} of {absent}.")
     figures = (
-        f"{METRICS[measure].label} of {this.called(measure)}: {written(measure, this.figures[measure])}; "
-        f"of {other.called(measure)}: {written(measure, other.figures[measure])}."
+        f"{METRICS[measure].label} of {this.called(measure)}: {as_text(measure, this.figures[measure])}; "
+        f"of {other.called(measure)}: {as_text(measure, other.figures[measure])}."
     )
     if contrast.expect == "as_good":
         return Claim(contrast.claim, "shown" if as_good(this, other, measure) else "the opposite", figures)

@@ -1,4 +1,4 @@
-"""Whether a point of a sweep can be trained on the prepared data, and judged as the sweep says; before any of it runs."""
+"""Checks, before anything runs, that a point of a sweep can be trained on the prepared data and judged as it says."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stepladder.training.families import FAMILIES
 
 
 def check_point(sweep: Sweep, point: Point, data: Path, feature_net: Path) -> None:
-    """Raise ``UserError`` where ``point`` cannot be trained on ``data``, or not be judged as ``sweep`` says."""
+    """Raise ``UserError`` where ``point`` cannot be trained on ``data``, or cannot be judged as ``sweep`` says."""
     guide = guide_folder(feature_net) if sweep.is_judged else None
     params = sweep.params(point, sweep.seeds[0])
     try:

@@ -1,4 +1,4 @@
-"""The children of a sweep brought together: each point's metric over the seeds, with its interval; the best first."""
+"""Brings the children of a sweep together: each point's metric over the seeds, with its interval; the best first."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from stepladder.tracking.sweeps import Table
 
 @dataclass(frozen=True)
 class Row:
-    """A point.
+    """The result of one point.
 
     Attributes:
         figure: the metric over the seeds; its mean is ``None`` unless every seed has a value.
-        steps: the S that it is of, where pictures are drawn in steps: that of the best mean.
-        seconds: of training, the mean over the seeds that are finished.
+        steps: the S of the figure, which is the S with the best mean; ``None`` without sampling steps.
+        seconds: of training, the mean over the finished seeds.
         unfinished: by seed, why there is no value: ``failed: ...``, ``pruned: ...`` or ``not run``.
     """
 
@@ -36,7 +36,7 @@ class Row:
 
 
 def row(children: Sequence[Child]) -> Row:
-    """Of the ``children`` of one point, one a seed."""
+    """The row of one point from its ``children``, one for each seed."""
     first = children[0]
     finished = {child.seed: metrics for child in children if (metrics := child.finished())}
     unfinished = {child.seed: _why(child.outcome()) for child in children if child.seed not in finished}
@@ -67,12 +67,12 @@ def row(children: Sequence[Child]) -> Row:
 
 
 def ranked(sweep: Sweep, rows: Sequence[Row]) -> list[Row]:
-    """The best mean first, those without one last."""
+    """The rows sorted: the best mean first, those without a mean last."""
     return sorted(rows, key=lambda r: (r.figure.mean is None, -sweep.sign * (r.figure.mean or 0.0)))
 
 
 def table(sweep: Sweep, rows: Sequence[Row]) -> str:
-    """For people: a line a point, the best first, then why others have no mean."""
+    """The table as text: a line for each point, the best first, then why some have no mean."""
     keys = [dimension.key for dimension in sweep.dimensions]
     short = [space.label({key: ""}).rstrip("=") for key in keys]
     heads = [
@@ -86,7 +86,7 @@ def table(sweep: Sweep, rows: Sequence[Row]) -> str:
     ]
     lines = [heads]
     for place, r in enumerate(ranked(sweep, rows), 1):
-        known = sum(is_number(value) for value in r.figure.each.values())
+        finished = sum(is_number(value) for value in r.figure.each.values())
         f = r.figure
         interval = f"{f.low:.4g} to {f.high:.4g}" if f.low is not None and f.high is not None else ""
         lines.append(
@@ -96,7 +96,7 @@ def table(sweep: Sweep, rows: Sequence[Row]) -> str:
                 *([str(r.steps or "")] if len(heads) > len(keys) + 5 else []),
                 f"{f.mean:.4g}" if f.mean is not None else (sorted(r.unfinished.values()) or [""])[0].partition(":")[0],
                 interval,
-                f"{known} of {len(sweep.seeds)}",
+                f"{finished} of {len(sweep.seeds)}",
                 f"{r.seconds:.1f}" if r.seconds is not None else "",
             ]
         )
@@ -112,7 +112,7 @@ def table(sweep: Sweep, rows: Sequence[Row]) -> str:
 
 
 def as_json(sweep: Sweep, rows: Sequence[Row]) -> Table:
-    """The table for programs."""
+    """The table as JSON."""
     return {
         "metric": sweep.metric,
         "direction": "maximize" if sweep.sign > 0 else "minimize",
@@ -133,5 +133,5 @@ def _why(outcome: dict[str, str]) -> str:
 
 
 def is_number(value: Any) -> bool:
-    """Whether ``value`` is a finite one."""
+    """Whether ``value`` is a finite number."""
     return isinstance(value, int | float) and math.isfinite(value)

@@ -1,7 +1,7 @@
-"""Runs a sweep: its children as processes of their own, some at once; one that fails is reported and the rest go on.
+"""Runs a sweep: each child is a process, several at once; one that fails is reported and the rest go on.
 
-Run again, it does what is missing: finished children stay, those that were killed go on from their checkpoints, those that
-failed are tried again.
+A second run does what is missing: finished children stay, killed ones go on from their checkpoints, failed ones are
+tried again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from stepladder.tracking import health, store
 
 STOPPED = (130, 143, -15, -2)
 Prune = Callable[[list[float]], bool]
-"""Whether a training with these validation figures is to end."""
+"""Says whether a training with these validation figures should end."""
 
 
 def run(name: str, jobs: int, places: Places) -> int:
@@ -83,7 +83,7 @@ class _Run:
         return int(failed)
 
     def _upstream(self) -> int:
-        """The prepared data, and the network that judges where one is needed; 0 where they are there."""
+        """Make the prepared data, and the network that judges where one is needed; returns the exit code."""
         if not (project.root() / ".dvc").is_dir():
             return 0
         print(*(f"what it needs | {line}\n" for line in source.refresh(load())), sep="", end="", flush=True)
@@ -92,7 +92,7 @@ class _Run:
         return self.running.dvc(stage, {}, "what it needs", with_upstream=True)
 
     def trial(self, point: Point, prune: Prune) -> Row | str:
-        """All seeds of ``point``, the first of which ``prune`` may end; the row, or why it was pruned."""
+        """Train all seeds of ``point``; ``prune`` may end the first. Returns the row, or why it was pruned."""
         for place, seed in enumerate(self.sweep.seeds):
             child = self.child(point, seed, prune if place == 0 else None)
             if child.outcome().get("status") == "pruned":
@@ -100,7 +100,7 @@ class _Run:
         return results.row([Child(self.name, self.sweep, point, seed, self.places) for seed in self.sweep.seeds])
 
     def child(self, point: Point, seed: int, prune: Prune | None = None) -> Child:
-        """Bring one child up to date, and write down what became of it."""
+        """Bring one child up to date, and write its outcome to a file."""
         child = Child(self.name, self.sweep, point, seed, self.places)
         if child.finished():
             self._say(child, "is finished")
@@ -134,7 +134,7 @@ class _Run:
             return child
         if watch.ended and child.finished() is None:
             status, why = watch.ended
-            shutil.rmtree(child.journal().parent, ignore_errors=True)  # it is not to go on
+            shutil.rmtree(child.journal().parent, ignore_errors=True)  # so that it does not go on later
         elif code:
             status, why = "failed", f"{output[-1].removeprefix('stepladder: ')} (exit code {code})"
         else:
@@ -157,7 +157,7 @@ class _Run:
 
 
 class _Watch:
-    """Looks at the validation figures of a child while it trains; ``ended``: what it was ended as, and why.
+    """Reads the validation figures of a child while it trains; ``ended``: the status it was ended with, and why.
 
     A child whose figures are no longer numbers ends by itself.
     """
@@ -178,7 +178,7 @@ class _Watch:
 
 
 def finished_rows(name: str, sweep: Sweep, places: Places) -> list[Row]:
-    """A row for each point that the sweep has, Optuna's and those of former spaces that still fit included."""
+    """A row for each point of the sweep, including Optuna's and those of earlier spaces with the same keys."""
     points = sweep.points()
     for file in sorted(spec.folder(name).glob("points/*.json"), key=lambda f: f.stat().st_mtime):
         point = json.loads(file.read_text(encoding="utf-8"))
@@ -188,7 +188,7 @@ def finished_rows(name: str, sweep: Sweep, places: Places) -> list[Row]:
 
 
 def write(name: str, sweep: Sweep, rows: Sequence[Row]) -> Path:
-    """``sweeps/NAME/results.json``, and the same in the sweep's parent run."""
+    """Write ``sweeps/NAME/results.json``, and the same to the sweep's parent run; returns the file."""
     from stepladder.tracking import sweeps
 
     file = spec.folder(name) / "results.json"

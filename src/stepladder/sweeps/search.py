@@ -1,7 +1,7 @@
-"""Optuna chooses the points: its study is in a database, so that a sweep that was killed goes on where it was.
+"""Lets Optuna choose the points: its study is in a database, so that a killed sweep goes on where it stopped.
 
 The database is ``sweeps/NAME/optuna.db``, or what ``STEPLADDER_OPTUNA_STORAGE`` names (a URL of SQLAlchemy's). A changed space
-or metric begins a new study in it; children that were made before are found again by their content.
+or metric begins a new study in it; existing children are recognised by their content.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ Make = Callable[[Point, Callable[[list[float]], bool]], Row | str]
 
 
 def run(name: str, sweep: Sweep, jobs: int, make: Make) -> None:
-    """Bring the study to ``sweep.trials`` finished trials, ``jobs`` at once; ``make`` makes a point of one.
+    """Bring the study to ``sweep.trials`` finished trials, ``jobs`` at once; ``make`` trains the point of a trial.
 
-    Trials that were running when the sweep was killed are made first.
+    Trials that were running when the sweep was killed come first.
 
     Raises:
         UserError: Optuna is not installed, or its database cannot be used.
@@ -62,7 +62,7 @@ def run(name: str, sweep: Sweep, jobs: int, make: Make) -> None:
         try:
             sweep.params(point, sweep.seeds[0])
             result = make(point, prune)
-        except UserError as error:  # of a combination that no run can have
+        except UserError as error:  # the parameters refuse this combination
             print(f"{name}: {space.label(point)}: failed: {error}", flush=True)
             result = Row(point, None)  # type: ignore[arg-type]
         except BaseException:
@@ -75,7 +75,7 @@ def run(name: str, sweep: Sweep, jobs: int, make: Make) -> None:
                 study.tell(trial.number, result.figure.mean)
             elif result.figure is None or any(why.startswith("failed") for why in result.unfinished.values()):
                 study.tell(trial.number, state=TrialState.FAIL)
-            else:  # it was stopped: it stays as running, and is made first the next time
+            else:  # it was stopped: it stays marked as running, and comes first the next time
                 stopped.set()
 
     with ThreadPoolExecutor(jobs) as pool:
@@ -83,7 +83,7 @@ def run(name: str, sweep: Sweep, jobs: int, make: Make) -> None:
 
 
 def open_study(name: str, sweep: Sweep) -> Study:
-    """Optuna's study of this sweep, made where it is missing."""
+    """Optuna's study of this sweep, created where it is missing."""
     try:
         import optuna
     except ImportError:
@@ -102,7 +102,7 @@ def open_study(name: str, sweep: Sweep) -> Study:
             pruner=_pruner(sweep),
             load_if_exists=True,
         )
-        trial_count = len(study.get_trials(deepcopy=False))  # one that goes on must not draw the same numbers again
+        trial_count = len(study.get_trials(deepcopy=False))  # a resumed sweep must not repeat random numbers
         study.sampler = optuna.samplers.TPESampler(seed=sweep.seed + trial_count, constant_liar=True)
         return study
     except Exception as error:
@@ -117,7 +117,7 @@ def _pruner(sweep: Sweep) -> Any:
 
     prune = sweep.prune
     if prune.by == "median":
-        # the first validation is number 1, and Optuna leaves those up to n_warmup_steps alone
+        # the first validation is number 1, and Optuna prunes none up to n_warmup_steps
         return pruners.MedianPruner(n_startup_trials=prune.startup_trials, n_warmup_steps=prune.warmup)
     if prune.by == "successive_halving":
         return pruners.SuccessiveHalvingPruner(min_resource=max(1, prune.warmup), reduction_factor=prune.factor)

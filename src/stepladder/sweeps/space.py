@@ -1,4 +1,4 @@
-"""The space of a sweep: what each swept parameter may be, checked against the spec's own types and bounds."""
+"""The space of a sweep: the values of each swept parameter, checked against the types and bounds of the parameters."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KINDS = "a list of values, {uniform: [low, high]} (with step: 4, say) or {log: [
 class Dimension:
     """One swept key: its ``choices``, or every number from ``low`` to ``high``, evenly or evenly in the logarithm.
 
-    ``step``: between the values of an even range; 0: none. ``count``: into how many values a grid divides the range.
+    ``step``: between the values of an even range; 0: none. ``count``: how many values a grid takes from the range.
     """
 
     key: str
@@ -43,7 +43,7 @@ class Dimension:
     count: int = 0
 
     def at(self, share: float) -> Value:
-        """The value at ``share``, 0 to 1, of the way through."""
+        """The value at ``share``, between 0 and 1, of the range or the choices."""
         if self.choices:
             return self.choices[min(int(share * len(self.choices)), len(self.choices) - 1)]
         if self.step:
@@ -57,7 +57,7 @@ class Dimension:
         return min(max(value, self.low), self.high) if not self.integer else int(value)
 
     def values(self) -> list[Value]:
-        """All that a grid takes."""
+        """All values that a grid takes."""
         if self.choices:
             return list(self.choices)
         return list(dict.fromkeys(self.at(i / max(self.count - 1, 1)) for i in range(self.count)))
@@ -70,13 +70,13 @@ def grid(space: Sequence[Dimension]) -> list[Point]:
 
 
 def random(space: Sequence[Dimension], trials: int, seed: int) -> list[Point]:
-    """``trials`` points; the k-th is a function of (seed, k), so that more trials keep those that there are."""
+    """``trials`` points; the k-th is a function of (seed, k), so that more trials keep the earlier points."""
     uniform_numbers = [np.random.default_rng([seed, k]).random(len(space)) for k in range(trials)]
     return [{d.key: d.at(share) for d, share in zip(space, shares.tolist(), strict=True)} for shares in uniform_numbers]
 
 
 def identity(point: Point) -> str:
-    """A short name of the point's content."""
+    """A short hash of the point's content."""
     return hashlib.sha256(json.dumps(point, sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -87,10 +87,10 @@ def label(point: Mapping[str, Value]) -> str:
 
 
 def read(written: Mapping[str, Value], sections: Sequence[str], method: str, origin: str) -> list[Dimension]:
-    """The dimensions of ``space`` as the file has it, for a family whose result depends on ``sections`` of the spec.
+    """The dimensions of ``space`` as ``written`` in the file; ``sections``: those that the family's result depends on.
 
     Raises:
-        UserError: a key is none of the spec's or of another family's, or a value is not allowed; with what is.
+        UserError: a key is not a parameter or belongs to another family, or a value is not allowed; it says what is.
     """
     if not written:
         raise UserError(f"{origin}: space names no key; give at least one, each with {KINDS}.")
@@ -141,8 +141,8 @@ def _field(key: str, sections: Sequence[str], origin: str) -> FieldInfo:
         field = kind.model_fields[part]
         kind = field.annotation
     if field is None or (isinstance(kind, type) and issubclass(kind, BaseModel)):
-        known = [leaf for leaf in flatten(Params()) if leaf.split(".")[0] in sections]
-        close = difflib.get_close_matches(key, [*known, TIMESTEPS, SAMPLING_STEPS], n=1, cutoff=0.5)
+        keys = [leaf for leaf in flatten(Params()) if leaf.split(".")[0] in sections]
+        close = difflib.get_close_matches(key, [*keys, TIMESTEPS, SAMPLING_STEPS], n=1, cutoff=0.5)
         raise UserError(
             f"{origin}: space: {key} is not a parameter"
             + (f"; did you mean {close[0]}?" if close else "; `stepladder params` lists them all.")

@@ -14,7 +14,7 @@ from stepladder.metrics.numbers import decimals, duration, fixed, percent
 from stepladder.params import flatten
 from stepladder.reporting import report
 from stepladder.reporting.markup import VOID, Markup, element, join
-from stepladder.reporting.sweep_sections import varied
+from stepladder.reporting.sweep_sections import variety_warning
 from stepladder.reporting.translation_sections import choose
 from tests.reporting import job, synthetic
 
@@ -118,10 +118,10 @@ def test_what_it_says(project: Path) -> None:
 
 def test_a_recommended_point_that_lacks_variety_is_said_to() -> None:
     point = synthetic.point(10, 5, 0.5, recall=0.7, recall_low=0.6, recall_high=0.8)
-    assert "recall 0.70 [0.60, 0.80] where real pictures have 0.90" in str(varied(point, {"recall": 0.9}))
-    assert varied(point, {"recall": 0.75}) is None
-    assert varied(point, {}) is None
-    assert varied({"frechet": 1.0}, {"recall": 0.9}) is None
+    assert "recall 0.70 [0.60, 0.80] where real pictures have 0.90" in str(variety_warning(point, {"recall": 0.9}))
+    assert variety_warning(point, {"recall": 0.75}) is None
+    assert variety_warning(point, {}) is None
+    assert variety_warning({"frechet": 1.0}, {"recall": 0.9}) is None
 
 
 def test_the_grid_has_a_strip_for_each_t_and_s(project: Path) -> None:

@@ -67,7 +67,7 @@ def test_figures_of_the_training_come_from_its_curve(tmp_path):
     lines = [{"step": 1, "metrics": {"gradient_norm/encoder.0": 0.5, "gradient_norm/decoder.0": 2.0}}]
     lines += [{"step": 10 * i, "metrics": {"train/loss": 2.0 if i < 5 else 1.0}} for i in range(1, 15)]
     (tmp_path / history.CURVE).write_text("".join(json.dumps(line) + "\n" for line in lines))
-    found = text_cell.of_training(tmp_path, {"validation/loss": 1.5})
+    found = text_cell.training_metrics(tmp_path, {"validation/loss": 1.5})
     assert found == {"loss": 1.5, "gap": pytest.approx(0.5), "gradient_ratio": pytest.approx(4.0)}
 
 

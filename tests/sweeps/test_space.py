@@ -61,7 +61,7 @@ def test_every_share_of_a_range_is_in_it(share, log, integer, low, more):
 
 def test_a_point_has_one_identity_however_it_is_written():
     assert space.identity({"a": 1, "b": [2]}) == space.identity({"b": [2], "a": 1})
-    assert space.named({RATE: 0.01, "timesteps": 50}) == "learning_rate=0.01, T=50"
+    assert space.label({RATE: 0.01, "timesteps": 50}) == "learning_rate=0.01, T=50"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The typed spec: schema of ``params.yaml``, of every preset, of the Prefect form and of the command line.
 
-``tree.Params`` is the whole; a file here holds the sections of one subject. ``reading`` alone reads ``params.yaml`` and
-presets' files; ``preset`` lays one over the workspace's parameters.
+``tree.Params`` is the full tree; each file here has the sections of one subject. Only ``reading`` reads ``params.yaml``
+and the files of presets; ``preset`` applies a preset to the workspace's parameters.
 """
 
 from stepladder.params.adaptation import Adaptation

@@ -1,4 +1,4 @@
-"""Adapting a trained diffusion model to a small folder of one's own pictures."""
+"""Parameters for adapting a trained diffusion model to a small folder of the user's pictures."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The denoising networks that there are: the arguments of each, and what else is asked of one before it is built.
+"""The denoising networks: the arguments of each, and the checks before one is built.
 
-``diffusion.backbone`` names one of ``BACKBONES``; its class is that in ``diffusion/networks/NAME.py``. What a model's folder says of its
-network (``diffusion.networks.description``) are these arguments too.
+``diffusion.backbone`` names one of ``BACKBONES``; its class is in ``diffusion/networks/NAME.py``. A model's folder
+describes its network by the same arguments (``diffusion.networks.description``).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class Backbone(Section):
     """The arguments of a denoising network: a section of the parameters by its name.
 
     Attributes:
-        PARTS: of the network, some of them only with what they serve.
-        ABSENT: what a model's folder means that is older than an argument; never changes.
-        VARIANTS: an argument whose choices ``stepladder cost`` compares, and what they are of.
+        PARTS: names of the network's parts; some exist only with the condition that they serve.
+        ABSENT: values of newer arguments that an older model's folder does not have; never changes.
+        VARIANTS: an argument whose choices ``stepladder cost`` compares, and what they vary.
     """
 
     PARTS: ClassVar[tuple[str, ...]]
@@ -30,11 +30,11 @@ class Backbone(Section):
     VARIANTS: ClassVar[tuple[str, str] | None] = None
 
     def unit(self) -> tuple[int, str]:
-        """What the sides of pictures are multiples of, and the argument that asks for it."""
+        """The number that the sides of pictures must be multiples of, and the argument that requires it."""
         raise NotImplementedError
 
     def fits(self, sides: Sides, named: str) -> None:
-        """That it can cut pictures of ``sides``, called ``named``; else ``ValueError`` with the keys and what helps."""
+        """Raise ``ValueError``, with keys and remedy, where it cannot cut pictures of ``sides``, called ``named``."""
         raise NotImplementedError
 
 
@@ -131,21 +131,21 @@ class DiT(Backbone):
         return self
 
 
-def _own(name: str, found: Any) -> Any:
-    """A person's own network; it is tried when it is built, for it has to know the pictures."""
+def _check_custom_network(name: str, network: Any) -> Any:
+    """Check a custom network's signature; it is tried when it is built, because that needs the pictures."""
     from torch import nn
 
-    if not (inspect.isclass(found) and issubclass(found, nn.Module)):
+    if not (inspect.isclass(network) and issubclass(network, nn.Module)):
         raise plugins.Unfit("it is no such class")
-    plugins.takes(found, shape=(1, 8, 8), classes=10, outputs=1)
-    plugins.takes(found.forward, "self", "x", "time", "condition")
-    return found
+    plugins.takes(network, shape=(1, 8, 8), classes=10, outputs=1)
+    plugins.takes(network.forward, "self", "x", "time", "condition")
+    return network
 
 
 BACKBONE = plugins.Kind(
     "diffusion.backbone",
     "a subclass of torch.nn.Module that is built with shape=(C, H, W), classes and outputs, and called with x (N, C, H, W), time (N,) "
     "in [0, 1] and condition, a dictionary of tensors, and gives (N, outputs, H, W)",
-    _own,
+    _check_custom_network,
 )
 BACKBONES: dict[str, type[Backbone]] = plugins.Table(BACKBONE, {"unet": UNet, "dit": DiT})

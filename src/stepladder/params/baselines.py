@@ -1,4 +1,4 @@
-"""What diffusion is compared with."""
+"""The models that diffusion is compared with."""
 
 from __future__ import annotations
 

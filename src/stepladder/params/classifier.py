@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from stepladder.params.section import Section, Training
 
-# what it shares with the diffusion model that it guides
+# keys that it shares with the diffusion model that it guides
 PROCESS = ("process", "schedule", "log_snr", "betas", "zero_terminal_snr")
 
 

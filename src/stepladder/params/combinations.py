@@ -1,4 +1,4 @@
-"""The combinations of sections that are refused: each a function that raises ``ValueError`` with the reason."""
+"""The refused combinations of sections: each is a function that raises ``ValueError`` with the reason."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def something_is_left(p: Params) -> None:
 
 def architecture_serves_the_task(p: Params) -> None:
     """The Transformer has an architecture that can learn the task of the text."""
-    known = architectures(p.text.task)
-    if p.transformer.architecture not in known:
+    allowed = architectures(p.text.task)
+    if p.transformer.architecture not in allowed:
         raise ValueError(
             f"transformer.architecture={p.transformer.architecture} with text.task={p.text.task}, which needs "
-            f"{' or '.join(known)}; change one of them"
+            f"{' or '.join(allowed)}; change one of them"
         )
 
 

@@ -1,4 +1,4 @@
-"""Which pictures, and what becomes of them."""
+"""Which pictures to use, and how to prepare them."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from stepladder import plugins
 from stepladder.params.section import Section
 
 NONE = "none"
-"""The source of whoever wants nothing of that kind."""
+"""The source that leaves pictures, or text, out."""
 OnBadRow = Literal["refuse", "set-aside"]
-NAME = r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,99})?$"  # what MLflow takes in names and addresses
+NAME = r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,99})?$"  # what MLflow accepts in names and addresses
 UNNAMED = "empty: the source's own (of a folder or file its last part)"
 
 
-def _own(name: str, found: Any) -> Any:
-    """A person's own reader of pictures; what it gives is looked at when it is read."""
-    plugins.takes(found, "images")
-    return found
+def _check_custom_source(name: str, function: Any) -> Any:
+    """Check a custom source's signature; the pictures that it returns are checked when they are read."""
+    plugins.takes(function, "images")
+    return function
 
 
 SOURCE = plugins.Kind(
     "images.source",
     "a function of the section images of the parameters that gives a PictureSource of stepladder.data.preparing.pictures",
-    _own,
+    _check_custom_source,
 )
 
 

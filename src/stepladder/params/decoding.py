@@ -1,4 +1,4 @@
-"""How a language model's output is found."""
+"""How a language model's output is decoded."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Decoding(Section):
     def _of_sampling(self) -> Decoding:
         if self.method == "beam":
             for name in ("temperature", "top_k", "top_p", "min_p", "repetition_penalty"):
-                if (given := getattr(self, name)) != type(self).model_fields[name].default:
+                if (value := getattr(self, name)) != type(self).model_fields[name].default:
                     raise ValueError(
-                        f"decoding.{name}={given:g} with decoding.method=beam, which draws nothing; set method to sample"
+                        f"decoding.{name}={value:g} with decoding.method=beam, which draws nothing; set method to sample"
                     )
         return self

@@ -119,12 +119,12 @@ class Diffusion(_WithBackbones):
 
     @property
     def network(self) -> Backbone | None:
-        """The arguments of the chosen network; ``None`` of one's own."""
+        """The arguments of the chosen network; ``None`` for a custom one."""
         chosen: Backbone | None = None if plugins.is_own(self.backbone) else getattr(self, self.backbone)
         return chosen
 
     def arguments(self) -> dict[str, object]:
-        """Those of the chosen network alone; one's own has none."""
+        """The arguments of the chosen network as a dictionary; empty for a custom one."""
         return self.network.model_dump() if self.network else {}
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""What a diffusion model may not learn together: the combinations within ``diffusion`` that are refused.
+"""The refused combinations of keys within ``diffusion``.
 
 Each is a function that raises ``ValueError`` with the reason; those between sections are in ``combinations``.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def target_is_of_the_process(d: Diffusion) -> None:
-    """Where the process has a target of its own, v is predicted, which then means that one."""
+    """Where the process defines its target, ``prediction`` must be v, which then means that target."""
     if PROCESSES[d.process].has_own_target and d.prediction != "v":
         raise ValueError(
             f"diffusion.prediction={d.prediction} with diffusion.process={d.process}, which has a target of its own; "
@@ -24,7 +24,7 @@ def target_is_of_the_process(d: Diffusion) -> None:
 
 
 def eps_needs_signal(d: Diffusion) -> None:
-    """The noise is not predicted where the last step holds nothing else."""
+    """The noise cannot be predicted where the last step is noise alone."""
     if d.prediction == "eps" and d.zero_terminal_snr:
         raise ValueError(
             "diffusion.prediction=eps with diffusion.zero_terminal_snr: at the last step x_t is the noise itself, which "
@@ -66,7 +66,7 @@ def loss_trains_the_variance(d: Diffusion) -> None:
 
 
 def times_are_weighted_once(d: Diffusion) -> None:
-    """Drawing times by their losses goes with T steps; a weighting does not go with times drawn more often than others."""
+    """Times sampled by their loss need T steps; a weighting excludes logit-normal and log-normal times."""
     if d.time_sampling == "loss_second_moment" and not PROCESSES[d.process].has_steps:
         raise ValueError(
             f"diffusion.time_sampling=loss_second_moment with diffusion.process={d.process}: it keeps a history for "
@@ -80,7 +80,7 @@ def times_are_weighted_once(d: Diffusion) -> None:
 
 
 def zero_terminal_snr_is_trained(d: Diffusion) -> None:
-    """A last step without signal is one of T, has a weight above 0, and is drawn."""
+    """A last step without signal needs T steps, a weight above 0, and a chance to be sampled."""
     if d.zero_terminal_snr and not PROCESSES[d.process].has_steps:
         raise ValueError(
             f"diffusion.zero_terminal_snr with diffusion.process={d.process}: it rescales the table of T steps; "
@@ -101,7 +101,7 @@ def zero_terminal_snr_is_trained(d: Diffusion) -> None:
 def unfrozen_parts_are_there(d: Diffusion) -> None:
     """``unfreeze`` names parts that the backbone has."""
     if d.network is None:
-        return  # then the network itself is asked, before it is trained
+        return  # a custom network is checked before it is trained
     parts = d.network.PARTS
     strange = [part for part in d.unfreeze if part.split(".")[0] not in parts]
     if strange:
@@ -112,7 +112,7 @@ def unfrozen_parts_are_there(d: Diffusion) -> None:
 
 
 def own_schedule_has_its_values(d: Diffusion) -> None:
-    """A schedule of one's own comes with its values, and is one that the process can use."""
+    """A custom schedule comes with its values, and the process can use it."""
     for name in ("log_snr", "betas"):
         if bool(getattr(d, name)) != (d.schedule == name):
             raise ValueError(

@@ -28,7 +28,7 @@ class FeatureNet(Section):
 
     @property
     def training(self) -> Training:
-        """The same as a training's section, what is not a parameter filled in."""
+        """These values as a section of a training, with fixed values for what is not a parameter."""
         return Training(
             steps=self.steps,
             batch_size=self.batch_size,

@@ -1,6 +1,6 @@
-"""Parameters against prepared data, by its card: whatever a training, a drawing or a decoding would refuse later.
+"""Checks parameters against the card of prepared data, for what training, sampling or decoding would refuse later.
 
-A family's checks stand here alone. ``launching.check`` calls both, before anything runs; a training itself calls ``trainable``.
+All checks of a family are here. ``launching.check`` calls both, before anything runs; a training calls ``trainable``.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def trainable(family: str, params: Params, card: Card, devices: int = 1) -> None
 
 
 def usable(family: str, params: Params, card: Card, classifier: Path) -> None:
-    """Raise ``UserError`` where a model trained so cannot be used as ``params.sampling`` and ``params.decoding`` say.
+    """Raise ``UserError`` where the trained model cannot be used as ``params.sampling`` and ``params.decoding`` say.
 
     Args:
-        classifier: folder of the noisy classifier, asked for where ``sampling.classifier_scale`` is above 0.
+        classifier: folder of the noisy classifier, needed where ``sampling.classifier_scale`` is above 0.
     """
     if family == "diffusion":
-        _drawable(params, card, classifier)
+        _can_be_sampled(params, card, classifier)
     if family == "adapted" and params.sampling.classifier_scale:
         raise UserError(
             f"sampling.classifier_scale={params.sampling.classifier_scale:g} with an adapted model, whose pictures no noisy "
@@ -48,7 +48,7 @@ def usable(family: str, params: Params, card: Card, classifier: Path) -> None:
             _sentence(lambda: texts.positions(params.transformer, params.decoding, longest))
 
 
-def _drawable(params: Params, card: Card, classifier: Path) -> None:
+def _can_be_sampled(params: Params, card: Card, classifier: Path) -> None:
     d, sampling = params.diffusion, params.sampling
     if sampling.guidance_scale != 1 and not d.text and not card["classes"]:
         raise UserError(
@@ -58,37 +58,37 @@ def _drawable(params: Params, card: Card, classifier: Path) -> None:
     if sampling.classifier_scale and params.noisy_classifier.train:
         _sentence(lambda: _noisy_classifier(params, card, 1))
     elif sampling.classifier_scale:
-        known = {"classes": card["classes"] if d.conditional else [], "shape": card["shape"]}
-        guiding(classifier, known | {key: getattr(d, key) for key in PROCESS})
+        model = {"classes": card["classes"] if d.conditional else [], "shape": card["shape"]}
+        guiding(classifier, model | {key: getattr(d, key) for key in PROCESS})
 
 
 def guiding(folder: Path, model: Mapping[str, Any]) -> NoisyClassifierDescription:
     """The description of the noisy classifier in ``folder``.
 
     Args:
-        model: ``classes``, ``shape`` and the keys of ``PROCESS`` of the model that it is to guide, as far as they are known. A
-            model without classes is guided to the classifier's.
+        model: ``classes``, ``shape`` and the keys of ``PROCESS`` of the model that it guides, where they are known.
+            A model without classes is guided to those of the classifier.
 
     Raises:
-        UserError: there is none, or it was trained for pictures, classes or noise of another kind.
+        UserError: there is none, or it was trained for other pictures, classes or noise.
     """
     train = (
         "set noisy_classifier.train to true (`dvc repro` then trains one), or run `stepladder train noisy-classifier`"
     )
     remedy = f"{train}; or set sampling.classifier_scale to 0"
-    own = read(folder, NoisyClassifierDescription, remedy=remedy)
-    known = {"classes": own.classes, "shape": own.model.shape} | {key: getattr(own, key) for key in PROCESS}
+    guide = read(folder, NoisyClassifierDescription, remedy=remedy)
+    trained = {"classes": guide.classes, "shape": guide.model.shape} | {key: getattr(guide, key) for key in PROCESS}
     for key, wanted in model.items():
-        ours, theirs = _plain(known[key]), _plain(wanted)
+        ours, theirs = _as_list(trained[key]), _as_list(wanted)
         if ours != theirs and not (key == "classes" and not theirs):
             raise UserError(
                 f"The noisy classifier in {folder} was trained with {key} {ours} and the model has {theirs}; for one of the "
                 f"model's, {train}."
             )
-    return own
+    return guide
 
 
-def _plain(value: Any) -> Any:
+def _as_list(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -110,17 +110,17 @@ def _diffusion(params: Params, card: Card, devices: int) -> None:
     pictures.smaller(params.diffusion, *_sides(card))
     if params.diffusion.text and not card.get("text"):
         raise ValueError("diffusion.text needs pictures prepared with texts; name their column in images.text_column")
-    _filled("diffusion.training", params.diffusion.training, card)
+    _batch_is_filled("diffusion.training", params.diffusion.training, card)
 
 
-def _filled(key: str, training: Training, card: Card) -> None:
-    """That the pictures fill a batch, where their card counts them."""
+def _batch_is_filled(key: str, training: Training, card: Card) -> None:
+    """Check that the pictures fill a batch, where their card counts them."""
     if "counts" in card:
         pictures.filled(key, training, card["counts"]["train"])
 
 
 def _feature_net(params: Params, card: Card, devices: int) -> None:
-    _filled("feature_net", params.feature_net.training, card)
+    _batch_is_filled("feature_net", params.feature_net.training, card)
 
 
 def _noisy_classifier(params: Params, card: Card, devices: int) -> None:
@@ -164,7 +164,7 @@ def _masked_lm(params: Params, card: Card, devices: int) -> None:
 
 
 def prepared_for(card: Card, tasks: tuple[str, ...]) -> None:
-    """``ValueError`` unless the text was prepared for one of ``tasks``."""
+    """Raise ``ValueError`` unless the text was prepared for one of ``tasks``."""
     task = name_of(card)
     if task not in tasks:
         raise ValueError(

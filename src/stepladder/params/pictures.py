@@ -1,6 +1,6 @@
-"""What trainings on pictures ask of the pictures' sides and of their batch: whether the sides are parameters or prepared.
+"""Checks of sides and batches for trainings on pictures; the sides come from parameters or from prepared data.
 
-Each raises ``ValueError`` with the key, the value and what helps. ``named`` is how the pictures are called in it.
+Each check raises ``ValueError`` with the key, the value and what helps. ``named``: what the message calls the pictures.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from stepladder.params.sides import Sides
 
 
 def network(d: Diffusion, sides: Sides, named: str) -> None:
-    """That the denoising network can cut ``sides`` (height, width) as it wants to."""
+    """Check that the denoising network can halve ``sides`` (height, width) or cut them into patches."""
     if d.network:
         d.network.fits(sides, named)
 
 
 def smaller(d: Diffusion, sides: Sides, named: str) -> None:
-    """That the curriculum and the low resolution are smaller pictures of the same proportions."""
+    """Check that the curriculum and the low resolution are smaller pictures of the same proportions."""
     height, width = sides
     for name, wanted in (("curriculum", d.curriculum), ("low_resolution", [d.low_resolution] * bool(d.low_resolution))):
         for side in wanted:
@@ -33,7 +33,7 @@ def smaller(d: Diffusion, sides: Sides, named: str) -> None:
 
 
 def batch(key: str, training: Training, devices: int = 1) -> None:
-    """That a batch divides into micro-batches, and these among ``devices``; ``key`` is the training's section."""
+    """Check that a batch divides into micro-batches, and these among ``devices``; ``key`` is the training's section."""
     parts = training.accumulate * devices
     if training.batch_size % parts:
         raise ValueError(
@@ -43,7 +43,7 @@ def batch(key: str, training: Training, devices: int = 1) -> None:
 
 
 def filled(key: str, training: Training, count: int) -> None:
-    """That ``count`` pictures fill a batch."""
+    """Check that ``count`` pictures fill a batch."""
     if count < training.batch_size:
         raise ValueError(
             f"{key}.batch_size={training.batch_size} and {count} pictures to learn from; give more pictures, or a smaller "

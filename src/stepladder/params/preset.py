@@ -1,4 +1,4 @@
-"""A preset laid over the workspace's parameters: what it is about becomes exactly its own, everything else stays.
+"""Applies a preset to the workspace's parameters: the sections that it is about become the preset's, the others stay.
 
 A preset is about each section in which it sets a key, sections inside included, and about each that it names empty
 (``sampling: {}``): such a section is then the preset's values, and the defaults where it sets none. A section that it only
@@ -23,7 +23,7 @@ SHOWN_WIDTH = 60
 
 @dataclass(frozen=True)
 class Change:
-    """One parameter's value before and after; ``reset``: set back to its default, named by nobody."""
+    """One parameter's value before and after; ``reset``: set back to its default without being named."""
 
     key: str
     before: Value
@@ -36,43 +36,43 @@ class Change:
 
 @dataclass(frozen=True)
 class Resolved:
-    """The parameters that are to run, and what sets them apart from those in the file."""
+    """The parameters that are to run, and how they differ from those in the file."""
 
     params: Params
     changes: list[Change]
 
 
 def resolve(
-    preset: str = "", given: Values | None = None, *, path: Path = PARAMS_FILE, may_be_absent: bool = False
+    preset: str = "", overrides: Values | None = None, *, path: Path = PARAMS_FILE, may_be_absent: bool = False
 ) -> Resolved:
-    """The file's parameters with ``preset`` laid over them, where one is named, and the plain values ``given`` on top.
+    """The file's parameters with ``preset`` applied, where one is named, and then the plain values ``overrides``.
 
-    ``may_be_absent``: the defaults take the place of a file that is not there. Raises ``UserError`` for what no run can have.
+    ``may_be_absent``: without the file the defaults are used. Raises ``UserError`` for parameters that no run can have.
     """
-    there = {} if may_be_absent and not path.exists() else values_of(path)
-    of_preset = preset_values(preset) if preset else {}
-    given = given or {}
-    params = build(merge(lay(of_preset, there), given), f"preset {preset} on {path}" if preset else str(path))
-    named = {key for key, _ in _leaves(merge(of_preset, given))}
-    return Resolved(params, _differences(there, params, named))
+    written = {} if may_be_absent and not path.exists() else values_of(path)
+    from_preset = preset_values(preset) if preset else {}
+    overrides = overrides or {}
+    params = build(merge(lay(from_preset, written), overrides), f"preset {preset} on {path}" if preset else str(path))
+    set_keys = {key for key, _ in _leaves(merge(from_preset, overrides))}
+    return Resolved(params, _differences(written, params, set_keys))
 
 
 def differences(params: Params, path: Path = PARAMS_FILE) -> list[Change]:
-    """What sets ``params`` apart from those in the file."""
+    """How ``params`` differ from those in the file."""
     return _differences(values_of(path), params, {key for key, _ in _leaves(params.model_dump(mode="json"))})
 
 
-def _differences(there: Values, params: Params, named: set[str]) -> list[Change]:
-    before, after = (dict(_leaves(values)) for values in (merge(_defaults(), there), params.model_dump(mode="json")))
+def _differences(written: Values, params: Params, set_keys: set[str]) -> list[Change]:
+    before, after = (dict(_leaves(values)) for values in (merge(_defaults(), written), params.model_dump(mode="json")))
     return [
-        Change(key, before.get(key), value, key not in named)
+        Change(key, before.get(key), value, key not in set_keys)
         for key, value in after.items()
         if before.get(key) != value
     ]
 
 
 def lay(preset: Values, base: Values) -> Values:
-    """``base`` in which all that ``preset`` is about is the preset's; neither is altered."""
+    """``base`` with the sections that ``preset`` is about replaced by the preset's; neither is altered."""
     return _lay(preset, base, _defaults(), root=True)
 
 
@@ -81,31 +81,31 @@ def about(preset: Values) -> list[str]:
     return list(_about(preset, _defaults(), ""))
 
 
-def _lay(given: Values, base: Values, defaults: Values, root: bool = False) -> Values:
-    if not root and _is_about(given, defaults):
-        return merge(defaults, given)
-    laid = dict(base)
-    for key, value in given.items():
-        usual, there = defaults.get(key), base.get(key, {})
-        if isinstance(value, dict) and isinstance(usual, dict) and isinstance(there, dict):
-            laid[key] = _lay(value, there, usual)
+def _lay(change: Values, base: Values, defaults: Values, root: bool = False) -> Values:
+    if not root and _is_about(change, defaults):
+        return merge(defaults, change)
+    result = dict(base)
+    for key, value in change.items():
+        default, current = defaults.get(key), base.get(key, {})
+        if isinstance(value, dict) and isinstance(default, dict) and isinstance(current, dict):
+            result[key] = _lay(value, current, default)
         else:
-            laid[key] = value
-    return laid
+            result[key] = value
+    return result
 
 
-def _is_about(given: Values, defaults: Values) -> bool:
-    return not given or any(not isinstance(defaults.get(key), dict) for key in given)
+def _is_about(change: Values, defaults: Values) -> bool:
+    return not change or any(not isinstance(defaults.get(key), dict) for key in change)
 
 
-def _about(given: Values, defaults: Values, prefix: str) -> Iterator[str]:
-    for key, value in given.items():
-        usual = defaults.get(key)
-        if isinstance(value, dict) and isinstance(usual, dict):
-            if _is_about(value, usual):
+def _about(change: Values, defaults: Values, prefix: str) -> Iterator[str]:
+    for key, value in change.items():
+        default = defaults.get(key)
+        if isinstance(value, dict) and isinstance(default, dict):
+            if _is_about(value, default):
                 yield prefix + key
             else:
-                yield from _about(value, usual, f"{prefix}{key}.")
+                yield from _about(value, default, f"{prefix}{key}.")
 
 
 def _defaults() -> Values:

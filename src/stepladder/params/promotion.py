@@ -1,4 +1,4 @@
-"""What a model must be, beside better than the champion, to take its place; and when it counts as failed."""
+"""What a model needs, besides being better than the champion, to take its place; and when it counts as failed."""
 
 from __future__ import annotations
 

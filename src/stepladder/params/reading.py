@@ -24,12 +24,12 @@ S = TypeVar("S", bound=Section)
 
 
 def build(values: Mapping[str, Value], origin: str = "the parameters") -> Params:
-    """The spec of plain ``values``, defaults elsewhere; ``UserError`` names the key, the value and what is allowed."""
+    """The parameters from plain ``values`` and defaults; ``UserError`` names the key, the value and what is allowed."""
     return section(Params, merge(Params().model_dump(mode="json"), values), origin)
 
 
 def section(kind: type[S], values: Mapping[str, object], origin: str) -> S:
-    """One section of plain ``values``; ``UserError`` as ``build``."""
+    """One section from plain ``values``; raises ``UserError`` like ``build``."""
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -37,7 +37,7 @@ def section(kind: type[S], values: Mapping[str, object], origin: str) -> S:
 
 
 def load(path: Path | str = PARAMS_FILE, *, preset: str = "", overrides: list[str] | tuple[str, ...] = ()) -> Params:
-    """The spec in ``path``, or of a ``preset`` alone, on the defaults, with ``overrides`` such as ``"sweep.timesteps=[10, 100]"`` on top."""
+    """The parameters in ``path``, or of a ``preset`` on the defaults, changed by ``overrides`` (see ``override``)."""
     if preset:
         values, origin = preset_values(preset), f"preset {preset}"
     else:
@@ -51,11 +51,11 @@ def presets() -> list[str]:
 
 
 def merge(base: Mapping[str, Value], change: Mapping[str, Value]) -> Values:
-    """``base`` with the leaves of ``change`` put in; neither is altered."""
+    """``base`` with the leaves of ``change`` in place of its own; neither is altered."""
     merged = dict(base)
     for key, value in change.items():
-        there = merged.get(key)
-        merged[key] = merge(there, value) if isinstance(value, dict) and isinstance(there, dict) else value
+        current = merged.get(key)
+        merged[key] = merge(current, value) if isinstance(value, dict) and isinstance(current, dict) else value
     return merged
 
 
@@ -72,7 +72,7 @@ def flatten(params: BaseModel, prefix: str = "") -> Values:
 
 
 def render(params: BaseModel, indent: int = 0) -> str:
-    """YAML of the whole tree, each key with its help and choices as a comment."""
+    """YAML of the full tree, each key with its help and choices as a comment."""
     pad = "  " * indent
     lines = (
         [] if indent else ["# What runs: every key with its help. `stepladder params` checks it; presets/ has others."]
@@ -86,13 +86,13 @@ def render(params: BaseModel, indent: int = 0) -> str:
             continue
         choices = [str(c) for c in get_args(field.annotation)] if "Literal" in str(field.annotation) else []
         note = (field.description or "") + (f" ({' | '.join(choices)})" if choices else "")
-        shown = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
-        lines.append(f"{pad}{key}: {shown}  # {note}")
+        value_text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+        lines.append(f"{pad}{key}: {value_text}  # {note}")
     return "\n".join(lines) + "\n"
 
 
 def values_of(path: Path) -> Values:
-    """What the file at ``path`` says, unchecked; ``UserError`` where it is no YAML of sections."""
+    """The unchecked values in the file at ``path``; ``UserError`` where it is not YAML with sections."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -109,7 +109,7 @@ def values_of(path: Path) -> Values:
 
 
 def preset_values(name: str) -> Values:
-    """What the preset ``name`` sets, and nothing else; ``UserError`` where there is none of that name."""
+    """Only the values that the preset ``name`` sets; ``UserError`` where there is no such preset."""
     path = _presets_folder() / f"{name}.yaml"
     if not path.exists():
         raise UserError(f"There is no preset {name!r}; there are: {', '.join(presets()) or 'none'}.")
@@ -117,7 +117,7 @@ def preset_values(name: str) -> Values:
 
 
 def _presets_folder() -> Path:
-    """The project's own; where there is no project, the package's."""
+    """The folder of the project; without a project, that of the package."""
     return (
         PRESETS_FOLDER
         if PRESETS_FOLDER.is_dir() or Path("dvc.yaml").exists()
@@ -126,7 +126,7 @@ def _presets_folder() -> Path:
 
 
 def override(text: str) -> Values:
-    """``{"sweep": {"timesteps": [10, 100]}}`` of ``"sweep.timesteps=[10, 100]"``; ``UserError`` where it is no such thing."""
+    """``"sweep.timesteps=[10, 100]"`` as ``{"sweep": {"timesteps": [10, 100]}}``; ``UserError`` for other forms."""
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise UserError(f"{text!r} is not KEY=VALUE, such as sweep.timesteps=[10,100].")
@@ -141,7 +141,7 @@ def override(text: str) -> Values:
 
 
 def given(overrides: list[str] | tuple[str, ...]) -> Values:
-    """All of ``overrides`` together, the later over the earlier."""
+    """The values of all ``overrides``; later ones replace earlier ones."""
     values: Values = {}
     for text in overrides:
         values = merge(values, override(text))
@@ -154,14 +154,14 @@ def _sentence(error: ErrorDetails) -> str:
         return f"{path} is not a parameter{_nearest(path)}"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
-    given = error["input"]
-    shown = f" (given: {given!r})" if not isinstance(given, dict) else ""
-    return f"{path}: {error['msg'][0].lower()}{error['msg'][1:]}{shown}"
+    value = error["input"]
+    given_text = f" (given: {value!r})" if not isinstance(value, dict) else ""
+    return f"{path}: {error['msg'][0].lower()}{error['msg'][1:]}{given_text}"
 
 
 def _nearest(path: str) -> str:
     import difflib
 
-    known = list(flatten(Params())) + list(Params.model_fields)
-    close = difflib.get_close_matches(path, known, n=1, cutoff=0.6)
+    keys = list(flatten(Params())) + list(Params.model_fields)
+    close = difflib.get_close_matches(path, keys, n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else "; `stepladder params` lists them all"

@@ -1,4 +1,4 @@
-"""How pictures are drawn."""
+"""How pictures are sampled."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ else:
     SamplerName, Spacing = Annotated[Literal[tuple(SAMPLERS)], SAMPLER], Literal[SPACINGS]
 
 OF_SAMPLER = {key: sampler.name for sampler in SAMPLERS.values() for key in sampler.own}
-"""Parameters that one sampler alone uses, and which."""
+"""Parameters that only one sampler uses, and the name of that sampler."""
 
 
 class Sampling(Section):
@@ -57,10 +57,10 @@ class Sampling(Section):
                 f"sampling.guidance_interval={list(self.guidance_interval)} is empty; give a smaller time, then a larger one"
             )
         for name, sampler in OF_SAMPLER.items():
-            value, usual = getattr(self, name), type(self).model_fields[name].default
-            if value != usual and name not in SAMPLERS[self.sampler].own:
+            value, default = getattr(self, name), type(self).model_fields[name].default
+            if value != default and name not in SAMPLERS[self.sampler].own:
                 raise ValueError(
                     f"sampling.{name}={value} with sampling.sampler={self.sampler}: only {sampler} uses it; set sampler to "
-                    f"{sampler}, or {name} to {usual}"
+                    f"{sampler}, or {name} to {default}"
                 )
         return self

@@ -1,4 +1,4 @@
-"""What every part of the spec is made of: frozen, unknown keys forbidden; and a training's section."""
+"""The base class of all sections, frozen and without unknown keys; and the section of a training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which text, and what becomes of it."""
+"""Which text to use, and how to prepare it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What trainings on text ask of lengths and batches: whether the lengths are parameters or prepared; of each form what its task names.
+"""Checks of lengths and batches for trainings on text, by form; the lengths come from parameters or from prepared data.
 
-Each raises ``ValueError`` with the key, the value and what helps.
+Each check raises ``ValueError`` with the key, the value and what helps.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Card = Mapping[str, Any]
 
 
 def positions(t: Transformer, decoding: Decoding, max_length: int) -> None:
-    """That a translation stays within the positions learned from sentences of up to ``max_length`` tokens."""
+    """Check that a translation stays within the positions learned from sentences of up to ``max_length`` tokens."""
     longest = max_length + 2
     if t.positions == "learned" and decoding.max_length > longest:
         raise ValueError(
@@ -30,7 +30,7 @@ def positions(t: Transformer, decoding: Decoding, max_length: int) -> None:
 
 
 def blocks(key: str, training: Training, context: int, devices: int = 1) -> None:
-    """That a batch of running text has a block of ``context`` tokens for each of its parts."""
+    """Check that a batch of running text has a block of ``context`` tokens for each of its parts."""
     parts = training.accumulate * devices
     if training.batch_size // context < parts:
         raise ValueError(
@@ -41,7 +41,7 @@ def blocks(key: str, training: Training, context: int, devices: int = 1) -> None
 
 
 def budget(key: str, training: Training, longest: int) -> None:
-    """That a batch holds the ``longest`` text of the training data, in tokens as they count towards it."""
+    """Check that a batch holds the ``longest`` text of the training data, in the tokens that ``batch_size`` counts."""
     if training.batch_size < longest:
         raise ValueError(
             f"{key}.batch_size={training.batch_size} target tokens is less than the longest target of the training data, "
@@ -50,7 +50,7 @@ def budget(key: str, training: Training, longest: int) -> None:
 
 
 def running(key: str, params: Params, training: Training, card: Card, devices: int) -> None:
-    """That the running text fills two blocks, and a batch has a block for each of its parts."""
+    """Check that the running text fills two blocks, and a batch has a block for each of its parts."""
     t = params.transformer
     blocks(key, training, t.context, devices)
     length = t.context + 1 if t.architecture == "decoder" else t.context
@@ -63,13 +63,13 @@ def running(key: str, params: Params, training: Training, card: Card, devices: i
 
 
 def classes(key: str, params: Params, training: Training, card: Card, devices: int) -> None:
-    """That a batch holds the longest text, where their card counts them."""
+    """Check that a batch holds the longest text, where the card has the lengths of texts."""
     if "tokens_per_text" in card:
         budget(key, training, card["tokens_per_text"]["train"]["longest"] + 2)
 
 
 def sentences(key: str, params: Params, training: Training, card: Card, devices: int) -> None:
-    """That a batch holds the longest sentence, and the sentence pairs fill one, where their card counts them."""
+    """Check that a batch holds the longest sentence, and the pairs fill a batch, where the card counts them."""
     if "tokens_per_sentence" not in card:
         return
     lengths = card["tokens_per_sentence"]["train"]

@@ -65,7 +65,7 @@ class Transformer(Section):
     )
 
     def mechanisms(self) -> Values:
-        """The keywords that every model of ``transformer/`` takes."""
+        """The keyword arguments that every model of ``transformer/`` takes."""
         return self.model_dump(include=set(MECHANISMS))
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The whole tree."""
+"""The full tree of parameters."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What will run, what is there already, what goes on from a checkpoint, and what it will take."""
+"""The plan: what will run, what exists already, what resumes from a checkpoint, and how long it will take."""

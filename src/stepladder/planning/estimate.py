@@ -1,4 +1,4 @@
-"""What the work will take, each distinct training tried for a moment."""
+"""Estimates time and memory of the work from a few steps of each distinct training."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from stepladder.training.families import FAMILIES
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of all trainings that are to be done, ``jobs`` at once; ``unknown``: those that could not be tried, and why."""
+    """The costs of the trainings that are to be done; ``unknown``: why some could not be tried."""
 
     costs: dict[str, Cost]
     unknown: dict[str, str]
 
     def of(self, training: Training) -> float | None:
-        """Seconds of what is left of one."""
+        """Seconds that the rest of ``training`` takes; ``None`` where that is unknown."""
         cost = self.costs.get(trial.alike(training.family, training.params, training.timesteps))
         if cost is None:
             return None
@@ -33,40 +33,40 @@ def estimate(pieces: Sequence[Piece], say: Callable[[str], None]) -> Estimate:
     costs: dict[str, Cost] = {}
     unknown: dict[str, str] = {}
     distinct = {trial.alike(t.family, t.params, t.timesteps): t for t in trainings(pieces)}
-    for number, (alike, training) in enumerate(distinct.items(), 1):
+    for number, (trial_key, training) in enumerate(distinct.items(), 1):
         name = training.family if training.timesteps is None else f"{training.family} T={training.timesteps}"
         if not (training.data / "card.json").exists():
-            unknown[alike] = f"{name}: {training.data} is not prepared yet"
+            unknown[trial_key] = f"{name}: {training.data} is not prepared yet"
             continue
         say(f"trying {name} for {trial.STEPS} steps ({number} of {len(distinct)})")
         try:
-            costs[alike] = trial.measure(training.family, training.params, training.data, training.timesteps)
+            costs[trial_key] = trial.measure(training.family, training.params, training.data, training.timesteps)
         except UserError as error:
-            unknown[alike] = f"{name}: {error}"
+            unknown[trial_key] = f"{name}: {error}"
     return Estimate(costs, unknown)
 
 
-def summary(pieces: Sequence[Piece], found: Estimate | None, jobs: int) -> list[str]:
-    """A line a piece, then the sums."""
-    wide = max((len(piece.name) for piece in pieces), default=0)
+def summary(pieces: Sequence[Piece], estimated: Estimate | None, jobs: int) -> list[str]:
+    """A line for each piece, then the sums."""
+    width = max((len(piece.name) for piece in pieces), default=0)
     lines = []
     for piece in pieces:
-        seconds = found.of(piece.training) if found and piece.training else None
-        told = f", {duration(seconds)}" if seconds is not None else ""
-        lines.append(f"{piece.name.ljust(wide)}  {piece.state}{told}{f' ({piece.why})' if piece.why else ''}")
+        seconds = estimated.of(piece.training) if estimated and piece.training else None
+        duration_text = f", {duration(seconds)}" if seconds is not None else ""
+        lines.append(f"{piece.name.ljust(width)}  {piece.state}{duration_text}{f' ({piece.why})' if piece.why else ''}")
     states = {state: sum(piece.state == state for piece in pieces) for state in dict.fromkeys(p.state for p in pieces)}
     lines += ["", f"{len(pieces)} in all: " + ", ".join(f"{count} {state}" for state, count in states.items())]
-    asked = list(trainings(pieces))
-    if found is None or not asked:
+    to_train = list(trainings(pieces))
+    if estimated is None or not to_train:
         return lines
-    known = [(t, seconds) for t in asked if (seconds := found.of(t)) is not None]
-    lines += [f"not estimated: {why}" for why in found.unknown.values()]
-    if known:
-        costs = [found.costs[trial.alike(t.family, t.params, t.timesteps)] for t, _ in known]
-        total, largest = sum(seconds for _, seconds in known), max(seconds for _, seconds in known)
-        at_once = min(jobs, len(known))
+    timed = [(t, seconds) for t in to_train if (seconds := estimated.of(t)) is not None]
+    lines += [f"not estimated: {why}" for why in estimated.unknown.values()]
+    if timed:
+        costs = [estimated.costs[trial.alike(t.family, t.params, t.timesteps)] for t, _ in timed]
+        total, largest = sum(seconds for _, seconds in timed), max(seconds for _, seconds in timed)
+        at_once = min(jobs, len(timed))
         lines.append(
-            f"{len(known)} trainings: {duration(max(total / at_once, largest))}"
+            f"{len(timed)} trainings: {duration(max(total / at_once, largest))}"
             + (f" with {at_once} at once that do not slow each other down" if at_once > 1 else "")
             + "; preparing, judging and reports come on top"
         )

@@ -18,19 +18,19 @@ from stepladder.params import Params, load
 from stepladder.stages import training_of
 from stepladder.studies import cell
 from stepladder.studies import spec as study_spec
-from stepladder.studies.checking import check_arm, check_data, guide_beside
+from stepladder.studies.checking import check_arm, check_data, guide_folder
 from stepladder.sweeps import spec as sweep_spec
 from stepladder.sweeps.checking import check_point
 from stepladder.sweeps.child import Child, Places
 from stepladder.training.families import FAMILIES
 
-NOTED = tuple(f"{stage}@" for stage in source.STAGES)  # noted again before this is asked: nothing waits for it
+NOTED = tuple(f"{stage}@" for stage in source.STAGES)  # refreshed before a plan is made: nothing waits for them
 State = Literal["up to date", "restored from the cache", "resumes", "runs"]
 
 
 @dataclass(frozen=True)
 class Training:
-    """A training; ``done`` of its ``steps`` are behind a checkpoint."""
+    """A training; its checkpoint has ``done`` of its ``steps``."""
 
     family: str
     params: Params
@@ -46,7 +46,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Piece:
-    """One piece of work. ``why`` it is in this state; ``training`` that it contains, where it is to be done."""
+    """One piece of work: its state, ``why`` it is in that state, and its ``training`` where that is to be done."""
 
     name: str
     state: State
@@ -73,14 +73,14 @@ def of_stages(targets: Sequence[str], places: Places) -> list[Piece]:
         with Repo(str(project.root())) as repo, repo.lock:
             graph = repo.index.graph.reverse()
             if targets:
-                wanted = {stage for target in targets for stage in repo.stage.collect(target)}
-                wanted |= {need for stage in wanted for need in ancestors(graph, stage)}
+                selected = {stage for target in targets for stage in repo.stage.collect(target)}
+                selected |= {need for stage in selected for need in ancestors(graph, stage)}
             else:
-                wanted = {s for s in graph if Path(s.path).parent == Path(repo.root_dir)}
-            place = {stage: number for number, stage in enumerate(repo.index.stages)}
+                selected = {s for s in graph if Path(s.path).parent == Path(repo.root_dir)}
+            order = {stage: number for number, stage in enumerate(repo.index.stages)}
             pieces: dict[Any, Piece] = {}
-            for stage in lexicographical_topological_sort(graph, key=place.__getitem__):
-                if stage in wanted and getattr(stage, "cmd", None):
+            for stage in lexicographical_topological_sort(graph, key=order.__getitem__):
+                if stage in selected and getattr(stage, "cmd", None):
                     before = [pieces[need] for need in graph.predecessors(stage) if need in pieces]
                     pieces[stage] = _stage(repo, stage, before, places)
             return list(pieces.values())
@@ -88,10 +88,10 @@ def of_stages(targets: Sequence[str], places: Places) -> list[Piece]:
         raise UserError(f"DVC cannot tell what is to be done: {' '.join(str(error).split())}.") from None
 
 
-def _stage(repo: Any, stage: Any, before: Sequence[Piece], places: Places) -> Piece:
+def _stage(repo: Any, stage: Any, upstream: Sequence[Piece], places: Places) -> Piece:
     name = str(stage.addressing)
-    first = [p.name for p in before if p.state in ("runs", "resumes") and not f"{p.name}@".startswith(NOTED)]
-    if not first:
+    rerun_before = [p.name for p in upstream if p.state in ("runs", "resumes") and not f"{p.name}@".startswith(NOTED)]
+    if not rerun_before:
         changes = [change for changes in stage.status(check_updates=True).values() for change in changes]
         if not changes:
             folders = [path for out in stage.outs if (path := Path(out.fs_path)).is_dir()]
@@ -100,26 +100,26 @@ def _stage(repo: Any, stage: Any, before: Sequence[Piece], places: Places) -> Pi
             return Piece(name, "restored from the cache")
         why = ", ".join(sorted({what if isinstance(what, str) else next(iter(what)) for what in changes}))
     else:
-        why = f"after {', '.join(first[:3])}{' and others' if len(first) > 3 else ''}"
-    begun = training_of(stage.cmd if isinstance(stage.cmd, str) else stage.cmd[0], load())
-    if begun is None:
+        why = f"after {', '.join(rerun_before[:3])}{' and others' if len(rerun_before) > 3 else ''}"
+    training_spec = training_of(stage.cmd if isinstance(stage.cmd, str) else stage.cmd[0], load())
+    if training_spec is None:
         return Piece(name, "runs", why)
-    family, params, timesteps = begun
+    family, params, timesteps = training_spec
     training = Training(family, params, places.data(family), timesteps)
-    if all(piece.state == "up to date" for piece in before) and (training.data / "card.json").exists():
-        check(family, params, training.data, classifier=guide_beside(places.feature_net))
-    return _trained(name, training, why, {})
+    if all(piece.state == "up to date" for piece in upstream) and (training.data / "card.json").exists():
+        check(family, params, training.data, classifier=guide_folder(places.feature_net))
+    return _training_piece(name, training, why, {})
 
 
 def _is_restored(repo: Any, stage: Any) -> bool:
-    """Whether DVC has its results: of what it depends on now, or, where that is itself to be restored, of what ``dvc.lock`` says."""
+    """Whether DVC's cache has its results: for its dependencies now or, if they are restored too, of ``dvc.lock``."""
     from dvc.exceptions import DvcException
     from dvc_data.hashfile.hash_info import HashInfo
 
     if all(dep.exists for dep in stage.deps):
         recorded = not stage.changed_stage() and stage.deps_cached() and all(out.hash_info for out in stage.outs)
         try:
-            if not recorded:  # then the run-cache decides, by what the stage depends on now
+            if not recorded:  # then the run-cache decides, by the present dependencies
                 stage.save_deps()
                 for out in stage.outs:
                     out.hash_info = HashInfo()
@@ -127,9 +127,9 @@ def _is_restored(repo: Any, stage: Any) -> bool:
             return True
         except (DvcException, OSError):
             return False
-    there = all(dep.exists or dep.hash_info for dep in stage.deps)
+    known = all(dep.exists or dep.hash_info for dep in stage.deps)
     same = not any(dep.exists and dep.changed_checksum() for dep in stage.deps if dep.protocol == "local")
-    return bool(there and same and not stage.changed_stage() and not any(out.changed_cache() for out in stage.outs))
+    return bool(known and same and not stage.changed_stage() and not any(out.changed_cache() for out in stage.outs))
 
 
 def of_study(name: str, places: Places) -> list[Piece]:
@@ -138,22 +138,22 @@ def of_study(name: str, places: Places) -> list[Piece]:
     check_data(name, study)
     stale = {data: _stale(data, places) for data in {places.data(arm.family) for arm in study.arms.values()}}
     for seed in study.seeds:
-        for arm, given in study.arms.items():
-            params, data = study.params(arm, seed), places.data(given.family)
-            training = Training(given.family, params, data, given.timesteps or None)
+        for arm, arm_spec in study.arms.items():
+            params, data = study.params(arm, seed), places.data(arm_spec.family)
+            training = Training(arm_spec.family, params, data, arm_spec.timesteps or None)
             if stale[data]:
                 pieces.append(Piece(f"{arm} seed {seed}", "runs", stale[data], training))
                 continue
             if (data / "card.json").exists():
                 check_arm(study, arm, data, places.feature_net)
             pieces.append(
-                _kept(f"{arm} seed {seed}", training, cell.folder(name, arm, seed) / "model", {"study": (name, arm)})
+                _of_cell(f"{arm} seed {seed}", training, cell.folder(name, arm, seed) / "model", {"study": (name, arm)})
             )
     return pieces
 
 
 def of_sweep(name: str, places: Places) -> list[Piece]:
-    """The children of the sweep ``name``; of Optuna's that are still to be chosen one in the middle of the space stands for each."""
+    """The children of the sweep ``name``; the middle of the space stands for points that Optuna has yet to choose."""
     sweep, pieces = sweep_spec.read(name), []
     stale = _stale(places.data(sweep.family), places)
     points = sweep.points()
@@ -178,7 +178,7 @@ def of_sweep(name: str, places: Places) -> list[Piece]:
                 why = "; ".join(filter(None, ["its model is there and is judged", launch.other_versions(child.model)]))
                 pieces.append(Piece(child.title, "runs", why))
             else:
-                pieces.append(_trained(child.title, training, "", {"child": launch.Child(name, {}, "")}))
+                pieces.append(_training_piece(child.title, training, "", {"child": launch.Child(name, {}, "")}))
     if sweep.method == "optuna":
         middle = {dimension.key: dimension.at(0.5) for dimension in sweep.dimensions}
         training = Training(
@@ -191,31 +191,31 @@ def of_sweep(name: str, places: Places) -> list[Piece]:
 
 
 def _stale(data: Path, places: Places) -> str:
-    """Why all that learns from ``data`` is to be done: it is prepared again first; "" where it is up to date or not there."""
+    """Why all trainings on ``data`` must run: it is prepared again first; "" where it is up to date or missing."""
     if data.name not in source.KEYS or not (data / "card.json").exists():
         return ""
     if not (project.root() / ".dvc").is_dir():
         return source.changed(data.name, getattr(load(), data.name), data)
-    before = of_stages([f"prepare@{data.name}"], places)
-    work = [piece for piece in before if piece.state != "up to date" and not f"{piece.name}@".startswith(NOTED)]
-    return f"after {work[0].name}" if work else ""
+    upstream = of_stages([f"prepare@{data.name}"], places)
+    outdated = [piece for piece in upstream if piece.state != "up to date" and not f"{piece.name}@".startswith(NOTED)]
+    return f"after {outdated[0].name}" if outdated else ""
 
 
 def _key(training: Training, which: launch.Which) -> str:
-    asked: launch.Which = {**which, "timesteps": training.timesteps}
-    return launch.identity(training.family, training.params, training.data, **asked)
+    options: launch.Which = {**which, "timesteps": training.timesteps}
+    return launch.identity(training.family, training.params, training.data, **options)
 
 
-def _kept(name: str, training: Training, model: Path, which: launch.Which) -> Piece:
-    made = history.key(model)
-    if made and (training.data / "card.json").exists() and made == _key(training, which):
+def _of_cell(name: str, training: Training, model: Path, which: launch.Which) -> Piece:
+    model_key = history.key(model)
+    if model_key and (training.data / "card.json").exists() and model_key == _key(training, which):
         why = ["its model; it is judged again where that has changed", launch.other_versions(model)]
         return Piece(name, "up to date", "; ".join(filter(None, why)))
-    return _trained(name, training, "", which)
+    return _training_piece(name, training, "", which)
 
 
-def _trained(name: str, training: Training, why: str, which: launch.Which) -> Piece:
-    """A training that is to be done: from its checkpoint where there is one."""
+def _training_piece(name: str, training: Training, why: str, which: launch.Which) -> Piece:
+    """The piece of a training that is to be done; it resumes from its checkpoint where there is one."""
     if not (training.data / "card.json").exists():
         return Piece(name, "runs", why or "its data is not prepared yet", training)
     checkpoint = project.checkpoints() / _key(training, which) / "last.ckpt"
@@ -231,5 +231,5 @@ def _trained(name: str, training: Training, why: str, which: launch.Which) -> Pi
 
 
 def trainings(pieces: Sequence[Piece]) -> Iterator[Training]:
-    """Those that are to be done."""
+    """The trainings that are to be done."""
     return (piece.training for piece in pieces if piece.training is not None)

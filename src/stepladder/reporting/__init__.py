@@ -1,1 +1,1 @@
-"""What was found: the comparison of the sweep, its figures, and the page that shows them."""
+"""Results for people: the comparison of the sweep, its figures, and the page that shows them."""

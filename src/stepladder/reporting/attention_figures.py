@@ -1,4 +1,4 @@
-"""A language model's attention drawn: maps of a text by layer and head, entropy by depth, the encodings of positions."""
+"""Figures of a language model's attention: maps of a text by layer and head, entropy by depth, position encodings."""
 
 from __future__ import annotations
 
@@ -18,46 +18,46 @@ NAMES = {
     "decoder": "decoder's self-attention",
     "cross": "attention of the decoder to the encoder",
 }
-FIRST = ("cross", "decoder", "encoder")  # which kind is shown where only one is
+FIRST = ("cross", "decoder", "encoder")  # the first of these that the model has is plotted where one kind is wanted
 SHOWN_TOKENS = 60
 CELL = 0.2  # inches a token
 WIDEST = 14.0
 
 
-def maps(found: Mapping[str, Any], layer: int | None = None, head: int | None = None) -> Figure:
-    """A map a layer (rows) and head (columns), or the one ``layer`` and ``head``, counted from 1.
+def maps(attention_map: Mapping[str, Any], layer: int | None = None, head: int | None = None) -> Figure:
+    """One map for each layer (rows) and head (columns), or for one ``layer`` or ``head`` alone, counted from 1.
 
     Args:
-        found: ``rows``, ``columns``, ``weights`` ``[layer][head][row][column]``, and ``kind``.
+        attention_map: ``rows``, ``columns``, ``weights`` ``[layer][head][row][column]``, and ``kind``.
     """
-    weights = np.asarray(found["weights"], dtype=float)[..., :SHOWN_TOKENS, :SHOWN_TOKENS]
-    rows, columns = list(found["rows"])[:SHOWN_TOKENS], list(found["columns"])[:SHOWN_TOKENS]
+    weights = np.asarray(attention_map["weights"], dtype=float)[..., :SHOWN_TOKENS, :SHOWN_TOKENS]
+    rows, columns = list(attention_map["rows"])[:SHOWN_TOKENS], list(attention_map["columns"])[:SHOWN_TOKENS]
     layers = range(len(weights)) if layer is None else [layer - 1]
     heads = range(weights.shape[1]) if head is None else [head - 1]
     labels = CELL * 0.45 * max(map(len, rows))
-    wide, high = CELL * len(columns) + 0.25, CELL * len(rows) + 0.35
-    shrunk = min(1.0, WIDEST / (wide * len(heads) + labels))
+    width, height = CELL * len(columns) + 0.25, CELL * len(rows) + 0.35
+    scale = min(1.0, WIDEST / (width * len(heads) + labels))
     figure, axes = plt.subplots(
         len(layers),
         len(heads),
         figsize=(
-            max(3.6, shrunk * wide * len(heads) + labels + 0.4),
-            shrunk * high * len(layers) + CELL * 0.5 * max(map(len, columns)) + 0.9,
+            max(3.6, scale * width * len(heads) + labels + 0.4),
+            scale * height * len(layers) + CELL * 0.5 * max(map(len, columns)) + 0.9,
         ),
         squeeze=False,
         sharex=True,
         sharey=True,
     )
-    size = max(4.5, 9 * shrunk)
-    for i, over in enumerate(layers):
-        for j, of in enumerate(heads):
-            _heat(axes[i][j], weights[over, of], 0.0, 1.0)
-            axes[i][j].set_title(f"layer {over + 1}, head {of + 1}", fontsize=size)
-    for one in axes[-1]:
-        one.set_xticks(range(len(columns)), columns, rotation=90, fontsize=size)
-    for one in axes[:, 0]:
-        one.set_yticks(range(len(rows)), rows, fontsize=size)
-    kind = found.get("kind", "")
+    size = max(4.5, 9 * scale)
+    for i, layer_index in enumerate(layers):
+        for j, head_index in enumerate(heads):
+            _heat(axes[i][j], weights[layer_index, head_index], 0.0, 1.0)
+            axes[i][j].set_title(f"layer {layer_index + 1}, head {head_index + 1}", fontsize=size)
+    for panel in axes[-1]:
+        panel.set_xticks(range(len(columns)), columns, rotation=90, fontsize=size)
+    for panel in axes[:, 0]:
+        panel.set_yticks(range(len(rows)), rows, fontsize=size)
+    kind = attention_map.get("kind", "")
     figure.supxlabel("token read", fontsize=size)
     figure.supylabel("token reading" if kind == "encoder" else "token being written", fontsize=size)
     if kind in NAMES:
@@ -65,12 +65,12 @@ def maps(found: Mapping[str, Any], layer: int | None = None, head: int | None = 
     return figure
 
 
-def entropy(found: Mapping[str, list[list[float]]]) -> Figure:
+def entropy(entropies: Mapping[str, list[list[float]]]) -> Figure:
     """Entropy of each head (points) and their mean (line) against the layer, for each kind of attention."""
     figure, axes = plt.subplots(figsize=(6.2, 3.2))
     depth = 1
-    for colour, marker, kind in zip(OKABE_ITO, MARKERS, (k for k in NAMES if k in found), strict=False):
-        values = np.asarray(found[kind], dtype=float)
+    for colour, marker, kind in zip(OKABE_ITO, MARKERS, (k for k in NAMES if k in entropies), strict=False):
+        values = np.asarray(entropies[kind], dtype=float)
         depth = max(depth, len(values))
         layers = np.arange(1, len(values) + 1)
         axes.plot(layers, values.mean(1), color=colour, label=NAMES[kind])
@@ -84,24 +84,24 @@ def entropy(found: Mapping[str, list[list[float]]]) -> Figure:
     return figure
 
 
-def positions(found: list[list[float]]) -> Figure:
-    """Encodings of the first positions (rows) by dimension (columns)."""
-    values = np.asarray(found, dtype=float)
+def positions(encodings: list[list[float]]) -> Figure:
+    """Encodings of the first positions: a row for each position, a column for each dimension."""
+    values = np.asarray(encodings, dtype=float)
     figure, axes = plt.subplots(figsize=(6.2, 3.6))
-    most = float(np.abs(values).max())
-    ground = plt.rcParams["axes.facecolor"]
-    both = LinearSegmentedColormap.from_list("both", [OKABE_ITO[4], ground, OKABE_ITO[0]])
-    shown = axes.imshow(values, aspect="auto", cmap=both, vmin=-most, vmax=most, interpolation="nearest")
+    largest = float(np.abs(values).max())
+    background = plt.rcParams["axes.facecolor"]
+    colours = LinearSegmentedColormap.from_list("both", [OKABE_ITO[4], background, OKABE_ITO[0]])
+    image = axes.imshow(values, aspect="auto", cmap=colours, vmin=-largest, vmax=largest, interpolation="nearest")
     axes.grid(False)
     axes.set_xlabel("dimension")
     axes.set_ylabel("position")
-    figure.colorbar(shown, ax=axes, fraction=0.04, pad=0.02)
+    figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02)
     return figure
 
 
 def _heat(axes: Axes, weights: Any, low: float, high: float) -> None:
-    ground = plt.rcParams["axes.facecolor"]
-    shades = LinearSegmentedColormap.from_list("shades", [ground, OKABE_ITO[0]])
+    background = plt.rcParams["axes.facecolor"]
+    shades = LinearSegmentedColormap.from_list("shades", [background, OKABE_ITO[0]])
     axes.imshow(weights, cmap=shades, vmin=low, vmax=high, aspect="auto", interpolation="nearest")
     axes.grid(False)
     axes.set_xticks(np.arange(weights.shape[1] + 1) - 0.5, minor=True)

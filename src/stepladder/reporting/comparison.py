@@ -1,4 +1,4 @@
-"""Gathers what the sweep and the translation gave: one table, one recommendation. ``figures`` draws it."""
+"""Brings the results of the sweep and of the language model together, with a recommendation. ``figures`` plots them."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ PLOTTED = (
     *(f"{name}{end}" for name in POINTS for end in (("", "_low", "_high") if PICTURES[name].band else ("",))),
     *("frechet_over_floor", "network_evaluations", "images"),
 )
-"""Of a point, for ``dvc plots``."""
+"""The values of a point that ``dvc plots`` can show."""
 
 
 def compare(params: Params, models: Path, reports: Path, *, leave_out: bool = False) -> Comparison:
     """Compare all that ``reports`` and ``models`` hold for the T of ``params.sweep``, write it and return it.
 
-    Written in ``reports``: ``comparison.json`` (what is returned), for ``dvc metrics`` the few figures of ``metrics.json``, and for ``dvc plots`` the long tables
+    In ``reports`` it writes ``comparison.json`` (the result), ``metrics.json`` for ``dvc metrics``; for ``dvc plots``
     ``sweep.json`` (a row each (T, S)), ``losses.json`` (a row each loss of a curve) and ``chrf.json`` (sentences a class of
     chrF). The recommendation is that of ``recommendation.recommend``. A T that has not been evaluated is named in
-    ``"missing"``; so is a language model, by its absence; what the parameters leave out stands in ``"absent"``, with the reason. What
-    counts as failed is in ``"failed"``, with the reason.
+    ``"missing"``; a missing language model has no entry. ``"absent"`` has the reasons for what the parameters leave
+    out, ``"failed"`` for what counts as failed.
 
     Args:
-        leave_out: figures of another training, or other data, than those in place are left out, not refused.
+        leave_out: figures of another training, or of other data, than those in place are left out instead of refused.
 
     Raises:
-        UserError: nothing at all has been evaluated, a file cannot be read, figures are of another training or other held-out data
-            than those in place, or the T were judged by different feature networks.
+        UserError: nothing at all has been evaluated, a file cannot be read, figures belong to another training or to
+            other held-out data than those in place, or the T were judged by different feature networks.
     """
     folders = {t: reports / "diffusion" / f"T{t}" for t in sorted(params.sweep.timesteps)}
     evaluated: dict[int, PictureMetrics] = {
-        t: _current(folder, models / "diffusion" / f"T{t}", f"diffusion --timesteps {t}", leave_out)
+        t: _checked_metrics(folder, models / "diffusion" / f"T{t}", f"diffusion --timesteps {t}", leave_out)
         for t, folder in folders.items()
         if not absent.why(folder)
     }
     finished = {t: metrics for t, metrics in evaluated.items() if metrics}
-    text: Figures = _current(reports / "transformer", models / "transformer", "transformer", leave_out)
+    text: Figures = _checked_metrics(reports / "transformer", models / "transformer", "transformer", leave_out)
     entry = TASKS[name_of(text)].page.entry
     if not finished and not text:
         raise UserError(
@@ -59,7 +59,7 @@ def compare(params: Params, models: Path, reports: Path, *, leave_out: bool = Fa
             "run `dvc repro`, or `stepladder evaluate`, first."
         )
     floor = _floor(finished)
-    sweep = [_against(floor, point) for metrics in finished.values() for point in _points(metrics)]
+    sweep = [_with_floor_ratio(floor, point) for metrics in finished.values() for point in _points(metrics)]
     recommended = recommend(
         sweep, floor.get("frechet"), params.evaluation.confidence, lambda p: _failed(p, floor, params.promotion)
     )
@@ -89,11 +89,11 @@ def compare(params: Params, models: Path, reports: Path, *, leave_out: bool = Fa
 
 
 def _write_all(comparison: Comparison, params: Params, models: Path, reports: Path) -> None:
-    """The comparison, and what DVC shows and plots of it, as ``compare`` says."""
+    """Write the comparison, and the files that DVC shows and plots, as ``compare`` says."""
     reports.mkdir(parents=True, exist_ok=True)
     _write(reports / "comparison.json", comparison)
     _write(reports / "metrics.json", _summary(comparison))
-    _write(reports / "sweep.json", [_row(point) for point in comparison["sweep"]])
+    _write(reports / "sweep.json", [_plot_row(point) for point in comparison["sweep"]])
     _write(reports / "losses.json", _losses(params, models))
     _write(reports / "chrf.json", chrf_histogram(read_lines(reports / "transformer" / "translations.jsonl")))
 
@@ -108,8 +108,8 @@ def chrf_histogram(translations: Sequence[Translated]) -> list[Bar]:
     return [{"chrf": f"{10 * i}-{10 * i + 10}", "sentences": n} for i, n in enumerate(counts)]
 
 
-def _current(report: Path, model: Path, verb: str, leave_out: bool) -> Any:
-    """The metrics in ``report``, ``{}`` without; of another training or other data than in place, refused or left out."""
+def _checked_metrics(report: Path, model: Path, verb: str, leave_out: bool) -> Any:
+    """The metrics in ``report`` or ``{}``. Those of another training or other data are refused or left out."""
     metrics = read_json(report / "metrics.json")
     data = identity.data_of(model.parent if model.name == "transformer" else model.parent.parent, verb)
     if leave_out:
@@ -123,27 +123,27 @@ def _failed(point: Point, floor: Mapping[str, float], limits: Promotion) -> str:
 
 
 def _judged(finished: Mapping[int, PictureMetrics], text: Figures) -> dict[str, Mapping[str, str | None] | None]:
-    """By model, what its figures are of."""
+    """For each model, which training, data and judge its figures belong to (``judgement.identity.judged``)."""
     of_text = {"transformer": text.get("judged")} if text else {}
     return {**{f"diffusion/T{t}": metrics.get("judged") for t, metrics in finished.items()}, **of_text}
 
 
 def _failures(point: Recommended | None, entry: str, text: Figures, params: Params) -> dict[str, str]:
-    """Why the recommended point and the language model count as failed, where they do."""
-    found = {
+    """The reasons why the recommended point and the language model count as failed; empty where they do not."""
+    reasons = {
         "recommended": point.get("failed", "") if point else "",
         entry: failed_text(text, params.promotion) if text else "",
     }
-    return {name: why for name, why in found.items() if why}
+    return {name: why for name, why in reasons.items() if why}
 
 
 def _floor(finished: Mapping[int, PictureMetrics]) -> Mapping[str, float]:
     floors = {t: metrics.get("floor") or {} for t, metrics in finished.items()}
     values = {t: floor["frechet"] for t, floor in floors.items() if "frechet" in floor}
     if values and not all(math.isclose(v, next(iter(values.values())), rel_tol=1e-3) for v in values.values()):
-        shown = ", ".join(f"{v:.4g} at T={t}" for t, v in values.items())
+        pairs = ", ".join(f"{v:.4g} at T={t}" for t, v in values.items())
         raise UserError(
-            f"The floor of the Fréchet distance differs between the T ({shown}), so they were judged by different feature "
+            f"The floor of the Fréchet distance differs between the T ({pairs}), so they were judged by different feature "
             "networks or data and cannot be compared; `dvc repro` evaluates them again."
         )
     return next((floor for floor in floors.values() if floor), {})
@@ -153,18 +153,18 @@ def _points(metrics: PictureMetrics) -> list[Point]:
     return sorted(metrics.get("points", []), key=lambda p: p["sampling_steps"])
 
 
-def _against(floor: Mapping[str, float], point: Point) -> Point:
+def _with_floor_ratio(floor: Mapping[str, float], point: Point) -> Point:
     ratio = point["frechet"] / floor["frechet"] if floor.get("frechet") else None
     return {**point, "frechet_over_floor": ratio}
 
 
-def _row(point: Point) -> dict[str, object]:
+def _plot_row(point: Point) -> dict[str, object]:
     keys = {"timesteps": f"T={point['timesteps']}", "sampling_steps": point["sampling_steps"]}
     return keys | _present(point, PLOTTED)
 
 
-def _present(found: Mapping[str, object], names: Iterable[str]) -> dict[str, object]:
-    return {name: found[name] for name in names if found.get(name) is not None}
+def _present(values: Mapping[str, object], names: Iterable[str]) -> dict[str, object]:
+    return {name: values[name] for name in names if values.get(name) is not None}
 
 
 def _feature_net(folder: Path) -> dict[str, float]:
@@ -174,13 +174,13 @@ def _feature_net(folder: Path) -> dict[str, float]:
 
 def _summary(comparison: Comparison) -> dict[str, object]:
     """The figures that ``dvc metrics show`` and ``dvc exp show`` print: the best S of each T, and the translation's."""
-    shown = ("sampling_steps", "frechet", "frechet_over_floor", *(name for name in HEADLINES if name != "frechet"))
+    names = ("sampling_steps", "frechet", "frechet_over_floor", *(name for name in HEADLINES if name != "frechet"))
     nearest: dict[str, Point] = {}
     for point in comparison["sweep"]:
         name = f"T={point['timesteps']}"
         if name not in nearest or point["frechet"] < nearest[name]["frechet"]:
             nearest[name] = point
-    best = {name: _present(point, shown) for name, point in nearest.items()}
+    best = {name: _present(point, names) for name, point in nearest.items()}
     for row in comparison["likelihood"]:
         best.setdefault(f"T={row['timesteps']}", {})["bits_per_dim"] = row["bits_per_dim"]
     entry, text = compared(comparison)
@@ -188,7 +188,7 @@ def _summary(comparison: Comparison) -> dict[str, object]:
     return {
         "feature_net": comparison["feature_net"],
         "diffusion": best,
-        "recommended": _present(comparison["recommended"] or {}, ("timesteps", *shown, "failed")),
+        "recommended": _present(comparison["recommended"] or {}, ("timesteps", *names, "failed")),
         **{name: {k: text[k] for k in headlines(name) if k in text and name == entry} for name in ENTRIES},
         **({"failed": comparison["failed"]} if comparison["failed"] else {}),
         **{

@@ -1,4 +1,4 @@
-"""Pictures within a page: figures for light and for dark ground, and strips of drawn pictures."""
+"""Pictures embedded in a page: figures for a light and a dark background, and strips of samples."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 from stepladder.reporting.markup import Markup, data_uri, element
 
-DISPLAYED = 430  # CSS pixels: a strip with fewer than these is enlarged, and then by whole pixels
+DISPLAYED = 430  # CSS pixels: a narrower strip is enlarged by an integer factor
 
 
 def figure(reports: Path, name: str, description: str, caption: str | None = None) -> Markup | None:
-    """A figure for light and dark ground, ``None`` where it was not drawn."""
+    """A figure for a light and a dark background; ``None`` where it was not plotted."""
     light, dark = (reports / "figures" / ground / f"{name}.png" for ground in ("", "dark"))
     if not light.exists():
         return None

@@ -1,6 +1,6 @@
-"""Figures in files: each drawn once for light and once for dark ground.
+"""Saves figures as files: each is plotted once for a light and once for a dark background.
 
-``NAME.png`` is for light ground, ``dark/NAME.png`` for dark. The same input gives the same bytes (no date, no version in the files).
+``NAME.png`` is for a light background, ``dark/NAME.png`` for a dark one. The same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ Draw = Callable[[], Figure]
 
 
 def save(figures: dict[str, Draw], folder: Path) -> list[Path]:
-    """Draw ``figures``, by name, into ``folder`` and, for dark ground, ``folder/dark``; what else was there is removed.
+    """Plot ``figures``, by name, into ``folder`` and, for dark background, ``folder/dark``; removes older figures.
 
     Returns:
-        The files for light ground.
+        The files for a light background.
     """
     for ground, colours in GROUNDS.items():
         target = folder / ground
@@ -46,16 +46,16 @@ def save(figures: dict[str, Draw], folder: Path) -> list[Path]:
 
 
 def save_one(figure: Draw, file: Path) -> None:
-    """Draw ``figure`` into ``file``, for light ground."""
+    """Plot ``figure`` into ``file``, for a light background."""
     with plt.rc_context(_settings(GROUNDS[""])):
         _save(figure(), file)
 
 
 def _settings(colours: dict[str, str]) -> Any:
-    known = set(matplotlib.font_manager.get_font_names())
+    installed_fonts = set(matplotlib.font_manager.get_font_names())
     return dict(matplotlib.rcParamsDefault) | {
         "backend": "Agg",
-        "font.family": ["DejaVu Sans", *(name for name in SCRIPTS if name in known)],
+        "font.family": ["DejaVu Sans", *(name for name in SCRIPTS if name in installed_fonts)],
         "font.size": 9,
         "axes.titlesize": 9.5,
         "axes.labelsize": 9,

@@ -1,4 +1,4 @@
-"""The figures of the comparison: what the sweep and the trainings gave, in ``reports/figures``."""
+"""Plots the results of the sweep and of the trainings into ``reports/figures``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from stepladder.reporting.reading import curves, read_json, series
 from stepladder.reporting.rows import Comparison, Likelihood, Training
 from stepladder.reporting.sweep_axes import (
     against_steps,
-    beside,
     by_timesteps,
     columns,
     distance_scale,
@@ -31,21 +30,22 @@ from stepladder.reporting.sweep_axes import (
     legend,
     line,
     plain,
+    shifted_steps,
 )
 
 KID: tuple[Literal["kid", "kid_low", "kid_high"], ...] = ("kid", "kid_low", "kid_high")
 
 
 def draw(comparison: Comparison, params: Params, models: Path, reports: Path) -> list[Path]:
-    """Draw every figure that there is something to show for; returns the files for light ground."""
+    """Plot every figure that there is data for; returns the files for a light background."""
     return save(_figures(comparison, params, models, reports), reports / "figures")
 
 
 def draw_cost(comparison: Comparison, params: Params, folder: Path) -> None:
-    """Draw into ``folder`` what it took, which is history and no result: of a comparison with times, see ``history.compared``."""
-    drawn, floor = finite(comparison["sweep"], "frechet"), comparison["floor"].get("frechet")
-    figure = partial(cost, drawn, comparison["training"], styles(params.sweep.timesteps), floor)
-    save({"cost": figure} if drawn else {}, folder)
+    """Plot into ``folder`` what the models cost. Times are history and no result: ``history.compared`` adds them."""
+    points, floor = finite(comparison["sweep"], "frechet"), comparison["floor"].get("frechet")
+    figure = partial(cost, points, comparison["training"], styles(params.sweep.timesteps), floor)
+    save({"cost": figure} if points else {}, folder)
 
 
 def _figures(comparison: Comparison, params: Params, models: Path, reports: Path) -> dict[str, Draw]:
@@ -61,12 +61,12 @@ def _figures(comparison: Comparison, params: Params, models: Path, reports: Path
             figures["support"] = partial(support, sweep, style, floor)
     if likelihood := comparison.get("likelihood"):
         figures["times"] = partial(times, likelihood, style)
-    read = list(curves(params, models))
-    if any(series(lines, f"{split}/loss") for _, _, lines in read for split in ("train", "validation")):
-        figures["loss"] = partial(loss, read, style)
+    model_curves = list(curves(params, models))
+    if any(series(lines, f"{split}/loss") for _, _, lines in model_curves for split in ("train", "validation")):
+        figures["loss"] = partial(loss, model_curves, style)
     if attention := read_json(reports / "transformer" / "attention.json"):
-        for kind, found in attention["maps"].items():
-            figures[f"attention-{kind}"] = partial(attention_figures.maps, found | {"kind": kind})
+        for kind, attention_map in attention["maps"].items():
+            figures[f"attention-{kind}"] = partial(attention_figures.maps, attention_map | {"kind": kind})
         figures["attention-entropy"] = partial(attention_figures.entropy, attention["entropy"])
         if attention["positions"]:
             figures["positions"] = partial(attention_figures.positions, attention["positions"])
@@ -74,13 +74,13 @@ def _figures(comparison: Comparison, params: Params, models: Path, reports: Path
 
 
 def quality(sweep: Sequence[Point], style: dict[int, Style], floor: float | None, recommended: Point | None) -> Figure:
-    """Fréchet distance against S, a line for each T with its interval, the floor, the recommended point ringed."""
+    """Fréchet distance against S, a line for each T with its interval; the floor; a ring at the recommended point."""
     figure, axes = plt.subplots(figsize=(9.2, 4.4))
     against_steps(axes, sweep, style, "frechet")
     distance_scale(axes, sweep, "frechet")
     floor_line(axes, floor)
     if recommended:
-        x, y = beside(recommended, style), recommended["frechet"]
+        x, y = shifted_steps(recommended, style), recommended["frechet"]
         axes.plot(x, y, "o", markersize=15, fillstyle="none", markeredgewidth=1.4, color=plt.rcParams["text.color"])
         axes.annotate(
             "the least bad" if recommended.get("failed") else "recommended",
@@ -108,11 +108,11 @@ def kid(sweep: Sequence[Point], style: dict[int, Style], floor: float | None) ->
 
 
 def _thousandths(point: Point) -> Point:
-    found = point.copy()
+    scaled = point.copy()
     for key in KID:
         if (value := point.get(key)) is not None:
-            found[key] = value * 1e3
-    return found
+            scaled[key] = value * 1e3
+    return scaled
 
 
 def accuracy(sweep: Sequence[Point], style: dict[int, Style]) -> Figure:
@@ -128,7 +128,7 @@ def accuracy(sweep: Sequence[Point], style: dict[int, Style]) -> Figure:
 
 
 def support(sweep: Sequence[Point], style: dict[int, Style], floor: Mapping[str, float]) -> Figure:
-    """Precision and recall, density and coverage against S, a line for each T, real pictures' own as the dashed line."""
+    """Precision and recall, density and coverage against S, a line for each T; dashed, the values of real pictures."""
     figure, grid = plt.subplots(2, 2, figsize=(9.2, 6), sharex=True)
     for axes, key in zip(grid.flat, SUPPORT, strict=True):
         against_steps(axes, sweep, style, key)
@@ -142,18 +142,18 @@ def support(sweep: Sequence[Point], style: dict[int, Style], floor: Mapping[str,
 
 
 def times(likelihood: Sequence[Likelihood], style: dict[int, Style]) -> Figure:
-    """By time, from the data at 0 to noise at 1: the loss, the bits/dim summed up to there, and the learned variance."""
+    """Against time, from data at 0 to noise at 1: the loss, the bits/dim summed up to there, the learned variance."""
     learned = [row for row in likelihood if row["by_time"].get("fraction")]
     figure, panels = plt.subplots(1, 3 if learned else 2, figsize=(9.2, 3.5), squeeze=False)
     left, middle, *right = panels[0]
     for row in likelihood:
-        look = line(style[row["timesteps"]]) | {"markersize": 3.5}
+        line_options = line(style[row["timesteps"]]) | {"markersize": 3.5}
         by_time = row["by_time"]
-        left.plot(by_time["times"], by_time["error"], label=f"T={row['timesteps']}", markevery=3, **look)
+        left.plot(by_time["times"], by_time["error"], label=f"T={row['timesteps']}", markevery=3, **line_options)
         few = max(1, len(row["times"]) // 10)
-        middle.plot(row["times"], np.cumsum(row["terms"]), markevery=few, **look)
+        middle.plot(row["times"], np.cumsum(row["terms"]), markevery=few, **line_options)
         if right and by_time.get("fraction"):
-            right[0].plot(by_time["times"], by_time["fraction"], markevery=3, **look)
+            right[0].plot(by_time["times"], by_time["fraction"], markevery=3, **line_options)
     if min(value for row in likelihood for value in row["by_time"]["error"]) > 0:
         left.set_yscale("log")
         left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -210,10 +210,10 @@ def cost(sweep: Sequence[Point], training: Sequence[Training], style: dict[int, 
     return figure
 
 
-def loss(read: Sequence[tuple[int | None, str, list[Line]]], style: dict[int, Style]) -> Figure:
+def loss(model_curves: Sequence[tuple[int | None, str, list[Line]]], style: dict[int, Style]) -> Figure:
     """Loss by step: thin while training, thick with markers on held-out data; a panel for each family of models."""
     panels: dict[str, list[tuple[int | None, list[Line]]]] = {}
-    for timesteps, folder, lines in read:
+    for timesteps, folder, lines in model_curves:
         panels.setdefault(folder.split("/")[0], []).append((timesteps, lines))
     figure, grid = plt.subplots(1, len(panels), figsize=(9.2, 3.5), squeeze=False)
     for axes, (family, models) in zip(grid[0], panels.items(), strict=True):
@@ -236,6 +236,6 @@ def loss(read: Sequence[tuple[int | None, str, list[Line]]], style: dict[int, St
         axes.set_title(family, loc="left")
         axes.set_xlabel("step")
     grid[0][0].set_ylabel("loss")
-    if any(style.get(t or 0) for t, _, _ in read):
+    if any(style.get(t or 0) for t, _, _ in model_curves):
         legend(figure, grid[0][0])
     return figure

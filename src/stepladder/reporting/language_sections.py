@@ -1,4 +1,4 @@
-"""The page's section on a language model: what its task's record shows; of classes more."""
+"""The page's section on a language model: the figures that its task's record names, and more for a classifier."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ SHOWN = 12
 def body(metrics: Figures, reports: Path) -> Markup:
     """Figures with intervals for each test split, and examples."""
     page = TASKS[metrics["task"]].page
-    parts: list[Content] = [_figures(metrics, page)]
+    parts: list[Content] = [_metrics_table(metrics, page)]
     for split, figures in metrics.get("splits", {}).items():
-        parts += [element("h3", split), _figures(figures, page)]
-    for name, told in metrics.get("protocol", {}).items():
-        parts.append(element("p", f"{name}: {told}.", class_="note"))
+        parts += [element("h3", split), _metrics_table(figures, page)]
+    for name, value in metrics.get("protocol", {}).items():
+        parts.append(element("p", f"{name}: {value}.", class_="note"))
     return join([parts, _examples(*page.examples, reports / "transformer") if page.examples else None])
 
 
@@ -30,8 +30,8 @@ def of_classes(metrics: Figures, reports: Path) -> Markup:
     return join([body(metrics, reports), _classes(metrics, reports / "transformer")])
 
 
-def _figures(metrics: Figures, page: Page) -> Markup:
-    beside = page.beside(metrics)
+def _metrics_table(metrics: Figures, page: Page) -> Markup:
+    baseline = page.beside(metrics)
     rows: list[list[Content]] = []
     for key, name in page.rows:
         low, high = metrics.get(f"{key}_low"), metrics.get(f"{key}_high")
@@ -41,7 +41,7 @@ def _figures(metrics: Figures, page: Page) -> Markup:
                 name,
                 number(fixed(metrics[key], 3)),
                 element("td", interval, class_="range"),
-                number(fixed(beside.get(key), 3)),
+                number(fixed(baseline.get(key), 3)),
             ]
         )
     head: list[Content] = [
@@ -51,12 +51,12 @@ def _figures(metrics: Figures, page: Page) -> Markup:
         element("th", "by frequency alone", class_="number", scope="col"),
     ]
     counts = {"characters": "characters", "tokens": "tokens", "texts": "texts", "hidden": "hidden tokens"}
-    told = ", ".join(f"{metrics[key]:,} {name}" for key, name in counts.items() if key in metrics)
-    return join([element("p", f"Held out: {told}."), table(head, rows)])
+    held_out = ", ".join(f"{metrics[key]:,} {name}" for key, name in counts.items() if key in metrics)
+    return join([element("p", f"Held out: {held_out}."), table(head, rows)])
 
 
 def _examples(title: str, file: str, columns: Mapping[str, str], folder: Path) -> Markup | None:
-    """A row of texts for each row of ``file``; ``columns``: its keys, and their heads."""
+    """A row of texts for each row of ``file``; ``columns`` maps the keys of a row to the heads of the table."""
     cells = [
         [element("td", element("pre", row[name]), dir="auto", data_name=name) for name in columns]
         for row in read_lines(folder / file)
@@ -76,7 +76,7 @@ def _classes(metrics: Figures, folder: Path) -> Markup:
         [name, *(number(fixed(figures[key], 3)) for key in columns), number(f"{figures['texts']:,}")]
         for name, figures in metrics["by_class"].items()
     ]
-    taken: list[list[Content]] = [
+    confusion_rows: list[list[Content]] = [
         [name, *(number(f"{n:,}" if n else "") for n in counts)]
         for name, counts in zip(metrics["classes"], metrics["confusion"], strict=True)
     ]
@@ -92,6 +92,6 @@ def _classes(metrics: Figures, folder: Path) -> Markup:
     ]
     return join([
         element("h3", "By class"), table(head, rows),
-        element("h3", "Which is taken for which"), table(titles, taken),
+        element("h3", "Which is taken for which"), table(titles, confusion_rows),
         [element("h3", "The surest mistakes"), table(["text", "class", "taken for", "probability"], mistakes)] if mistakes else None,
     ])  # fmt: skip

@@ -1,4 +1,4 @@
-"""HTML that escapes by default: text given to an element is escaped, an element given to an element is not."""
+"""HTML that escapes by default: text inside an element is escaped, an element inside an element is not."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ VOID = ("img", "source", "br")
 
 
 def element(tag: str, *children: Content, **attributes: str | int | bool | None) -> Markup:
-    """``<tag ...>children</tag>``; strings are escaped, ``None`` left out; ``class_`` and ``data_x`` become ``class``, ``data-x``."""
-    shown = "".join(
+    """``<tag ...>children</tag>``; escapes strings, omits ``None``; ``class_``, ``data_x``: ``class``, ``data-x``."""
+    attribute_text = "".join(
         f" {name.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{html.escape(str(value))}"')
         for name, value in attributes.items()
         if value is not None and value is not False
     )
-    return Markup(f"<{tag}{shown}>" if tag in VOID else f"<{tag}{shown}>{join(children)}</{tag}>")
+    return Markup(f"<{tag}{attribute_text}>" if tag in VOID else f"<{tag}{attribute_text}>{join(children)}</{tag}>")
 
 
 def join(content: Content) -> Markup:
@@ -62,5 +62,5 @@ def data_uri(path: Path) -> str:
 
 
 def _cell(tag: str, content: Content, **attributes: str) -> Markup:
-    whole = isinstance(content, Markup) and content.startswith(("<td", "<th"))
-    return join(content) if whole else element(tag, content, **attributes)
+    is_cell = isinstance(content, Markup) and content.startswith(("<td", "<th"))
+    return join(content) if is_cell else element(tag, content, **attributes)

@@ -1,4 +1,4 @@
-"""The page's sections on where it all comes from: data, code, parameters, runs, registered models."""
+"""The page's sections on where the results come from: data, code, parameters, runs, registered models."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Card = Mapping[str, Any]
 
 def title(images: Card, text: Card, params: Params) -> str:
     """``"digits, and names en → uk"``."""
-    spoken = text.get("languages")
-    languages = f" {spoken['source']} → {', '.join(spoken['targets'])}" if spoken else ""
+    languages = text.get("languages")
+    direction = f" {languages['source']} → {', '.join(languages['targets'])}" if languages else ""
     pictures = images.get("name") or _last(params.images.source)
     names = {
         pictures: params.images.source,
-        f"{text.get('name') or _last(params.text.source)}{languages}": params.text.source,
+        f"{text.get('name') or _last(params.text.source)}{direction}": params.text.source,
     }
     return ", and ".join(name for name, source in names.items() if source != NONE)
 
@@ -39,8 +39,8 @@ def facts(images: Card, text: Card, params: Params, models: Path) -> Markup:
         headers.append(history.header(models / folder))
         times += history.times(models / folder)
     rows: list[tuple[str, Content]] = [
-        ("Pictures", _images(images) if images else _uncarded(params.images.source)),
-        ("Text", _text(text) if text else _uncarded(params.text.source)),
+        ("Pictures", _images(images) if images else _without_card(params.images.source)),
+        ("Text", _text(text) if text else _without_card(params.text.source)),
         ("Code", _code(headers)),
     ]
     if times:
@@ -52,24 +52,24 @@ def facts(images: Card, text: Card, params: Params, models: Path) -> Markup:
     return element("dl", [[element("dt", name), element("dd", value)] for name, value in rows], class_="facts")
 
 
-def _uncarded(source: str) -> str:
+def _without_card(source: str) -> str:
     return "none" if source == NONE else f"{source} (its card is not there)"
 
 
 def parameters(params: Params) -> Markup:
     """Every parameter, those that differ from their defaults in bold."""
-    usual, rows = flatten(Params()), []
+    defaults, rows = flatten(Params()), []
     for key, value in flatten(params).items():
         text: Content = element("code", json.dumps(value, ensure_ascii=False))
-        changed = value != usual[key]
+        changed = value != defaults[key]
         rows.append([element("code", key), element("b", text, " (changed)") if changed else text])
-    count = sum(value != usual[key] for key, value in flatten(params).items())
+    count = sum(value != defaults[key] for key, value in flatten(params).items())
     summary = f"All {len(rows)} parameters, {count} of them changed from their defaults"
     return element("details", element("summary", summary), table(["key", "value"], rows))
 
 
 def runs(comparison: Comparison) -> Markup:
-    """Where the history of these models is."""
+    """A paragraph with links to the history of these models in MLflow."""
     tracked = [
         row for row in (*comparison["training"], comparison["translation_training"]) if row and row.get("run_id")
     ]
@@ -90,8 +90,8 @@ def runs(comparison: Comparison) -> Markup:
 
 def registered(reports: Path) -> Markup:
     """The registered models and their aliases."""
-    wanted: Sequence[Mapping[str, Any]] = history.read(reports / "registered.json").get("models", [])
-    models = [model for model in wanted if "version" in model]
+    entries: Sequence[Mapping[str, Any]] = history.read(reports / "registered.json").get("models", [])
+    models = [model for model in entries if "version" in model]
     if not models:
         return element("p", "No model is registered; `stepladder register` registers the best.")
     rows = []
@@ -128,10 +128,10 @@ def _text(card: Card) -> Content:
 
 def _origin(card: Card, form: str) -> Content:
     counts = ", ".join(f"{n:,} {split}" for split, n in card["counts"].items())
-    aside = card.get("set_aside", {}).get("count", 0)
-    told = f"; {aside} bad rows set aside" if aside else ""
+    set_aside = card.get("set_aside", {}).get("count", 0)
+    note = f"; {set_aside} bad rows set aside" if set_aside else ""
     return [
-        f"{card['source']} ({card['licence']}): {counts}; {form}{told}. Content ",
+        f"{card['source']} ({card['licence']}): {counts}; {form}{note}. Content ",
         element("code", str(card["content_hash"])[:12]),
     ]
 

@@ -1,7 +1,7 @@
 """One colour and one marker a T, the same in every figure, on the page and in ``.dvc/plots``.
 
-Colours are those of Okabe and Ito (2008), told apart with every common colour vision and on light and dark ground; the
-marker repeats the distinction for print in grey.
+Colours are those of Okabe and Ito (2008), distinct for every common colour vision, on light and dark background;
+the marker repeats the distinction for print in grey.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ DASHES = ("-", "--", ":", "-.")
 
 @dataclass(frozen=True)
 class Style:
-    """How the lines of one T are drawn (matplotlib's names for markers and dashes)."""
+    """How the lines of one T are plotted (matplotlib's names for markers and dashes)."""
 
     colour: str
     marker: str
@@ -24,7 +24,7 @@ class Style:
 
 
 def styles(timesteps: Sequence[int]) -> dict[int, Style]:
-    """A style for each T, given out in ascending order; past six colours the dash changes."""
+    """A style for each T, assigned in ascending order; after six colours the dash changes."""
     return {
         t: Style(OKABE_ITO[i % 6], MARKERS[i % 6], DASHES[i // 6 % 4]) for i, t in enumerate(sorted(set(timesteps)))
     }

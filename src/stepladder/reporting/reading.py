@@ -1,4 +1,4 @@
-"""Files of results, read: what is in them, or nothing where they are not there."""
+"""Reads files of results; a file that does not exist reads as empty."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stepladder.params import Params
 
 
 def read_json(path: Path) -> Any:
-    """What ``path`` holds, ``{}`` where it does not exist; raises ``UserError`` where it is not JSON."""
+    """The content of ``path``, ``{}`` where it does not exist; raises ``UserError`` where it is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -24,7 +24,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_lines(path: Path) -> list[Any]:
-    """The complete lines of a JSON-lines file, none where it does not exist; a line cut off by a kill is passed over."""
+    """The complete lines of a JSON-lines file, none where it does not exist; a line that a kill cut off is skipped."""
     if not path.exists():
         return []
     lines = []

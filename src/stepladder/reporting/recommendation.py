@@ -1,13 +1,13 @@
-"""Which (T, S) to use: the fewest sampling steps that cost no quality one can measure.
+"""Which (T, S) to use: the fewest sampling steps without a measurable loss of quality.
 
 The rule is the one-standard-error rule of Breiman et al., "Classification and Regression Trees" (1984), section 3.4.3,
 with an interval in the place of the standard error and a second criterion:
 
 1. *Near*: of all points, those whose Fréchet distance is at most the upper end of the interval of the smallest one.
-   What lies inside that interval cannot be told from the best with this many pictures.
+   With this many pictures, what lies inside that interval cannot be distinguished from the best.
 2. *Faithful*: of those, the ones whose accuracy is not significantly below the highest accuracy among them, by a
    one-sided two-proportion z-test at the intervals' confidence. The distance alone does not see that a picture shows
-   another class than was asked for.
+   another class than the requested one.
 3. *Cheap*: of those, the fewest sampling steps S, which is the number of network evaluations a picture and does not
    depend on the machine. Among equal S the smaller distance, then the smaller T.
 
@@ -39,24 +39,24 @@ def recommend(
     ``floor`` is the distance of real pictures to real pictures. ``failure`` says why a point failed,
     "" where it did not. Where all failed, the recommended one has that as ``"failed"``.
     """
-    every = sorted((p for p in points if math.isfinite(p["frechet"])), key=_cost)
-    if not every:
+    candidates = sorted((p for p in points if math.isfinite(p["frechet"])), key=_cost)
+    if not candidates:
         return None
-    reasons = [failure(p) for p in every]
-    finite = [p for p, reason in zip(every, reasons, strict=True) if not reason] or every
+    reasons = [failure(p) for p in candidates]
+    finite = [p for p, reason in zip(candidates, reasons, strict=True) if not reason] or candidates
     best = min(finite, key=lambda p: (p["frechet"], p["sampling_steps"], p["timesteps"]))
     near = [p for p in finite if p["frechet"] <= max(best["frechet"], best["frechet_high"])]
-    judged = [p for p in near if _accuracy(p) is not None]
-    top = max(judged, key=lambda p: (p["accuracy"], *(-c for c in _cost(p)))) if judged else None
-    chosen = next(p for p in near if top is None or not worse(p, top, confidence))
-    why = _why(chosen, best, near, top, every, floor, confidence)
+    accurate = [p for p in near if _accuracy(p) is not None]
+    most_accurate = max(accurate, key=lambda p: (p["accuracy"], *(-c for c in _cost(p)))) if accurate else None
+    chosen = next(p for p in near if most_accurate is None or not worse(p, most_accurate, confidence))
+    why = _why(chosen, best, near, most_accurate, candidates, floor, confidence)
     ratio = chosen["frechet"] / floor if floor else None
-    found: Recommended = {**chosen, "frechet_over_floor": ratio, "why": why}
+    recommended: Recommended = {**chosen, "frechet_over_floor": ratio, "why": why}
     if all(reasons):
-        reason = reasons[every.index(chosen)]
-        told = f"No point of this sweep passes; the least bad, {name(chosen)}, counts as failed ({reason})."
-        found |= {"failed": reason, "why": f"{told} {why}"}
-    return found
+        reason = reasons[candidates.index(chosen)]
+        warning = f"No point of this sweep passes; the least bad, {name(chosen)}, counts as failed ({reason})."
+        recommended |= {"failed": reason, "why": f"{warning} {why}"}
+    return recommended
 
 
 def worse(point: Point, reference: Point, confidence: float) -> bool:
@@ -94,7 +94,7 @@ def _why(
     chosen: Point,
     best: Point,
     near: list[Point],
-    top: Point | None,
+    most_accurate: Point | None,
     finite: list[Point],
     floor: float | None,
     confidence: float,
@@ -113,12 +113,12 @@ def _why(
             f"its Fréchet distance {distance} is within {interval} "
             f"of the smallest, {best['frechet']:.3g} at {name(best)}"
         )
-    if top is not None and chosen is top:
+    if most_accurate is not None and chosen is most_accurate:
         why += f". Its accuracy {chosen['accuracy']:.1%} is the highest among the points as near"
-    elif top is not None:
+    elif most_accurate is not None:
         why += (
-            f". Its accuracy {chosen['accuracy']:.1%} is not significantly below {top['accuracy']:.1%}, "
-            f"the highest among the points as near ({name(top)})"
+            f". Its accuracy {chosen['accuracy']:.1%} is not significantly below {most_accurate['accuracy']:.1%}, "
+            f"the highest among the points as near ({name(most_accurate)})"
         )
     return why + "." + _cheaper(chosen, near, finite)
 
@@ -129,8 +129,8 @@ def _cheaper(chosen: Point, near: list[Point], finite: list[Point]) -> str:
     if refused:
         next_one = min(refused, key=lambda p: p["frechet"])
         accuracy = _accuracy(next_one)
-        shown = "unknown" if accuracy is None else f"only {accuracy:.1%}"
-        return f" {name(next_one)} is as near, but its accuracy is {shown}."
+        accuracy_text = "unknown" if accuracy is None else f"only {accuracy:.1%}"
+        return f" {name(next_one)} is as near, but its accuracy is {accuracy_text}."
     if fewer:
         next_one = min(fewer, key=lambda p: p["frechet"])
         return f" The best with fewer steps, {name(next_one)}, has {next_one['frechet']:.3g}."

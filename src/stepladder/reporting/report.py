@@ -1,4 +1,4 @@
-"""The report: one self-contained page of what was run and what it gave."""
+"""The report: one self-contained page with what was run and its results."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ PAGE, DECIDED = "index.html", "page.json"
 COMPARISON, REGISTERED = "comparison.json", "registered.json"
 
 Section = tuple[str, str, Content]
-"""Its id, its title and what it says."""
+"""The id, the title and the content of a section."""
 
 
 def write(reports: Path, models: Path, params: Params, data: Path | None = None) -> Path:
     """Write ``reports/index.html`` from what ``compare`` and ``register`` left in ``reports``; returns its path.
 
-    The page tells times and runs too, so ``reports/page.json`` stands for it among DVC's results: title and sections, and of which
-    results it is. Pictures are in the file and it loads nothing: it can be sent by mail. ``data`` is the folder of the prepared data, whose
-    cards are read (default: ``data`` beside ``models``). What is missing (a T, the translation, the registry) is said in its
-    place. Raises ``UserError`` where there is no comparison, or it is of another training or other data than those in place.
+    The page also shows times and runs, which are no results, so DVC has ``reports/page.json`` in its place: title,
+    sections and a hash of the results. Pictures are inside the file, so it can be sent by mail. ``data``: folder of
+    the prepared data, for its cards (default: next to ``models``). The page names what is missing, such as a T.
+    Raises ``UserError`` without a comparison, or where it is of another training or other data than those in place.
     """
     comparison: Comparison = read_json(reports / "comparison.json")
     if not comparison:
@@ -59,9 +59,9 @@ def write(reports: Path, models: Path, params: Params, data: Path | None = None)
             "What was run",
             [origin.facts(images, text, params, models), origin.runs(comparison), origin.parameters(params)],
         ),
-        *_of_pictures(comparison, params, reports),
+        *_sweep_sections(comparison, params, reports),
         ("cost", "What it cost", _cost(comparison, params, reports)),
-        _of_text(comparison, reports),
+        _text_section(comparison, reports),
         ("models", "Registered models", origin.registered(reports)),
     ]
     if linked := studies(reports):
@@ -80,15 +80,15 @@ def write(reports: Path, models: Path, params: Params, data: Path | None = None)
     main = element("main", body, data_made_of=made_of, data_registered=_registered(reports))
     page = reports / PAGE
     fresh = page.with_suffix(".fresh")
-    fresh.write_text(whole_page(title, join([header, main])), encoding="utf-8")
+    fresh.write_text(html_page(title, join([header, main])), encoding="utf-8")
     os.replace(fresh, page)
     decided = {"title": title, "sections": {key: name for key, name, _ in sections}, "made_of": made_of}
     history.write(reports / DECIDED, decided)
     return page
 
 
-def _of_pictures(comparison: Comparison, params: Params, reports: Path) -> list[Section]:
-    """What the sweep gave, or why there is nothing of it."""
+def _sweep_sections(comparison: Comparison, params: Params, reports: Path) -> list[Section]:
+    """The results of the sweep, or why there are none."""
     if comparison["sweep"]:
         points = [
             sweep_tables.points_table(comparison, params),
@@ -109,8 +109,8 @@ def _of_pictures(comparison: Comparison, params: Params, reports: Path) -> list[
     return [("quality", "Quality against sampling steps", sweep.verdict(comparison))]
 
 
-def _of_text(comparison: Comparison, reports: Path) -> Section:
-    """What the language model gave, or why there is nothing of it."""
+def _text_section(comparison: Comparison, reports: Path) -> Section:
+    """The results of the language model, or why there are none."""
     entry, scores = compared(comparison)
     if scores:
         page = TASKS[name_of(scores)].page
@@ -118,23 +118,23 @@ def _of_text(comparison: Comparison, reports: Path) -> Section:
         return ENTRIES[entry], page.heading, parts
     if why := comparison.get("absent", {}).get("text"):
         return "translation", "Text", element("p", f"None: {why}.")
-    told = element("p", "No translation has been evaluated; `dvc repro evaluate-transformer` does it.")
-    return "translation", "Translation", told
+    note = element("p", "No translation has been evaluated; `dvc repro evaluate-transformer` does it.")
+    return "translation", "Translation", note
 
 
 def is_current(reports: Path) -> bool:
-    """Whether the page in ``reports`` is there, of the results that ``page.json`` names and of what became of the registered models:
-    a ``page.json`` that DVC has brought from its cache has no page beside it yet.
+    """Whether the page in ``reports`` exists and shows the results that ``page.json`` names and the registered models
+    as they are now: a ``page.json`` that DVC has restored from its cache has no page yet.
     """  # fmt: skip
-    known, page = read_json(reports / DECIDED), reports / PAGE
-    if not known or not page.exists():
+    decided, page = read_json(reports / DECIDED), reports / PAGE
+    if not decided or not page.exists():
         return False
     text = page.read_text(encoding="utf-8")
-    return known["made_of"] in text and _registered(reports) in text
+    return decided["made_of"] in text and _registered(reports) in text
 
 
 def is_owed(reports: Path) -> bool:
-    """Whether DVC has the page in ``reports`` for written, and it is not ``is_current``."""
+    """Whether DVC takes the page in ``reports`` as written, but it is not ``is_current``."""
     return (reports / DECIDED).exists() and not is_current(reports)
 
 
@@ -156,17 +156,17 @@ def _cost(comparison: Comparison, params: Params, reports: Path) -> Markup:
 
 
 def studies(reports: Path) -> Markup | None:
-    """Links to the pages of the studies that have been run, each with its question and its first finding."""
+    """Links to the pages of the studies that were run, each with its question and the first line of its verdict."""
     rows: list[list[Content]] = []
     for file in sorted((reports / "studies").glob("*/results.json")):
-        found = read_json(file)
-        link = element("a", found["question"], href=f"studies/{file.parent.name}/index.html")
-        rows.append([element("th", file.parent.name, scope="row"), [link, element("p", (found["verdict"] or [""])[0])]])
+        study = read_json(file)
+        link = element("a", study["question"], href=f"studies/{file.parent.name}/index.html")
+        rows.append([element("th", file.parent.name, scope="row"), [link, element("p", (study["verdict"] or [""])[0])]])
     return table(["study", "question, and what came out"], rows, class_="wide") if rows else None
 
 
-def whole_page(title: str, body: Markup) -> str:
-    """``body`` in the page that it shares with every other: its style, its script and its promise to load nothing."""
+def html_page(title: str, body: Markup) -> str:
+    """``body`` in the template of all pages: their style, their script and the policy that they load nothing."""
     template = Template(files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
     filled = template.substitute(title=join(f"{title} – Stepladder"), body=body, script_hash="@script")
     script = re.findall(r"<script>(.*?)</script>", filled, re.DOTALL)[-1]

@@ -1,4 +1,4 @@
-"""What a comparison has (``reports/comparison.json``), and the rows that DVC plots."""
+"""The types of a comparison (``reports/comparison.json``) and of the rows that DVC plots."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ class Recommended(Point):
 
 
 class Likelihood(pictures.Likelihood):
-    """Of the model of one T."""
+    """The likelihood of held-out pictures under the model of one T."""
 
     timesteps: int
 
 
 class Training(TypedDict):
-    """What a training took and reached; ``timesteps``: of a diffusion model. From ``history.compared`` on, its time and its run too."""
+    """Steps and loss of a training; ``timesteps`` of a diffusion model. ``history.compared`` adds time and run."""
 
     timesteps: NotRequired[int]
     steps: float | None
     parameters: float | None
-    loss: float | None  # held-out where that was measured
+    loss: float | None  # on held-out data where that was measured
     seconds: NotRequired[float | None]
     run_id: NotRequired[str | None]
     parent_run_id: NotRequired[str | None]
@@ -37,7 +37,7 @@ class Training(TypedDict):
 
 
 class Comparison(TypedDict):
-    """All that ``comparison.compare`` brings together; of what was left out or is missing, nothing."""
+    """All that ``comparison.compare`` brings together. What was left out or is missing has no entries."""
 
     sweep: list[Point]
     missing: list[int]  # T that have not been evaluated
@@ -52,7 +52,7 @@ class Comparison(TypedDict):
     translation: Figures
     language_model: Figures
     translation_training: Training | None
-    judged: dict[str, Mapping[str, str | None] | None]  # by model, see ``judgement.identity.judged``
+    judged: dict[str, Mapping[str, str | None] | None]  # for each model, see ``judgement.identity.judged``
     failed: dict[str, str]  # why the recommended point and the language model count as failed
 
 

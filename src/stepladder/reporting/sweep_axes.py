@@ -18,22 +18,22 @@ from stepladder.reporting.palette import Style
 
 
 def against_steps(axes: Axes, sweep: Sequence[Point], style: dict[int, Style], key: str) -> None:
-    """One line a T with its intervals; lines stand a little beside one another, so that no interval hides another."""
+    """One line for each T with its intervals; the lines are shifted a little, so that no interval hides another."""
     for t, points in by_timesteps(finite(sweep, key)).items():
-        x = [beside(p, style) for p in points]
-        low, high = (_ends(points, key, end) for end in ("low", "high"))
+        x = [shifted_steps(p, style) for p in points]
+        low, high = (_interval_ends(points, key, end) for end in ("low", "high"))
         axes.vlines(x, low, high, color=style[t].colour, linewidth=4, alpha=0.35)
         axes.plot(x, _values(points, key), label=f"T={t}", **line(style[t]))
     steps = sorted({p["sampling_steps"] for p in sweep})
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator(steps))
-    axes.xaxis.set_major_formatter(FixedFormatter(_spaced(steps)))
+    axes.xaxis.set_major_formatter(FixedFormatter(_tick_labels(steps)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("sampling steps S")
 
 
-def beside(point: Point, style: dict[int, Style]) -> float:
-    """S of ``point``, moved a little by its T, so that the lines of several T do not cover each other."""
+def shifted_steps(point: Point, style: dict[int, Style]) -> float:
+    """S of ``point``, shifted a little according to its T, so that the lines of several T do not cover each other."""
     place = list(style).index(point["timesteps"]) - (len(style) - 1) / 2
     return float(point["sampling_steps"] * math.exp(0.16 / max(4, len(style)) * place))
 
@@ -43,17 +43,17 @@ def finite(sweep: Sequence[Point], key: str) -> list[Point]:
     return [p for p in sweep if (value := value_of(p, key)) is not None and math.isfinite(value)]
 
 
-def _ends(points: Sequence[Point], key: str, end: str) -> list[float]:
+def _interval_ends(points: Sequence[Point], key: str, end: str) -> list[float]:
     """Ends of the intervals; the value itself where there is no interval."""
-    given = ((value_of(p, f"{key}_{end}"), value) for p, value in zip(points, _values(points, key), strict=True))
-    return [float(value if bound is None else bound) for bound, value in given]
+    bounds = ((value_of(p, f"{key}_{end}"), value) for p, value in zip(points, _values(points, key), strict=True))
+    return [float(value if bound is None else bound) for bound, value in bounds]
 
 
 def _values(points: Sequence[Point], key: str) -> list[float]:
     return [float(value) for p in points if (value := value_of(p, key)) is not None]
 
 
-def _spaced(steps: Sequence[int]) -> list[str]:
+def _tick_labels(steps: Sequence[int]) -> list[str]:
     """Labels of ticks on a log scale, leaving out those that would touch the one before."""
     labels, last = [], 0.0
     for step in steps:
@@ -64,9 +64,9 @@ def _spaced(steps: Sequence[int]) -> list[str]:
 
 
 def distance_scale(axes: Axes, sweep: Sequence[Point], key: str) -> None:
-    """Log where all is positive and spans much; linear around 0 and log beyond where some is not positive."""
+    """Log where all values are positive and far apart; linear around 0 and log beyond where some are not positive."""
     points = finite(sweep, key)
-    values, lows = _values(points, key), _ends(points, key, "low")
+    values, lows = _values(points, key), _interval_ends(points, key, "low")
     if max(values) <= 8 * max(min(values), 0):
         return
     if min(lows) > 0:
@@ -102,7 +102,7 @@ def legend(figure: Figure, axes: Axes) -> None:
 
 
 def by_timesteps(points: Sequence[Point]) -> dict[int, list[Point]]:
-    """The points of each T, in the order in which these come."""
+    """The points of each T, in their order."""
     grouped: dict[int, list[Point]] = {}
     for point in points:
         grouped.setdefault(point["timesteps"], []).append(point)
@@ -122,7 +122,7 @@ class Look(TypedDict):
 
 
 def line(style: Style) -> Look:
-    """Of a T."""
+    """The options of ``plot`` for the lines of one T."""
     return {
         "color": style.colour, "marker": style.marker, "linestyle": style.dash, "linewidth": 1.7, "markersize": 5.5,
         "markeredgecolor": plt.rcParams["figure.facecolor"], "markeredgewidth": 0.8,

@@ -18,30 +18,30 @@ from stepladder.text_tasks import tasks
 
 def tiles(comparison: Comparison) -> Markup:
     """The headline figures: those of the recommended point and of the language model."""
-    found: list[tuple[str, str, str]] = []
+    entries: list[tuple[str, str, str]] = []
     if point := comparison["recommended"]:
         ratio, floor = point.get("frechet_over_floor"), comparison["floor"].get("frechet")
         against = f"{short(ratio)} × the floor of {short(floor)}" if ratio else "no floor was measured"
-        found.append(
+        entries.append(
             (
                 "the least bad, none passes" if point.get("failed") else "recommended",
                 f"S = {point['sampling_steps']}",
                 f"steps, of a model trained with T = {point['timesteps']}",
             )
         )
-        found.append(("Fréchet distance there", short(point["frechet"]), against))
+        entries.append(("Fréchet distance there", short(point["frechet"]), against))
         if point.get("accuracy") is not None:
             judge = comparison["feature_net"].get("accuracy")
             note = f"judged by a network right on {percent(judge)}" if judge else "as the feature network judges"
-            found.append(("wanted-class accuracy", percent(point["accuracy"]), note))
+            entries.append(("wanted-class accuracy", percent(point["accuracy"]), note))
     _, scores = tasks.compared(comparison)
     if scores:
-        found += tasks.TASKS[tasks.name_of(scores)].page.tiles(scores)
+        entries += tasks.TASKS[tasks.name_of(scores)].page.tiles(scores)
     return element(
         "dl",
         [
             element("div", element("dt", name), element("dd", figure), element("dd", note))
-            for name, figure, note in found
+            for name, figure, note in entries
         ],
         class_="tiles",
     )
@@ -56,8 +56,8 @@ def verdict(comparison: Comparison) -> Markup:
             "accuracy, the one with the fewest sampling steps. More pictures (evaluation.samples) tell points apart better."
         )
         parts.append(
-            element(
-                "div", element("p", point["why"]), varied(point, comparison["floor"]), element("p", rule, class_="note"),
+            element("div", element("p", point["why"]),
+                variety_warning(point, comparison["floor"]), element("p", rule, class_="note"),
                 class_="verdict warning" if point.get("failed") else "verdict", id="verdict",
             )
         )  # fmt: skip
@@ -65,21 +65,21 @@ def verdict(comparison: Comparison) -> Markup:
         parts.append(element("p", "No point of the sweep has a finite distance, so none is recommended."))
     if comparison["missing"]:
         names = "; ".join(f"T={t}: not finished" for t in comparison["missing"])
-        told = f"{names}. What follows is without; `dvc repro` goes on where it stopped."
-        parts.append(element("div", element("p", told), class_="verdict warning"))
+        text = f"{names}. What follows is without; `dvc repro` goes on where it stopped."
+        parts.append(element("div", element("p", text), class_="verdict warning"))
     return join(parts)
 
 
-def varied(point: Point, floor: Mapping[str, float]) -> Markup | None:
-    """A warning where the recommended point's pictures are less varied than real ones, which a distance may not show."""
+def variety_warning(point: Point, floor: Mapping[str, float]) -> Markup | None:
+    """A warning where the recommended point's pictures are less varied than real ones; distances may not show it."""
     real = floor.get("recall")
     if real is None or point.get("recall_high") is None or point["recall_high"] >= real:
         return None
-    told = (
+    text = (
         f"Its pictures are less varied than real ones: recall {point['recall']:.2f} [{point['recall_low']:.2f}, "
         f"{point['recall_high']:.2f}] where real pictures have {real:.2f}."
     )
-    return element("p", told)
+    return element("p", text)
 
 
 def quality(comparison: Comparison, reports: Path) -> Markup:
@@ -105,16 +105,16 @@ def samples(comparison: Comparison, params: Params, reports: Path) -> Markup:
     points = {(p["timesteps"], p["sampling_steps"]): p for p in comparison["sweep"]}
     chosen = place(comparison["recommended"])
     timesteps = sorted(params.sweep.timesteps)
-    drawn = {s for _, s in points}
+    evaluated_steps = {s for _, s in points}
     rows = []
-    for steps in sorted(drawn | {s for s in params.sweep.sampling_steps if s <= max(timesteps)}):
+    for steps in sorted(evaluated_steps | {s for s in params.sweep.sampling_steps if s <= max(timesteps)}):
         cells: list[Content] = [element("th", f"S = {steps}", scope="row")]
         for t in timesteps:
-            here = "chosen" if (t, steps) == chosen else None
-            cells.append(element("td", _strip(points.get((t, steps)), t, steps, reports), class_=here))
+            css_class = "chosen" if (t, steps) == chosen else None
+            cells.append(element("td", _strip(points.get((t, steps)), t, steps, reports), class_=css_class))
         rows.append(cells)
-    told = element("p", "Pictures drawn at every point; click one to enlarge it.")
-    return join([told, table(["", *(name_of(t, params) for t in timesteps)], rows, class_="wide strips")])
+    hint = element("p", "Pictures drawn at every point; click one to enlarge it.")
+    return join([hint, table(["", *(name_of(t, params) for t in timesteps)], rows, class_="wide strips")])
 
 
 def _strip(point: Point | None, timesteps: int, steps: int, reports: Path) -> Content:
@@ -130,12 +130,12 @@ def _strip(point: Point | None, timesteps: int, steps: int, reports: Path) -> Co
 
 
 def protocol(comparison: Comparison) -> Markup | None:
-    """What the figures depend on beside the model, in one sentence."""
+    """What the figures depend on besides the model, in one sentence."""
     p = comparison.get("protocol")
     if not p:
         return None
     k = p["neighbours"]
-    told = (
+    text = (
         f"Protocol: {p['samples']:,} pictures a point, asked for as the {p['held_out']:,} held-out pictures that they are compared with; "
         f"{p['preprocessing']}; features of {p['features']}; precision and recall with k = {k['precision_recall']}, density and coverage "
         f"with k = {k['density_coverage']}; memorised: nearer to one of the {p['training']:,} training pictures, in pixels, than "
@@ -144,12 +144,12 @@ def protocol(comparison: Comparison) -> Markup | None:
         f"drawn ones; seed {p['seed']}."
     )
     note = f" Of the data: {p['note']}." if p.get("note") else ""
-    wide = f" Mind that {p['too_wide']}." if p.get("too_wide") else ""
-    return element("p", told + wide + note, class_="note", id="protocol")
+    warning = f" Mind that {p['too_wide']}." if p.get("too_wide") else ""
+    return element("p", text + warning + note, class_="note", id="protocol")
 
 
 def cost(comparison: Comparison, params: Params, reports: Path, costs: Path) -> Markup:
-    """What sampling and training take; links to the runs. ``costs`` has the figure of that, see ``figures.draw_cost``."""
+    """The time that sampling and training take, and links to the runs. ``figures.draw_cost`` plotted into ``costs``."""
     rows = [_training_row(name_of(row["timesteps"], params), row) for row in comparison["training"]]
     if row := comparison["translation_training"]:
         rows.append(_training_row(tasks.compared(comparison)[0].replace("_", " "), row))

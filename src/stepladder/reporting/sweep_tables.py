@@ -1,4 +1,4 @@
-"""The page's tables of the sweep: every point, what its pictures cover of the real ones, and how models explain those."""
+"""The page's tables of the sweep: every point, how its pictures cover the real ones, and the models' likelihood."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def points_table(comparison: Comparison, params: Params) -> Markup:
         if foot
         else None,
     ]
-    whole = element("table", element("thead", element("tr", head)), bodies, class_="wide dense sortable")
-    return element("div", whole, class_="scroll")
+    html_table = element("table", element("thead", element("tr", head)), bodies, class_="wide dense sortable")
+    return element("div", html_table, class_="scroll")
 
 
 def support(comparison: Comparison, params: Params, reports: Path) -> Markup | None:
-    """Precision, recall, density, coverage and memorisation of every point, folded."""
+    """Precision, recall, density, coverage and memorisation of every point, in a section that unfolds."""
     sweep, floor, chosen = comparison["sweep"], comparison["floor"], place(comparison["recommended"])
     if not any(p.get("precision") is not None for p in sweep):
         return None
@@ -91,7 +91,7 @@ def support(comparison: Comparison, params: Params, reports: Path) -> Markup | N
         real += [number(fixed(floor.get(name), 2)), ""]
     share = comparison.get("protocol", {}).get("memorised_percentile")
     real += [number(percent(share / 100) if share else ABSENT), number("1.00"), ""]
-    whole = element(
+    html_table = element(
         "table",
         element("thead", element("tr", head)),
         element("tbody", rows),
@@ -102,7 +102,7 @@ def support(comparison: Comparison, params: Params, reports: Path) -> Markup | N
         "Precision is the share of drawn pictures that look real, recall the share of real pictures that could have been drawn; density and "
         "coverage say the same with less weight on outliers. The dashed lines are what real training pictures get."
     )
-    told = (
+    note = (
         "Memorised: the share of pictures nearer to a training picture than all but 1% of the held-out ones are, so 1% is what a model gets "
         "that memorised nothing. Distance: the median distance to the nearest training picture over that of held-out pictures, 1 "
         "where drawn pictures are as new as those. Calls: evaluations of the network for one picture."
@@ -111,8 +111,8 @@ def support(comparison: Comparison, params: Params, reports: Path) -> Markup | N
         "details",
         element("summary", "Precision, recall, density, coverage and memorisation"),
         figure(reports, "support", "Precision, recall, density and coverage against sampling steps, a line for each T", caption),
-        element("div", whole, class_="scroll"),
-        element("p", told, class_="note"),
+        element("div", html_table, class_="scroll"),
+        element("p", note, class_="note"),
     )  # fmt: skip
 
 
@@ -156,14 +156,14 @@ def name_of(timesteps: int, params: Params) -> Markup:
 
 
 def place(point: Point | None) -> tuple[int, int] | None:
-    """Its T and S."""
+    """(T, S) of ``point``; ``None`` without a point."""
     return (point["timesteps"], point["sampling_steps"]) if point else None
 
 
 def _range(point: Point | Likelihood, key: str, places: int, factor: float = 1) -> Markup:
     low, high = (_times(value_of(point, f"{key}_{end}"), factor) for end in ("low", "high"))
-    shown = ABSENT if low is None or high is None else f"{fixed(low, places)} to {fixed(high, places)}"
-    return element("td", shown, class_="range")
+    text = ABSENT if low is None or high is None else f"{fixed(low, places)} to {fixed(high, places)}"
+    return element("td", text, class_="range")
 
 
 def _times(value: float | None, factor: float) -> float | None:

@@ -29,12 +29,12 @@ SCORES: tuple[tuple[str, str, Form], ...] = (
 
 
 def warning(comparison: Comparison) -> Markup | None:
-    """That the language model counts as failed, and why; ``None`` where it does not."""
+    """A warning that the language model counts as failed, with the reason; ``None`` where it does not."""
     failures = comparison.get("failed") or {}
     if not (why := next(filter(None, map(failures.get, ENTRIES)), None)):
         return None
-    told = element("p", f"This model counts as failed: {why}. It does not become @champion by itself.")
-    return element("div", told, class_="verdict warning")
+    text = element("p", f"This model counts as failed: {why}. It does not become @champion by itself.")
+    return element("div", text, class_="verdict warning")
 
 
 def body(metrics: Figures, reports: Path) -> Markup:
@@ -43,7 +43,7 @@ def body(metrics: Figures, reports: Path) -> Markup:
 
 
 def scores(metrics: Figures) -> Markup:
-    """All scores beside those of copying the source, for each test split; signatures."""
+    """All scores next to those of copying the source, for each test split; signatures."""
     parts: list[Content] = [element("p", f"{metrics['sentences']:,} held-out sentences."), _table(metrics)]
     for split, figures in metrics.get("splits", {}).items():
         parts += [element("h3", split), element("p", f"{figures['sentences']:,} sentences."), _table(figures)]
@@ -52,8 +52,8 @@ def scores(metrics: Figures) -> Markup:
         for name, signature in metrics.get("signatures", {}).items()
     ]
     if "bleu_lowercased_tokenised" in metrics:
-        told = "BLEU lower-cased and Moses-tokenised is that of older papers; it is higher, and compares with nothing else."
-        signatures.append(element("p", told, class_="note"))
+        note = "BLEU lower-cased and Moses-tokenised is that of older papers; it is higher, and compares with nothing else."
+        signatures.append(element("p", note, class_="note"))
     return join([parts, signatures])
 
 
@@ -81,7 +81,7 @@ def _table(metrics: Figures) -> Markup:
 
 
 def sentences(reports: Path) -> Markup:
-    """How chrF is spread over sentences; the best, some in the middle, the worst."""
+    """The distribution of chrF over sentences; the best sentences, some in the middle, the worst."""
     rows: list[Translated] = read_lines(reports / "transformer" / "translations.jsonl")
     if not rows:
         return element("p", "No translations were kept.")

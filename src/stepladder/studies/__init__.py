@@ -1,1 +1,1 @@
-"""Studies: claims as measured experiments, each one file, one command and one page."""
+"""Studies: claims tested by experiments; each study is one file, one command and one page."""

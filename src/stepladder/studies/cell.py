@@ -1,6 +1,6 @@
-"""One cell of a study: an arm trained with one seed and judged at each way to draw from it.
+"""One cell of a study: an arm trained with one seed and judged at each way to sample from it.
 
-All cells are judged by the same network on the same data, with the workspace's seed; a cell's own seed is that of its
+All cells are judged by the same network on the same data, with the workspace's seed; the seed of a cell is that of its
 training and of the noise that its pictures start from.
 """
 
@@ -32,7 +32,7 @@ from stepladder.evaluation.pictures.judging import Judge, scaled
 from stepladder.launching.launch import identity, train
 from stepladder.params import Params, Sampling, load
 from stepladder.studies import spec, text_cell
-from stepladder.studies.checking import check_arm, check_data, guide_beside
+from stepladder.studies.checking import check_arm, check_data, guide_folder
 from stepladder.studies.spec import Arm, Study
 from stepladder.studies.stages import AT_ONCE
 
@@ -41,23 +41,23 @@ if TYPE_CHECKING:
     from stepladder.values import Values
 
 Ways = Sequence[tuple[Sampling, Sequence[int]]]
-STOPPED = (130, 137, 143)  # by a person or the system: nothing that the training did
+STOPPED = (130, 137, 143)  # exit codes of a training that a person or the system ended; it did not fail
 
 
 def folder(name: str, arm: str, seed: int) -> Path:
-    """Where a cell is: ``model/``, ``metrics.json`` and the strips of pictures that its points name."""
+    """The folder of a cell: ``model/``, ``metrics.json`` and the strips of pictures that its points name."""
     return spec.folder(name) / "cells" / f"{arm}-{seed}"
 
 
 def run(name: str, arm: str, seed: int, data: Path, feature_net: Path) -> int:
     """Train and judge the cell (``arm``, ``seed``) of the study ``name``; returns the exit code.
 
-    A model that is there from before, of the same spec, data and code, is judged again but not trained again. Pictures
-    that are not numbers are a result: the point has no figures. Why a training failed is left in ``failed.json``, for the page;
-    the next run tries it again.
+    An existing model of the same spec, data and code is judged again but not trained again. Pictures that are not
+    finite are a result: the point has no figures. ``failed.json`` says why a training failed, for the page; the
+    next run tries it again.
 
     Raises:
-        UserError: there is no such cell, or as training and judging do.
+        UserError: there is no such cell, or training or judging raises it.
     """
     study = spec.read(name)
     if arm not in study.arms or seed not in study.seeds:
@@ -65,53 +65,53 @@ def run(name: str, arm: str, seed: int, data: Path, feature_net: Path) -> int:
             f"The study {name} has no cell of arm {arm!r} and seed {seed}; arms: {', '.join(study.arms)}; "
             f"seeds: {', '.join(map(str, study.seeds))}."
         )
-    given, params, out = study.arms[arm], study.params(arm, seed), folder(name, arm, seed)
+    arm_spec, params, out = study.arms[arm], study.params(arm, seed), folder(name, arm, seed)
     check_data(name, study)
     check_arm(study, arm, data, feature_net)
-    code = _trained(name, arm, given, params, data, out)
+    code = _train_model(name, arm, arm_spec, params, data, out)
     if code:
         return code
-    found = judged(name, study, arm, seed, params, out / "model", out, data, feature_net)
+    metrics = judged(name, study, arm, seed, params, out / "model", out, data, feature_net)
     timing = json.loads((out / "timing.json").read_text(encoding="utf-8"))
-    (out / "metrics.json").write_text(json.dumps({**found, "timing": timing}, indent=1) + "\n", encoding="utf-8")
+    (out / "metrics.json").write_text(json.dumps({**metrics, "timing": timing}, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
 def judged(
     name: str, study: Study, arm: str, seed: int, params: Params, model: Path, out: Path, data: Path, feature_net: Path
 ) -> Cell:
-    """The figures of ``model``, which is that of ``arm`` with ``seed``, at each way to draw; strips of pictures in ``out``."""
-    given, title = study.arms[arm], f"{name} {arm} seed {seed}"
+    """The figures of ``model``, trained as ``arm`` with ``seed``, at each way to sample; strips go to ``out``."""
+    arm_spec, title = study.arms[arm], f"{name} {arm} seed {seed}"
     if study.of_text:
         return text_cell.judged(name, study, arm, seed, params, model, out, data)
     judge = Judge(params.model_copy(update={"seed": load(preset=study.preset).seed}), data, feature_net)
     for old in out.glob("*.png"):
         old.unlink()
-    if given.family == "diffusion":
-        points = _diffusion(study.ways(arm), judge, model, out, seed, title, guide_beside(feature_net))
+    if arm_spec.family == "diffusion":
+        points = _judge_diffusion(study.ways(arm), judge, model, out, seed, title, guide_folder(feature_net))
     else:
-        points = _baseline(judge, model, out, seed, title)
-    made = history.run(model)
-    asked = "bits_per_dim" in study.measures
+        points = _judge_baseline(judge, model, out, seed, title)
+    model_run = history.run(model)
+    measures_bits = "bits_per_dim" in study.measures
     return {
-        "study": name, "arm": arm, "seed": seed, "family": given.family, "timesteps": given.timesteps or None,
+        "study": name, "arm": arm, "seed": seed, "family": arm_spec.family, "timesteps": arm_spec.timesteps or None,
         "points": points,
-        "bits_per_dim": _bits(given, params, data, model, made["figures"]) if asked else None,
-        "training": made["figures"],
-        "run": {key: made.get(key) for key in ("run_id", "experiment_id", "tracking_uri", "git_commit", "key")},
+        "bits_per_dim": _bits_per_dim(arm_spec, params, data, model, model_run["figures"]) if measures_bits else None,
+        "training": model_run["figures"],
+        "run": {key: model_run.get(key) for key in ("run_id", "experiment_id", "tracking_uri", "git_commit", "key")},
         "floor": judge.floor, "held_out": judge.held_out, "protocol": judge.protocol,
     }  # fmt: skip
 
 
-def _trained(name: str, arm: str, given: Arm, params: Params, data: Path, out: Path) -> int:
+def _train_model(name: str, arm: str, arm_spec: Arm, params: Params, data: Path, out: Path) -> int:
     """Bring ``out/model`` up to date; the exit code of the training."""
-    timesteps, study = given.timesteps or None, (name, arm)
-    if history.key(out / "model") == identity(given.family, params, data, timesteps=timesteps, study=study):
+    timesteps, study = arm_spec.timesteps or None, (name, arm)
+    if history.key(out / "model") == identity(arm_spec.family, params, data, timesteps=timesteps, study=study):
         print(f"{name} {arm} seed {params.seed}: the model is as it should be; it is judged again.", flush=True)
         return 0
     shutil.rmtree(out, ignore_errors=True)
     try:
-        code = train(given.family, params, data, out / "model", timesteps=timesteps, study=study)
+        code = train(arm_spec.family, params, data, out / "model", timesteps=timesteps, study=study)
     except UserError as error:
         _write_failure(out, str(error))
         raise
@@ -132,7 +132,7 @@ def _write_failure(out: Path, why: str) -> None:
     (out / spec.FAILED).write_text(json.dumps({"why": why}) + "\n", encoding="utf-8")
 
 
-def _diffusion(
+def _judge_diffusion(
     ways: Ways, judge: Judge, folder: Path, out: Path, seed: int, name: str, classifier: Path
 ) -> list[Point]:
     model, description = drawing.load(folder)
@@ -142,25 +142,25 @@ def _diffusion(
     if any(sampling.classifier_scale for sampling, _ in ways):
         guide = load_classifier(classifier, description)[0].to(_device())
     drawer = here(model, description, seed, guide)
-    for number, (sampling, all_steps) in enumerate(ways):
+    for way_index, (sampling, all_steps) in enumerate(ways):
         classes = judge.test.card["classes"] if sampling.classifier_scale else description.classes
-        asked = held_out.condition(judge.test, numbers, description.model_copy(update={"classes": tuple(classes)}))
+        condition = held_out.condition(judge.test, numbers, description.model_copy(update={"classes": tuple(classes)}))
         for steps in all_steps:
-            pictures, cost = drawer(asked, steps, sampling)
-            figures = _figures(judge, pictures, asked["labels"] if classes else None) | cost
-            points.append(_point(sampling.model_dump(mode="json"), steps, f"way{number}-S{steps}.png", figures))
-            _show(points[-1], pictures, out, f"{name} {sampling.sampler} S={steps}", judge)
+            pictures, cost = drawer(condition, steps, sampling)
+            figures = _judge_pictures(judge, pictures, condition["labels"] if classes else None) | cost
+            points.append(_point(sampling.model_dump(mode="json"), steps, f"way{way_index}-S{steps}.png", figures))
+            _save_strip(points[-1], pictures, out, f"{name} {sampling.sampler} S={steps}", judge)
     return points
 
 
-def _baseline(judge: Judge, folder: Path, out: Path, seed: int, name: str) -> list[Point]:
+def _judge_baseline(judge: Judge, folder: Path, out: Path, seed: int, name: str) -> list[Point]:
     model, description = baselines.load(folder)
     model.to(_device())
-    asked = held_out.condition(judge.test, held_out.rows(judge.test, judge.params.evaluation.samples), description)
-    pictures, cost = timed(model, lambda: baselines.draw(model, description, asked, seed=seed))
-    figures = _figures(judge, pictures, asked["labels"] if description.classes else None) | cost
+    condition = held_out.condition(judge.test, held_out.rows(judge.test, judge.params.evaluation.samples), description)
+    pictures, cost = timed(model, lambda: baselines.draw(model, description, condition, seed=seed))
+    figures = _judge_pictures(judge, pictures, condition["labels"] if description.classes else None) | cost
     point = _point(None, 1, "one-pass.png", figures)
-    _show(point, pictures, out, name, judge)
+    _save_strip(point, pictures, out, name, judge)
     return [point]
 
 
@@ -168,37 +168,37 @@ def _point(sampling: Values | None, steps: int, strip: str, figures: Mapping[str
     return cast("Point", {"sampling": sampling, "steps": steps, "strip": strip, **figures})
 
 
-def _figures(judge: Judge, pictures: Tensor, labels: Tensor | None) -> dict[str, float | None]:
-    """The judge's figures; of pictures that are not numbers, the share of those that are."""
+def _judge_pictures(judge: Judge, pictures: Tensor, labels: Tensor | None) -> dict[str, float | None]:
+    """The judge's figures; where some pictures are not finite numbers, only the share of those that are."""
     finite = pictures.isfinite().flatten(1).all(1)
     if not finite.all():
         return {"finite": float(finite.float().mean())}
-    found = judge.point(pictures, labels)
-    return {key: value if math.isfinite(value) else None for key, value in found.items()}
+    metrics = judge.point(pictures, labels)
+    return {key: value if math.isfinite(value) else None for key, value in metrics.items()}
 
 
-def _show(point: Point, pictures: Tensor, out: Path, name: str, judge: Judge) -> None:
+def _save_strip(point: Point, pictures: Tensor, out: Path, name: str, judge: Judge) -> None:
     strip(pictures.nan_to_num(0.0)).save(out / point["strip"])
-    said = (
+    distance = (
         f"Frechet {point['frechet']:.4g} (floor {judge.floor['frechet']:.4g})"
         if point.get("frechet") is not None
         else "not numbers"
     )
-    print(f"{name}: {said}", flush=True)
+    print(f"{name}: {distance}", flush=True)
 
 
-def _bits(given: Arm, params: Params, data: Path, folder: Path, figures: dict[str, float]) -> float | None:
-    """Bits a dimension of the held-out pictures, by each family's bound; ``None`` where there is none.
+def _bits_per_dim(arm_spec: Arm, params: Params, data: Path, folder: Path, figures: dict[str, float]) -> float | None:
+    """Bits/dim of the held-out pictures, by the bound of the family; ``None`` where it has none.
 
-    Of a diffusion model on all its T steps; of one of continuous time on ``timesteps`` even times.
+    A diffusion model is evaluated at all its T steps, one of continuous time at ``timesteps`` evenly spaced times.
     """
-    if given.family != "diffusion":
+    if arm_spec.family != "diffusion":
         return figures.get("validation/bits_per_dim")
     model, description = drawing.load(folder)
     model.to(_device())
     test = ImageArrays.open(data, "test")
-    asked = held_out.condition(test, np.arange(len(test.labels)), description)
-    bits = likelihood.bits_per_dim(model, description, scaled(test.images), asked, seed=params.seed)["bits_per_dim"]
+    condition = held_out.condition(test, np.arange(len(test.labels)), description)
+    bits = likelihood.bits_per_dim(model, description, scaled(test.images), condition, seed=params.seed)["bits_per_dim"]
     return bits if math.isfinite(bits) else None
 
 

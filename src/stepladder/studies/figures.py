@@ -23,48 +23,48 @@ PANELS_A_ROW = 3
 
 
 def draw(study: Study, rows: Sequence[Row], floor: dict[str, float], folder: Path) -> list[str]:
-    """Draw what there is something to show for; returns the names of the files in ``folder``."""
+    """Plot every figure that there is data for; returns the names of the files in ``folder``."""
     measure = study.measures[0]
-    known = [row for row in rows if row.mean(measure) is not None]
-    each = list(best_of_each(study, known, measure).values())
+    valid = [row for row in rows if row.mean(measure) is not None]
+    best_rows = list(best_of_each(study, valid, measure).values())
     figures: dict[str, Callable[[], Figure]] = {}
-    stepwise = [row for row in known if row.sampling and not METRICS[measure].of_model]
+    stepwise = [row for row in valid if row.sampling and not METRICS[measure].of_model]
     if len({row.steps for row in stepwise}) > 1:
         figures["steps"] = partial(against_steps, stepwise, measure, floor.get(measure))
-    if each:
-        figures["seeds"] = partial(by_seed, each, study.measures, floor)
-    if len(known) > 1 and not METRICS[measure].of_model and any(row.mean("milliseconds_per_image") for row in known):
-        figures["time"] = partial(against_time, known, measure, floor.get(measure))
+    if best_rows:
+        figures["seeds"] = partial(by_seed, best_rows, study.measures, floor)
+    if len(valid) > 1 and not METRICS[measure].of_model and any(row.mean("milliseconds_per_image") for row in valid):
+        figures["time"] = partial(against_time, valid, measure, floor.get(measure))
     if len(study.plane) == 2 and any(row.mean(study.plane[0]) is not None for row in rows):
         figures["plane"] = partial(plane, rows, study.plane)
     return [file.stem for file in save(figures, folder)]
 
 
 def styles(names: Sequence[str]) -> dict[str, Style]:
-    """A style for each name in the order given; past six colours the dash changes."""
+    """A style for each name, in their order; after six colours the dash changes."""
     distinct = list(dict.fromkeys(names))
     return {name: Style(OKABE_ITO[i % 6], MARKERS[i % 6], DASHES[i // 6 % 4]) for i, name in enumerate(distinct)}
 
 
 def against_steps(rows: Sequence[Row], measure: str, floor: float | None) -> Figure:
-    """``measure`` against S: one panel where each arm is drawn in one way, else one panel an arm and a line a way."""
-    several = len({row.way for row in rows if row.sampling}) > 1
-    panels = list(dict.fromkeys(row.arm for row in rows)) if several else [""]
+    """``measure`` against S: one panel where each arm has one way to sample, else a panel for each arm."""
+    several_ways = len({row.way for row in rows if row.sampling}) > 1
+    panels = list(dict.fromkeys(row.arm for row in rows)) if several_ways else [""]
     columns = min(len(panels), PANELS_A_ROW)
     lines = math.ceil(len(panels) / columns)
     figure, grid = plt.subplots(
-        lines, columns, figsize=(9.2, 3.2 * lines if several else 4.2), sharey=True, squeeze=False
+        lines, columns, figsize=(9.2, 3.2 * lines if several_ways else 4.2), sharey=True, squeeze=False
     )
-    style = styles([row.way if several else row.arm for row in rows])
+    style = styles([row.way if several_ways else row.arm for row in rows])
     for place, axes in enumerate(grid.flat):
         if place >= len(panels):
             axes.set_visible(False)
             continue
-        own = [row for row in rows if row.arm == panels[place]] if several else list(rows)
-        for name in dict.fromkeys(row.way if several else row.arm for row in own):
-            line = sorted((r for r in own if (r.way if several else r.arm) == name), key=lambda r: r.steps)
+        panel_rows = [row for row in rows if row.arm == panels[place]] if several_ways else list(rows)
+        for name in dict.fromkeys(row.way if several_ways else row.arm for row in panel_rows):
+            line = sorted((r for r in panel_rows if (r.way if several_ways else r.arm) == name), key=lambda r: r.steps)
             _line(axes, [r.steps for r in line], line, measure, style[name], name)
-        _steps_axis(axes, sorted({row.steps for row in own}))
+        _steps_axis(axes, sorted({row.steps for row in panel_rows}))
         _scale(axes, rows, measure)
         _floor(axes, floor)
         axes.set_title(panels[place])
@@ -75,10 +75,10 @@ def against_steps(rows: Sequence[Row], measure: str, floor: float | None) -> Fig
 
 
 def against_time(rows: Sequence[Row], measure: str, floor: float | None) -> Figure:
-    """``measure`` against the milliseconds that a picture takes, a line each arm and way."""
+    """``measure`` against the milliseconds that a picture takes, a line for each arm and way."""
     figure, axes = plt.subplots(figsize=(9.2, 4.2))
     style = styles([row.arm for row in rows])
-    told: set[str] = set()
+    labelled: set[str] = set()
     for arm, way in dict.fromkeys((row.arm, row.way) for row in rows):
         line = [r for r in rows if (r.arm, r.way) == (arm, way) and r.mean("milliseconds_per_image")]
         line.sort(key=lambda r: r.steps)
@@ -88,9 +88,9 @@ def against_time(rows: Sequence[Row], measure: str, floor: float | None) -> Figu
             line,
             measure,
             style[arm],
-            "" if arm in told else arm,
+            "" if arm in labelled else arm,
         )
-        told.add(arm)
+        labelled.add(arm)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -103,28 +103,28 @@ def against_time(rows: Sequence[Row], measure: str, floor: float | None) -> Figu
     return figure
 
 
-def by_seed(each: Sequence[Row], measures: Sequence[str], floor: dict[str, float]) -> Figure:
-    """A dot for each seed of each arm's best way to draw, the mean with its interval; a panel a measure."""
-    shown = [m for m in measures if any(row.mean(m) is not None for row in each)][:PANELS_A_ROW]
-    figure, grid = plt.subplots(1, len(shown), figsize=(9.2, 1.1 + 0.34 * len(each)), sharey=True, squeeze=False)
-    style = styles([row.arm for row in each])
-    for axes, measure in zip(grid.flat, shown, strict=True):
-        for place, row in enumerate(each):
-            found = row.figures.get(measure)
-            if found is None:
+def by_seed(best_rows: Sequence[Row], measures: Sequence[str], floor: dict[str, float]) -> Figure:
+    """A dot for each seed of each arm's best way to sample, the mean with its interval; a panel for each measure."""
+    panels = [m for m in measures if any(row.mean(m) is not None for row in best_rows)][:PANELS_A_ROW]
+    figure, grid = plt.subplots(1, len(panels), figsize=(9.2, 1.1 + 0.34 * len(best_rows)), sharey=True, squeeze=False)
+    style = styles([row.arm for row in best_rows])
+    for axes, measure in zip(grid.flat, panels, strict=True):
+        for place, row in enumerate(best_rows):
+            estimate = row.figures.get(measure)
+            if estimate is None:
                 continue
-            values = [v for v in found.each.values() if v is not None]
-            if found.low is not None:
-                axes.hlines(place, found.low, found.high, color=style[row.arm].colour, linewidth=5, alpha=0.3)
+            values = [v for v in estimate.each.values() if v is not None]
+            if estimate.low is not None:
+                axes.hlines(place, estimate.low, estimate.high, color=style[row.arm].colour, linewidth=5, alpha=0.3)
             axes.plot(values, [place] * len(values), style[row.arm].marker, color=style[row.arm].colour, markersize=5,
                       markeredgecolor=plt.rcParams["figure.facecolor"], linestyle="none")  # fmt: skip
-            if found.mean is not None:
+            if estimate.mean is not None:
                 axes.plot(
-                    [found.mean], [place], "|", color=plt.rcParams["text.color"], markersize=13, markeredgewidth=1.6
+                    [estimate.mean], [place], "|", color=plt.rcParams["text.color"], markersize=13, markeredgewidth=1.6
                 )
         if measure in floor:
             axes.axvline(floor[measure], color=plt.rcParams["axes.labelcolor"], linewidth=1, linestyle=(0, (4, 3)))
-        values = [v for row in each if row.figures.get(measure) for v in row.figures[measure].each.values() if v]
+        values = [v for row in best_rows if row.figures.get(measure) for v in row.figures[measure].each.values() if v]
         if values and min(values) > 0 and max(values) > 8 * min(values):
             axes.set_xscale("log")
             axes.set_xlim(left=0.6 * min(values))
@@ -132,19 +132,19 @@ def by_seed(each: Sequence[Row], measures: Sequence[str], floor: dict[str, float
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
             axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel(METRICS[measure].label)
-        axes.set_yticks(range(len(each)), [row.arm for row in each])
-        axes.set_ylim(len(each) - 0.4, -0.6)
+        axes.set_yticks(range(len(best_rows)), [row.arm for row in best_rows])
+        axes.set_ylim(len(best_rows) - 0.4, -0.6)
     return figure
 
 
 def plane(rows: Sequence[Row], measures: Sequence[str]) -> Figure:
-    """One measure against another, a point a way to draw; a number stands beside each, and the numbers below."""
+    """One measure against another: a line for each way to sample, a point for each of its S."""
     figure, axes = plt.subplots(figsize=(9.2, 5.2))
     x, y = measures
-    known = [row for row in rows if row.mean(x) is not None and row.mean(y) is not None]
-    style = styles([row.way for row in known])
-    for way in dict.fromkeys(row.way for row in known):
-        line = [row for row in known if row.way == way]
+    measured = [row for row in rows if row.mean(x) is not None and row.mean(y) is not None]
+    style = styles([row.way for row in measured])
+    for way in dict.fromkeys(row.way for row in measured):
+        line = [row for row in measured if row.way == way]
         marks: dict[str, Any] = {
             "color": style[way].colour,
             "marker": style[way].marker,
@@ -187,7 +187,7 @@ def _steps_axis(axes: Axes, steps: Sequence[int]) -> None:
 
 
 def _scale(axes: Axes, rows: Sequence[Row], measure: str) -> None:
-    """Log where all is positive and spans much."""
+    """Log scale where all means are positive and far apart."""
     means = [m for row in rows if (m := row.mean(measure)) is not None]
     lows = [row.figures[measure].low for row in rows if row.figures.get(measure)]
     if not means or max(means) <= 8 * max(min(means), 0.0):
@@ -207,11 +207,11 @@ def _floor(axes: Axes, floor: float | None) -> None:
 
 
 def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
-    found: dict[str, Any] = {}
+    handles: dict[str, Any] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    if found:
+            handles.setdefault(label, handle)
+    if handles:
         figure.legend(
-            list(found.values()), list(found), loc="outside upper left", ncols=4, frameon=False, handlelength=2.2
+            list(handles.values()), list(handles), loc="outside upper left", ncols=4, frameon=False, handlelength=2.2
         )

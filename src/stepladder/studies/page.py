@@ -1,4 +1,4 @@
-"""The page of a study: one self-contained file, and the same as JSON beside it."""
+"""The page of a study: one self-contained file, and the same content as JSON next to it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from stepladder.judgement.failure import USUAL
 from stepladder.metrics.numbers import ABSENT, fixed, short
 from stepladder.reporting.embedded import figure, strip
 from stepladder.reporting.markup import Content, Markup, element, join, table
-from stepladder.reporting.report import whole_page
+from stepladder.reporting.report import html_page
 from stepladder.studies import results, spec, tables, verdicts
 from stepladder.studies.results import Cell, Row, best_of_each
 from stepladder.studies.spec import Study
 from stepladder.studies.verdicts import Claim
 from stepladder.values import Values
 
-STRIPS = 3  # seeds of which pictures are shown
+STRIPS = 3  # pictures of at most this many seeds are shown
 MARKS = {
     "shown": "shown",
     "not shown": "not shown",
@@ -36,7 +36,7 @@ CAPTIONS = {
 
 
 def write(name: str, reports: Path) -> Path:
-    """Write ``reports/studies/NAME/`` (``index.html``, ``results.json``, figures) from the cells that there are.
+    """Write ``reports/studies/NAME/`` (``index.html``, ``results.json``, figures) from the finished cells.
 
     Raises:
         UserError: there is no such study, none of its cells is finished, or they were judged differently.
@@ -48,21 +48,21 @@ def write(name: str, reports: Path) -> Path:
     confidence, floor = cells[0]["protocol"]["confidence"], cells[0]["floor"]
     failed = results.failures(missing, spec.folder(name) / "cells")
     rows = results.rows(study, cells, confidence, failed)
-    said, decided = verdicts.verdict(study, rows, floor.get("frechet")), verdicts.claims(study, rows)
+    answer, claims = verdicts.verdict(study, rows, floor.get("frechet")), verdicts.claims(study, rows)
     out = reports / "studies" / name
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    _json(out / "results.json", name, study, rows, cells, missing, failed, said, decided)
+    _json(out / "results.json", name, study, rows, cells, missing, failed, answer, claims)
 
     from stepladder.studies import figures  # matplotlib takes a second to load
 
-    drawn = figures.draw(study, rows, floor, out / "figures")
+    plotted = figures.draw(study, rows, floor, out / "figures")
     sections: list[tuple[str, str, Content]] = [
-        ("verdict", "What came out", _verdict(said, decided, missing, failed, name))
+        ("verdict", "What came out", _verdict(answer, claims, missing, failed, name))
     ]
-    sections.append(("arms", "The arms", [tables.arms(study, rows, floor), _shown("seeds", drawn, out)]))
-    if drawn and set(drawn) - {"seeds"}:
-        sections.append(("figures", "Figures", [_shown(key, drawn, out) for key in ("steps", "plane", "time")]))
+    sections.append(("arms", "The arms", [tables.arms(study, rows, floor), _embedded("seeds", plotted, out)]))
+    if plotted and set(plotted) - {"seeds"}:
+        sections.append(("figures", "Figures", [_embedded(key, plotted, out) for key in ("steps", "plane", "time")]))
     sections.append(("cost", "What it cost", tables.cost(study, rows, cells)))
     if not study.of_text:
         sections.append(("pictures", "Pictures", _pictures(study, rows)))
@@ -78,16 +78,16 @@ def write(name: str, reports: Path) -> Path:
     )
     main = element("main", [element("section", element("h2", title), body, id=key) for key, title, body in sections])
     page = out / "index.html"
-    page.write_text(whole_page(study.question, join([header, main])), encoding="utf-8")
+    page.write_text(html_page(study.question, join([header, main])), encoding="utf-8")
     return page
 
 
 def _json(
     file: Path, name: str, study: Study, rows: Sequence[Row], cells: Sequence[Cell], missing: Sequence[tuple[str, int]],
-    failed: dict[tuple[str, int], str], said: list[str], decided: list[Claim],
+    failed: dict[tuple[str, int], str], answer: list[str], claims: list[Claim],
 ) -> None:  # fmt: skip
     content: dict[str, object] = {
-        "study": name, "question": study.question, "verdict": said, "claims": [asdict(claim) for claim in decided],
+        "study": name, "question": study.question, "verdict": answer, "claims": [asdict(claim) for claim in claims],
         "missing": [f"{arm}-{seed}" for arm, seed in missing],
         "failed": {f"{arm}-{seed}": why for (arm, seed), why in failed.items()}, "seeds": list(study.seeds), "floor": cells[0]["floor"],
         "protocol": cells[0]["protocol"], "timing": cells[0]["timing"],
@@ -103,12 +103,12 @@ def _json(
 
 
 def _verdict(
-    said: Sequence[str], decided: Sequence[Claim], missing: Sequence[tuple[str, int]],
+    answer: Sequence[str], claims: Sequence[Claim], missing: Sequence[tuple[str, int]],
     failed: dict[tuple[str, int], str], name: str,
 ) -> Markup:  # fmt: skip
     parts: list[Content] = [
         element(
-            "div", [element("p", line) for line in said], element("p", verdicts.RULE, class_="note"), class_="verdict"
+            "div", [element("p", line) for line in answer], element("p", verdicts.RULE, class_="note"), class_="verdict"
         )
     ]
     if failed:
@@ -116,25 +116,25 @@ def _verdict(
         parts.append(element("div", lines, class_="verdict warning"))
     if unfinished := [cell for cell in missing if cell not in failed]:
         cells = ", ".join(f"{arm}-{seed}" for arm, seed in unfinished)
-        told = (
+        note = (
             f"Not finished: {cells}. What follows is without; `stepladder study run {name}` goes on where it stopped."
         )
-        parts.append(element("div", element("p", told), class_="verdict warning"))
-    if decided:
-        claims = [
+        parts.append(element("div", element("p", note), class_="verdict warning"))
+    if claims:
+        claim_rows = [
             [element("th", c.claim, scope="row"), element("td", MARKS[c.outcome], class_="nowrap"), c.why]
-            for c in decided
+            for c in claims
         ]
         parts += [
             element("h3", "Claims"),
-            table(["claim", "", "figures"], claims, class_="wide"),
+            table(["claim", "", "figures"], claim_rows, class_="wide"),
             element("p", verdicts.CONTRAST_RULE, class_="note"),
         ]
     return join(parts)
 
 
 def _pictures(study: Study, rows: Sequence[Row]) -> Markup:
-    """Strips of each arm in its best way to draw, a column a seed."""
+    """Strips of pictures of each arm, sampled in its best way; a column for each seed."""
     seeds = study.seeds[:STRIPS]
     body = []
     for arm, row in best_of_each(study, rows, study.measures[0]).items():
@@ -146,8 +146,8 @@ def _pictures(study: Study, rows: Sequence[Row]) -> Markup:
     return table(["", *(f"seed {seed}" for seed in seeds)], body, class_="wide strips")
 
 
-def _shown(key: str, drawn: Sequence[str], out: Path) -> Content:
-    return figure(out, key, CAPTIONS[key], CAPTIONS[key]) if key in drawn else None
+def _embedded(key: str, plotted: Sequence[str], out: Path) -> Content:
+    return figure(out, key, CAPTIONS[key], CAPTIONS[key]) if key in plotted else None
 
 
 def _protocol(name: str, study: Study, cell: Cell) -> Markup:
@@ -180,11 +180,11 @@ def _protocol(name: str, study: Study, cell: Cell) -> Markup:
         f"{USUAL.accuracy:.0%} of the pictures are of the class asked for.",
     ]  # fmt: skip
     settings = [
-        [element("th", arm, scope="row"), given.family, fixed(given.timesteps, 0) if given.timesteps else ABSENT,
-         element("code", _written(spec.nested(given.set)) or ABSENT)]
-        for arm, given in study.arms.items()
+        [element("th", arm, scope="row"), entry.family, fixed(entry.timesteps, 0) if entry.timesteps else ABSENT,
+         element("code", _as_text(spec.nested(entry.set)) or ABSENT)]
+        for arm, entry in study.arms.items()
     ]  # fmt: skip
-    base = _written(spec.nested(study.base))
+    base = _as_text(spec.nested(study.base))
     start = f"preset {study.preset}" if study.preset else "params.yaml"
     return join([
         [element("p", line) for line in lines],
@@ -197,12 +197,12 @@ def _protocol(name: str, study: Study, cell: Cell) -> Markup:
     ])  # fmt: skip
 
 
-def _written(values: Values, prefix: str = "") -> str:
-    """``a.b=1, a.c=2`` of nested values; long lists cut."""
+def _as_text(values: Values, prefix: str = "") -> str:
+    """Nested values as ``a.b=1, a.c=2``; long lists are shortened."""
     parts = []
     for key, value in values.items():
         if isinstance(value, dict):
-            parts.append(_written(value, f"{prefix}{key}."))
+            parts.append(_as_text(value, f"{prefix}{key}."))
         elif isinstance(value, list) and len(value) > 6:
             parts.append(f"{prefix}{key}=[{', '.join(f'{v:g}' for v in value[:2])}, ..., {value[-1]:g}]")
         else:

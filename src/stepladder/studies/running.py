@@ -1,4 +1,4 @@
-"""Runs a study: what it needs once, its cells as many at once as asked, its page.
+"""Runs a study: first the stages that it needs, then its cells, several at once, then its page.
 
 Each cell is ``dvc --wait-for-lock repro --single-item``: DVC alone decides what is to be done, and a later
 ``dvc repro studies/NAME/dvc.yaml`` says that everything is up to date. One cell that fails stops no other.
@@ -25,7 +25,7 @@ from stepladder.params import load
 from stepladder.studies import page, results, spec, stages
 from stepladder.studies.checking import check_arm, check_data
 
-UPSTREAM = "feature-net"  # and what it needs: the prepared pictures
+UPSTREAM = "feature-net"  # this stage and those that it needs: the prepared pictures
 UPSTREAM_OF_TEXT = "prepare@text"
 QUIET = re.compile(
     r"\s*$|\s*(To track the changes|git add |To enable auto staging|dvc config |Use `dvc push`|(Generat|Updat)ing lock|"
@@ -36,14 +36,14 @@ QUIET = re.compile(
 def run(name: str, jobs: int, reports: Path, data: Path, feature_net: Path) -> int:
     """Bring the study ``name`` up to date, ``jobs`` cells at once; returns 0, or 1 where a cell failed.
 
-    A page is made of what is finished in any case.
+    In any case a page is made of the finished cells.
 
     Args:
-        data: folder of the prepared data that its arms are trained on; feature_net: of the network that judges.
+        data: folder of the prepared data that its arms are trained on; feature_net: folder of the network that judges.
 
     Raises:
-        UserError: there is no such study, it is of other data than ``params.yaml`` prepares, ``jobs`` is no number of cells,
-            DVC is not installed, or an arm cannot be trained on the prepared data or not be drawn from as the study says.
+        UserError: there is no such study, it needs other data than ``params.yaml`` prepares, ``jobs`` is below 1, DVC
+            is not installed, or an arm cannot be trained on the prepared data or sampled from as the study says.
     """
     if jobs < 1:
         raise UserError(f"--jobs {jobs} given; give the number of cells to run at once, 1 or more.")
@@ -56,9 +56,9 @@ def run(name: str, jobs: int, reports: Path, data: Path, feature_net: Path) -> i
     environment = {stages.AT_ONCE: str(jobs)} | shared | slots.for_jobs(jobs)
     running = Running()
     start = time.monotonic()
-    with running.ended_with_this():
+    with running.terminated_on_exit():
         print(*(f"what it needs | {line}\n" for line in source.refresh(load())), sep="", end="", flush=True)
-        if running.dvc(UPSTREAM_OF_TEXT if study.of_text else UPSTREAM, {}, "what it needs", whole=True):
+        if running.dvc(UPSTREAM_OF_TEXT if study.of_text else UPSTREAM, {}, "what it needs", with_upstream=True):
             return 1
         for arm in study.arms:
             check_arm(study, arm, data, feature_net)
@@ -70,10 +70,10 @@ def run(name: str, jobs: int, reports: Path, data: Path, feature_net: Path) -> i
             began = time.monotonic()
             code = running.dvc(stage, environment, short)
             done += 1
-            said = "done" if code == 0 else f"FAILED with exit code {code}"
+            outcome = "done" if code == 0 else f"FAILED with exit code {code}"
             now = time.monotonic()
             print(
-                f"{name} {done}/{len(names)}: {short} {said} ({now - began:.0f} s, {now - start:.0f} s in all)",
+                f"{name} {done}/{len(names)}: {short} {outcome} ({now - began:.0f} s, {now - start:.0f} s in all)",
                 flush=True,
             )
             return code == 0
@@ -88,16 +88,16 @@ def run(name: str, jobs: int, reports: Path, data: Path, feature_net: Path) -> i
 
 
 class Running:
-    """The processes of a run, each in a group of its own that ends with the run."""
+    """The processes of a run, each in a process group that ends with the run."""
 
     def __init__(self) -> None:
         self.alive: set[subprocess.Popen[str]] = set()
         self.lock = threading.Lock()
         self.over = False
 
-    def dvc(self, stage: str, environment: dict[str, str], prefix: str, *, whole: bool = False) -> int:
-        """``dvc repro`` of one ``stage``, or of all that it needs as well (``whole``), its lines behind ``prefix``."""
-        command = ["dvc", "--wait-for-lock", "repro", *([] if whole else ["--single-item"]), stage]
+    def dvc(self, stage: str, environment: dict[str, str], prefix: str, *, with_upstream: bool = False) -> int:
+        """``dvc repro`` of ``stage``, ``with_upstream`` also of all that it needs; ``prefix`` precedes its lines."""
+        command = ["dvc", "--wait-for-lock", "repro", *([] if with_upstream else ["--single-item"]), stage]
         try:
             return self.call(command, environment, lambda line: print(f"{prefix} | {line}", flush=True))
         except FileNotFoundError:
@@ -107,21 +107,21 @@ class Running:
         self,
         command: list[str],
         environment: dict[str, str],
-        said: Callable[[str], None],
+        on_line: Callable[[str], None],
         watch: Callable[[], bool] | None = None,
     ) -> int:
-        """Run ``command``, handing its lines to ``said``; its exit code, 130 where the run is over.
+        """Run ``command`` and pass its lines to ``on_line``; returns its exit code, 130 where the run is over.
 
-        ``watch`` is asked every second whether the command may go on; where not, its group gets SIGTERM. The command's standard
-        input closes when this process ends, however it ends.
+        ``watch`` is called every second and says whether the command may go on; if not, its process group gets SIGTERM.
+        The standard input of the command closes when this process ends, however it ends.
         """
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-        own = {"PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
+        defaults = {"PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
         with self.lock:
             if self.over:
                 return 130
             process = subprocess.Popen(
-                command, env=os.environ | own | environment, text=True, errors="replace", start_new_session=True,
+                command, env=os.environ | defaults | environment, text=True, errors="replace", start_new_session=True,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             )  # fmt: skip
             self.alive.add(process)
@@ -131,7 +131,7 @@ class Running:
             threading.Thread(target=_watch, args=(process, watch, ended), daemon=True).start()
         for line in process.stdout:
             if not QUIET.match(line):
-                said(line.rstrip())
+                on_line(line.rstrip())
         code = process.wait()
         ended.set()
         with self.lock:
@@ -141,8 +141,8 @@ class Running:
         return code
 
     @contextmanager
-    def ended_with_this(self) -> Iterator[None]:
-        """Whatever ends the block early ends what it started; trainings keep their last checkpoint."""
+    def terminated_on_exit(self) -> Iterator[None]:
+        """Where the block ends early, its processes are terminated; trainings keep their last checkpoint."""
         before = None
         if threading.current_thread() is threading.main_thread():
             before = signal.signal(signal.SIGTERM, lambda *_: self._end())

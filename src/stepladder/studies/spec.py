@@ -73,14 +73,14 @@ class Study(Section):
         for name in self.arms:
             if not NAME.fullmatch(name):
                 raise ValueError(f"arms.{name}: a name has small letters, digits, - and _, such as wgan-gp")
-        if len({given.family == "transformer" for given in self.arms.values()}) > 1:
+        if len({arm_spec.family == "transformer" for arm_spec in self.arms.values()}) > 1:
             raise ValueError(
                 "arms: a study is of pictures or of text; leave the transformer arms to a study of their own"
             )
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds={list(self.seeds)} names one twice; name each once")
-        wanted = (*self.measures, *self.plane, *(c.measure for c in self.contrasts if c.measure))
-        unknown = [name for name in wanted if name not in METRICS]
+        named = (*self.measures, *self.plane, *(c.measure for c in self.contrasts if c.measure))
+        unknown = [name for name in named if name not in METRICS]
         if unknown:
             raise ValueError(f"measures: there is no {', '.join(unknown)}; there are: {', '.join(METRICS)}")
         if len(self.plane) not in (0, 2):
@@ -104,35 +104,35 @@ class Study(Section):
         return next(iter(self.arms.values())).family == "transformer"
 
     def params(self, arm: str, seed: int) -> Params:
-        """The whole spec that ``arm`` is trained with. Raises ``UserError`` where it is refused."""
-        given = self.arms[arm]
+        """The full parameters that ``arm`` is trained with. Raises ``UserError`` where they are refused."""
+        arm_spec = self.arms[arm]
         values = merge(load(preset=self.preset).model_dump(mode="json"), nested(self.base))
-        values = merge(merge(values, nested(given.set)), {"seed": seed})
-        if given.timesteps:
-            values = merge(values, {"sweep": {"timesteps": [given.timesteps], "sampling_steps": [1]}})
+        values = merge(merge(values, nested(arm_spec.set)), {"seed": seed})
+        if arm_spec.timesteps:
+            values = merge(values, {"sweep": {"timesteps": [arm_spec.timesteps], "sampling_steps": [1]}})
         return build(values, f"studies: arm {arm}")
 
     def ways(self, arm: str) -> list[tuple[Sampling, list[int]]]:
-        """Each way to draw from ``arm``, with its numbers of steps S <= T; none for a family that draws in one pass."""
-        given = self.arms[arm]
-        if given.family != "diffusion":
+        """Each way to sample from ``arm``, with its numbers of steps S <= T; none for a family that needs one pass."""
+        entry = self.arms[arm]
+        if entry.family != "diffusion":
             return []
-        found: list[tuple[Sampling, list[int]]] = []
-        for written in given.samplings or self.samplings:
+        ways: list[tuple[Sampling, list[int]]] = []
+        for written in entry.samplings or self.samplings:
             for sampling, steps in _expanded(dict(written), arm):
                 fitting = sorted(
-                    {given.timesteps if isinstance(s, str) else s for s in steps} & set(range(1, given.timesteps + 1))
+                    {entry.timesteps if isinstance(s, str) else s for s in steps} & set(range(1, entry.timesteps + 1))
                 )
                 if fitting:
-                    found.append((sampling, fitting))
-        if not found:
+                    ways.append((sampling, fitting))
+        if not ways:
             raise UserError(
-                f"studies: arm {arm} has T={given.timesteps} and no S to be sampled at; add an S of at most that."
+                f"studies: arm {arm} has T={entry.timesteps} and no S to be sampled at; add an S of at most that."
             )
-        return found
+        return ways
 
     def check(self) -> Study:
-        """Itself, when every arm can be trained and sampled as it says, and every claim be measured; else ``UserError``."""
+        """Returns itself; ``UserError`` where an arm cannot be trained or sampled, or a claim not be measured."""
         for arm in self.arms:
             params = self.params(arm, self.seeds[0])
             for sampling, _ in self.ways(arm):
@@ -143,12 +143,12 @@ class Study(Section):
 
 
 def folder(name: str) -> Path:
-    """Where the study ``name`` is."""
+    """The folder of the study ``name``."""
     return FOLDER / name
 
 
 def names() -> list[str]:
-    """The studies that there are, sorted."""
+    """The names of all studies, sorted."""
     return sorted(file.parent.name for file in FOLDER.glob("*/study.yaml"))
 
 
@@ -169,7 +169,7 @@ def read(name: str) -> Study:
 
 
 def nested(values: Mapping[str, Value]) -> Values:
-    """``{"diffusion.unet.channels": 8}`` as ``{"diffusion": {"unet": {"channels": 8}}}``; what is nested already stays."""
+    """``{"diffusion.unet.channels": 8}`` as ``{"diffusion": {"unet": {"channels": 8}}}``; nested values stay nested."""
     result: Values = {}
     for key, value in values.items():
         change: Value = nested(value) if isinstance(value, dict) else value
@@ -181,11 +181,11 @@ def nested(values: Mapping[str, Value]) -> Values:
 
 
 def _expanded(written: Values, arm: str) -> list[tuple[Sampling, list[int | str]]]:
-    """A sampling with lists of values as one for each combination."""
-    given = written.pop("steps", None)
-    steps = list(given) if isinstance(given, list | tuple) else [given]
-    known = [s for s in steps if s == "T" or (isinstance(s, int) and not isinstance(s, bool) and s > 0)]
-    if not steps or len(known) < len(steps):
+    """A sampling with lists of values as a list of samplings, one for each combination of values."""
+    steps_value = written.pop("steps", None)
+    steps = list(steps_value) if isinstance(steps_value, list | tuple) else [steps_value]
+    valid_steps = [s for s in steps if s == "T" or (isinstance(s, int) and not isinstance(s, bool) and s > 0)]
+    if not steps or len(valid_steps) < len(steps):
         raise UserError(
             f"studies: arm {arm} has a sampling with steps={steps}; give one or more numbers of steps, or T for all of them."
         )
@@ -196,6 +196,6 @@ def _expanded(written: Values, arm: str) -> list[tuple[Sampling, list[int | str]
         else:
             choices[key] = [value]
     return [
-        (section(Sampling, dict(zip(choices, values, strict=True)), f"studies: a sampling of arm {arm}"), known)
+        (section(Sampling, dict(zip(choices, values, strict=True)), f"studies: a sampling of arm {arm}"), valid_steps)
         for values in itertools.product(*choices.values())
     ]

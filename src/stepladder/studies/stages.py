@@ -1,6 +1,6 @@
 """The DVC stages of a study: one for each arm and seed, and one for the page; written from its spec.
 
-Paths are from the project's folder (``wdir``). A cell depends on its own arm's part of ``study.yaml`` only, so that one
+Paths are from the project's folder (``wdir``). A cell depends on its arm's part of ``study.yaml`` only, so that one
 more arm trains one more arm. Its folder persists between runs: a model whose spec, data and code are as they were
 is judged again but not trained again.
 """
@@ -19,7 +19,7 @@ from stepladder.studies.spec import Study
 from stepladder.training.families import FAMILIES
 from stepladder.values import Values
 
-AT_ONCE = "STEPLADDER_AT_ONCE"  # the environment tells a cell how many run beside it
+AT_ONCE = "STEPLADDER_AT_ONCE"  # environment variable: how many cells run at once
 HEAD = "# Written by `stepladder study stages {name}` from study.yaml, which is the file to change.\n"
 
 
@@ -28,7 +28,7 @@ def rendered(name: str, study: Study) -> str:
     declared: dict[str, object] = {}
     written = yaml.safe_load((spec.folder(name) / "study.yaml").read_text(encoding="utf-8"))
     for family in FAMILIES:
-        arms = [arm for arm, given in study.arms.items() if given.family == family]
+        arms = [arm for arm, arm_spec in study.arms.items() if arm_spec.family == family]
         if arms:
             declared[family] = _cells(name, study, family, arms, written)
     declared["page"] = {
@@ -58,15 +58,15 @@ def _cells(name: str, study: Study, family: str, arms: list[str], written: Value
         "cmd": f"stepladder study cell {name} ${{item.arm}} ${{item.seed}}",
         "deps": [
             f"data/{data}", *(["models/feature-net"] if data == "images" else []), *([f"presets/{study.preset}.yaml"] if study.preset else []),
-            *_own_code(study, arms), *stages.paths({*trained.code(), *judged.code()}),
+            *_custom_code(study, arms), *stages.paths({*trained.code(), *judged.code()}),
         ],
         "params": [*start, {f"studies/{name}/study.yaml": [*shared, "arms.${item.arm}"]}],
         "outs": [{f"studies/{name}/cells/${{item.arm}}-${{item.seed}}": {"persist": True}}],
     }  # fmt: skip
 
 
-def _own_code(study: Study, arms: list[str]) -> list[str]:
-    """Files of one's own code that ``arms`` name, in training or in a way to draw; from the project's folder where they are in it."""
+def _custom_code(study: Study, arms: list[str]) -> list[str]:
+    """Files of custom code that ``arms`` name, for training or sampling; relative to the project's folder if in it."""
     names: list[str] = []
     for arm in arms:
         ways = [sampling.sampler for sampling, _ in study.ways(arm)] if study.arms[arm].family == "diffusion" else []
@@ -81,7 +81,7 @@ def _own_code(study: Study, arms: list[str]) -> list[str]:
 
 
 def write(name: str) -> Path:
-    """Write ``studies/NAME/dvc.yaml`` where it is not as it should be; returns its path."""
+    """Write ``studies/NAME/dvc.yaml`` where it is missing or outdated; returns its path."""
     file = spec.folder(name) / "dvc.yaml"
     text = rendered(name, spec.read(name))
     if not file.exists() or file.read_text(encoding="utf-8") != text:
@@ -90,16 +90,16 @@ def write(name: str) -> Path:
 
 
 def check(name: str, study: Study) -> None:
-    """Raises ``UserError`` where ``dvc.yaml`` is not what ``study.yaml`` says."""
+    """Raise ``UserError`` where ``dvc.yaml`` is not what ``study.yaml`` says."""
     file = spec.folder(name) / "dvc.yaml"
     if not file.exists() or file.read_text(encoding="utf-8") != rendered(name, study):
         raise UserError(f"{file} is not what study.yaml says; write it with `stepladder study stages {name}`.")
 
 
 def cells(name: str, study: Study) -> list[str]:
-    """The DVC names of all cells, seed by seed, so that a run that is stopped has whole comparisons."""
+    """The DVC names of all cells, seed by seed, so that a stopped run has complete comparisons."""
     return [
-        f"studies/{name}/dvc.yaml:{given.family}@{arm}-{seed}"
+        f"studies/{name}/dvc.yaml:{arm_spec.family}@{arm}-{seed}"
         for seed in study.seeds
-        for arm, given in study.arms.items()
+        for arm, arm_spec in study.arms.items()
     ]

@@ -15,14 +15,14 @@ from stepladder.studies.spec import Study
 
 
 def arms(study: Study, rows: Sequence[Row], floor: dict[str, float]) -> Markup:
-    """Each arm in its best way to draw: mean, interval, smallest and largest."""
-    each = best_of_each(study, rows, study.measures[0])
-    cheaper = len(rows) > len(each)
-    drawn = [] if study.of_text else ["best drawn by", "S", *(["cheapest as good"] if cheaper else []), "failed"]
-    head: list[Content] = ["arm", *drawn]
+    """Each arm in its best way to sample: mean, interval, smallest and largest value."""
+    best_rows = best_of_each(study, rows, study.measures[0])
+    cheaper = len(rows) > len(best_rows)
+    way_heads = [] if study.of_text else ["best drawn by", "S", *(["cheapest as good"] if cheaper else []), "failed"]
+    head: list[Content] = ["arm", *way_heads]
     head += [_head(m) for m in study.measures]
     body = []
-    for arm, row in each.items():
+    for arm, row in best_rows.items():
         failed = f"{len(row.failures)} of {len(study.seeds)}"
         why = "; ".join(f"seed {seed}: {reason}" for seed, reason in row.failures.items())
         about = element("small", f" {study.arms[arm].about}") if study.arms[arm].about else None
@@ -32,16 +32,16 @@ def arms(study: Study, rows: Sequence[Row], floor: dict[str, float]) -> Markup:
             *([_cheapest(row, [r for r in rows if r.arm == arm], study.measures[0])] if cheaper else []),
             number(failed, title=why) if why else number(failed),
         ]
-        figures = (_figure(m, row.figures.get(m), study) for m in study.measures)
+        figures = (_figure_cell(m, row.figures.get(m), study) for m in study.measures)
         body.append([element("th", arm, about, scope="row"), *([] if study.of_text else how), *figures])
     real: list[Content] = [element("td", "real against real", colspan=5 if cheaper else 4)]
     real += [number(of_metric(METRICS[m], floor[m]) if m in floor else ABSENT) for m in study.measures]
-    told = element("p", f"Mean over {seeds(study)}, its interval, and the smallest and largest seed.", class_="note")
-    return join([table(head, body, [] if study.of_text else [real], class_="wide dense"), told])
+    note = element("p", f"Mean over {seeds(study)}, its interval, and the smallest and largest seed.", class_="note")
+    return join([table(head, body, [] if study.of_text else [real], class_="wide dense"), note])
 
 
 def every_way(study: Study, rows: Sequence[Row]) -> Markup:
-    """Every way to draw from every arm, the best one marked; columns can be sorted."""
+    """Every way to sample from every arm, the best one marked; columns can be sorted."""
     names = [
         *study.measures,
         *(c for c in ("network_evaluations", "milliseconds_per_image") if c not in study.measures),
@@ -53,29 +53,29 @@ def every_way(study: Study, rows: Sequence[Row]) -> Markup:
     for row in rows:
         cells: list[Content] = [element("td", row.arm), element("td", row.way), number(str(row.steps), row.steps)]
         cells += [
-            number(verdicts.written(m, row.figures.get(m)) if row.mean(m) is not None else ABSENT, row.mean(m))
+            number(verdicts.as_text(m, row.figures.get(m)) if row.mean(m) is not None else ABSENT, row.mean(m))
             for m in names
         ]
         body.append(element("tr", cells, class_="chosen" if row is top else None))
-    whole = element(
+    html_table = element(
         "table", element("thead", element("tr", head)), element("tbody", body), class_="wide dense sortable"
     )
-    return element("div", whole, class_="scroll")
+    return element("div", html_table, class_="scroll")
 
 
 def cost(study: Study, rows: Sequence[Row], cells: Sequence[Cell]) -> Markup:
-    """What each arm costs in its best way to draw, and how times were taken."""
+    """What each arm costs in its best way to sample, and how it was timed."""
     body = []
     for arm, row in best_of_each(study, rows, study.measures[0]).items():
-        body.append([element("th", arm, scope="row"), *(_figure(m, row.figures.get(m), study) for m in COSTS)])
+        body.append([element("th", arm, scope="row"), *(_figure_cell(m, row.figures.get(m), study) for m in COSTS)])
     timing = {json.dumps(cell["timing"], sort_keys=True) for cell in cells}
-    shown = json.loads(next(iter(timing)))
-    how = f"{shown['threads']} thread{'s' if shown['threads'] > 1 else ''} of {shown['device']}, {_at_once(shown['at_once'])}"
+    first = json.loads(next(iter(timing)))
+    how = f"{first['threads']} thread{'s' if first['threads'] > 1 else ''} of {first['device']}, {_at_once(first['at_once'])}"
     mixed = "" if len(timing) == 1 else " Not all cells were timed alike, so times are not to be compared."
-    whole = sum(cell["training"].get("seconds") or 0.0 for cell in cells)
-    told = f"Times are those of {how}.{mixed} Training of all cells together: {duration(whole)}."
+    training_seconds = sum(cell["training"].get("seconds") or 0.0 for cell in cells)
+    note = f"Times are those of {how}.{mixed} Training of all cells together: {duration(training_seconds)}."
     return join(
-        [table(["arm", *(_head(m) for m in COSTS)], body, class_="wide dense"), element("p", told, class_="note")]
+        [table(["arm", *(_head(m) for m in COSTS)], body, class_="wide dense"), element("p", note, class_="note")]
     )
 
 
@@ -84,12 +84,12 @@ def seeds(study: Study) -> str:
     return "1 seed" if len(study.seeds) == 1 else f"{len(study.seeds)} seeds"
 
 
-def _cheapest(row: Row, own: Sequence[Row], measure: str) -> Content:
-    """The cheapest way to draw from an arm that is as good as its best, ``row``."""
+def _cheapest(row: Row, arm_rows: Sequence[Row], measure: str) -> Content:
+    """The cheapest way to sample from an arm that is as good as its best way, ``row``."""
     if row.mean(measure) is None:
         return ABSENT
-    found = results.cheapest_as_good(own, row, measure)
-    return f"{found.way}, S={found.steps}" if found.sampling else found.way
+    cheapest = results.cheapest_as_good(arm_rows, row, measure)
+    return f"{cheapest.way}, S={cheapest.steps}" if cheapest.sampling else cheapest.way
 
 
 def _head(measure: str) -> Markup:
@@ -97,19 +97,19 @@ def _head(measure: str) -> Markup:
     return element("th", f"{METRICS[measure].label} {arrow}", scope="col", class_="number")
 
 
-def _figure(measure: str, found: Figure | None, study: Study) -> Markup:
-    if found is None or (found.mean is None and not [v for v in found.each.values() if v is not None]):
+def _figure_cell(measure: str, figure: Figure | None, study: Study) -> Markup:
+    if figure is None or (figure.mean is None and not [v for v in figure.each.values() if v is not None]):
         return number(ABSENT)
-    shown = partial(of_metric, METRICS[measure])
-    values = [v for v in found.each.values() if v is not None]
+    format_value = partial(of_metric, METRICS[measure])
+    values = [v for v in figure.each.values() if v is not None]
     lines: list[Content] = [
-        shown(found.mean) if found.mean is not None else f"{len(values)} of {len(found.each)} seeds"
+        format_value(figure.mean) if figure.mean is not None else f"{len(values)} of {len(figure.each)} seeds"
     ]
-    if found.low is not None and found.low != found.high:
-        lines += [element("br"), element("small", f"{shown(found.low)} to {shown(found.high)}")]
+    if figure.low is not None and figure.low != figure.high:
+        lines += [element("br"), element("small", f"{format_value(figure.low)} to {format_value(figure.high)}")]
     if min(values) != max(values):
-        lines += [element("br"), element("small", f"[{shown(min(values))}, {shown(max(values))}]")]
-    return element("td", lines, class_="number", data_sort=repr(found.mean) if found.mean is not None else None)
+        lines += [element("br"), element("small", f"[{format_value(min(values))}, {format_value(max(values))}]")]
+    return element("td", lines, class_="number", data_sort=repr(figure.mean) if figure.mean is not None else None)
 
 
 def _at_once(cells: int) -> str:

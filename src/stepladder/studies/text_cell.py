@@ -1,4 +1,4 @@
-"""One cell of a study of language models: what the held-out text says, and what its curve says of the training."""
+"""One cell of a study of language models: its figures on the held-out text, and those of its training's curve."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from stepladder.studies.spec import Study
 if TYPE_CHECKING:
     from stepladder.studies.results import Cell, Point
 
-LAST = 10  # figures of the training loss that stand for its end
+LAST = 10  # the mean of this many last training losses is the loss at the end
 
 
 def judged(name: str, study: Study, arm: str, seed: int, params: Params, model: Path, out: Path, data: Path) -> Cell:
-    """The figures of ``model``, which is that of ``arm`` with ``seed``; its evaluation in ``out/evaluation``."""
+    """The figures of ``model``, trained as ``arm`` with ``seed``; its evaluation goes to ``out/evaluation``."""
     common = params.model_copy(update={"seed": load(preset=study.preset).seed})
-    found: Mapping[str, object] = evaluate(common, data, model, out / "evaluation")
-    made = history.run(model)
-    known = [f"{measure}{end}" for measure in METRICS for end in ("", "_low", "_high")]
-    figures = {key: value for key in known if isinstance(value := found.get(key), int | float)}
-    figures |= of_training(model, made["figures"])
+    results: Mapping[str, object] = evaluate(common, data, model, out / "evaluation")
+    model_run = history.run(model)
+    figure_names = [f"{measure}{end}" for measure in METRICS for end in ("", "_low", "_high")]
+    figures = {key: value for key in figure_names if isinstance(value := results.get(key), int | float)}
+    figures |= training_metrics(model, model_run["figures"])
     finite = {key: value for key, value in figures.items() if math.isfinite(value)}
     first = study.measures[0]
     print(
@@ -39,8 +39,8 @@ def judged(name: str, study: Study, arm: str, seed: int, params: Params, model: 
     return {
         "study": name, "arm": arm, "seed": seed, "family": study.arms[arm].family, "timesteps": None,
         "points": [cast("Point", {"sampling": None, "steps": 0, "strip": "", **finite})],
-        "bits_per_dim": None, "training": made["figures"],
-        "run": {key: made.get(key) for key in ("run_id", "experiment_id", "tracking_uri", "git_commit", "key")},
+        "bits_per_dim": None, "training": model_run["figures"],
+        "run": {key: model_run.get(key) for key in ("run_id", "experiment_id", "tracking_uri", "git_commit", "key")},
         "floor": {}, "held_out": counts["test"],
         "protocol": {
             "confidence": common.evaluation.confidence, "bootstrap": common.evaluation.bootstrap, "training": counts["train"],
@@ -49,15 +49,15 @@ def judged(name: str, study: Study, arm: str, seed: int, params: Params, model: 
     }  # fmt: skip
 
 
-def of_training(model: Path, figures: dict[str, float]) -> dict[str, float]:
+def training_metrics(model: Path, figures: dict[str, float]) -> dict[str, float]:
     """``loss`` of the exported weights, its ``gap`` to the training loss at the end, and the ``gradient_ratio`` at the first step."""
     lines = history.curve(model)
-    found: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     losses = [line["metrics"]["train/loss"] for line in lines if "train/loss" in line["metrics"]]
     if "validation/loss" in figures:
-        found["loss"] = figures["validation/loss"]
+        metrics["loss"] = figures["validation/loss"]
         if losses:
-            found["gap"] = found["loss"] - statistics.fmean(losses[-LAST:])
+            metrics["gap"] = metrics["loss"] - statistics.fmean(losses[-LAST:])
     first = [
         value
         for line in lines
@@ -65,5 +65,5 @@ def of_training(model: Path, figures: dict[str, float]) -> dict[str, float]:
         if line["step"] == 1 and key.startswith("gradient_norm/")
     ]
     if first and min(first) > 0:
-        found["gradient_ratio"] = max(first) / min(first)
-    return found
+        metrics["gradient_ratio"] = max(first) / min(first)
+    return metrics

@@ -1,4 +1,4 @@
-"""Whether a point of a sweep can be trained on the prepared data, and judged as the sweep says; before any of it runs."""
+"""Checks, before anything runs, that a point of a sweep can be trained on the prepared data and judged as it says."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from pathlib import Path
 
 from stepladder.errors import UserError
 from stepladder.launching.check import check
-from stepladder.studies.checking import guide_beside
+from stepladder.studies.checking import guide_folder
 from stepladder.studies.possible import check_measure
-from stepladder.sweeps.space import Point, named
+from stepladder.sweeps.space import Point, label
 from stepladder.sweeps.spec import Sweep
 from stepladder.training.families import FAMILIES
 
 
 def check_point(sweep: Sweep, point: Point, data: Path, feature_net: Path) -> None:
-    """Raise ``UserError`` where ``point`` cannot be trained on ``data``, or not be judged as ``sweep`` says."""
-    guide = guide_beside(feature_net) if sweep.is_judged else None
+    """Raise ``UserError`` where ``point`` cannot be trained on ``data``, or cannot be judged as ``sweep`` says."""
+    guide = guide_folder(feature_net) if sweep.is_judged else None
     params = sweep.params(point, sweep.seeds[0])
     try:
         check(sweep.family, params, data, classifier=guide)
         if sweep.is_judged and FAMILIES[sweep.family].data == "text":
             check_measure(sweep.metric, [params.text.task], f"text.task={params.text.task}")
     except UserError as error:
-        raise UserError(f"the sweep at {named(point)}: {error}") from None
+        raise UserError(f"the sweep at {label(point)}: {error}") from None

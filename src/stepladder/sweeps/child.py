@@ -1,6 +1,6 @@
-"""One child of a sweep: a point trained with one seed, and judged where the metric asks for it.
+"""One child of a sweep: a point trained with one seed, and judged where the metric needs it.
 
-Children of equal training (which differ in how they draw, say) share one model, in ``sweeps/NAME/models/KEY``.
+Children with the same training (which differ in sampling only, say) share one model, in ``sweeps/NAME/models/KEY``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from stepladder.training.families import FAMILIES
 
 @dataclass(frozen=True)
 class Places:
-    """Prepared pictures and texts, the network that judges pictures, and pictures of one's own that a model is adapted to."""
+    """Folders: prepared pictures and texts, the feature network, and the user's pictures that a model is adapted to."""
 
     images: Path
     text: Path
@@ -38,24 +38,24 @@ class Places:
     own: Path = Path("data/own")
 
     def data(self, family: str) -> Path:
-        """What ``family`` is trained on."""
+        """The data that ``family`` is trained on."""
         return {"images": self.images, "text": self.text, "own": self.own}[FAMILIES[family].data]
 
 
 class Finished(TypedDict):
-    """``metrics.json`` of a child; of one whose pictures were judged it is that of a study's cell too."""
+    """``metrics.json`` of a child; where its pictures were judged, it has the keys of a study's cell too."""
 
     seed: int
     training: dict[str, float]
-    run: dict[str, object]  # of the tracking store
-    text: NotRequired[Figures]  # of a language model that was judged
+    run: dict[str, object]  # ids of its run in the tracking store
+    text: NotRequired[Figures]  # figures of a language model that was judged
     point: Point
     fingerprint: str
 
 
 @dataclass(frozen=True)
 class Child:
-    """``point`` of the sweep ``name`` with ``seed``."""
+    """The training of ``point``, of the sweep ``name``, with ``seed``."""
 
     name: str
     sweep: Sweep
@@ -65,38 +65,38 @@ class Child:
 
     @property
     def id(self) -> str:
-        """Of the point."""
+        """The identity of its point."""
         return space.identity(self.point)
 
     @property
     def title(self) -> str:
-        """For people."""
-        return f"{space.named(self.point)}, seed {self.seed}"
+        """Its name in messages."""
+        return f"{space.label(self.point)}, seed {self.seed}"
 
     @property
     def folder(self) -> Path:
-        """Holds ``metrics.json`` once it is finished, else what became of it in ``outcome.json``."""
+        """Its folder: ``metrics.json`` once it is finished, ``outcome.json`` where it failed or was pruned."""
         return spec.folder(self.name) / "children" / f"{self.id}-{self.seed}"
 
     @cached_property
     def model(self) -> Path:
-        """The trained model."""
+        """The folder of the trained model."""
         return spec.folder(self.name) / "models" / self.key
 
     @cached_property
     def key(self) -> str:
-        """Of its training: of the code as it is now, even if that is changed before the training ends."""
-        family, params, data, timesteps, of = self._training()
-        return launch.identity(family, params, data, timesteps=timesteps, child=of)
+        """The key of its training, by the code as it is now, even if the code changes before the training ends."""
+        family, params, data, timesteps, launch_child = self._training()
+        return launch.identity(family, params, data, timesteps=timesteps, child=launch_child)
 
     def _training(self) -> tuple[str, Params, Path, int | None, launch.Child]:
         family, params = self.sweep.family, self.sweep.params(self.point, self.seed)
-        swept = {key: json.dumps(value) for key, value in self.sweep.space.items()}
-        of = launch.Child(self.name, swept, self.title)
-        return family, params, self.places.data(family), self.sweep.timesteps_of(self.point), of
+        space_text = {key: json.dumps(value) for key, value in self.sweep.space.items()}
+        launch_child = launch.Child(self.name, space_text, self.title)
+        return family, params, self.places.data(family), self.sweep.timesteps_of(self.point), launch_child
 
     def fingerprint(self) -> str:
-        """Equal exactly where ``metrics.json`` would be."""
+        """A hash of all that ``metrics.json`` depends on: equal exactly where that file would be equal."""
         content: list[object] = [self.key, self.sweep.metric]
         if self.sweep.is_judged:
             params = self.sweep.params(self.point, self.seed).model_dump(mode="json")
@@ -109,28 +109,28 @@ class Child:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def finished(self) -> Finished | None:
-        """Its ``metrics.json``, where that is of this very child."""
+        """Its ``metrics.json``; ``None`` where there is none of this fingerprint."""
         file = self.folder / "metrics.json"
         if not file.exists():
             return None
-        found: Finished = json.loads(file.read_text(encoding="utf-8"))
-        return found if found["fingerprint"] == self.fingerprint() else None
+        metrics: Finished = json.loads(file.read_text(encoding="utf-8"))
+        return metrics if metrics["fingerprint"] == self.fingerprint() else None
 
     def outcome(self) -> dict[str, str]:
-        """What became of it where it is not finished: ``status`` failed or pruned, and ``why``; empty: nothing yet."""
+        """Why it did not finish: ``status``, failed or pruned, and ``why``; empty where nothing has happened yet."""
         file = self.folder / "outcome.json"
         return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
 
     def journal(self) -> Path:
-        """Of the training while it runs."""
+        """The journal of the training while it runs."""
         return project.checkpoints() / self.key / "journal.jsonl"
 
     def make(self) -> int:
-        """Train and judge, each where it is not done; the exit code."""
+        """Train and judge, each unless it is done already; returns the exit code."""
         with FileLock(self._locked()):
             if not history.training(self.model):
-                family, params, data, timesteps, of = self._training()
-                code = launch.train(family, params, data, self.model, timesteps=timesteps, child=of)
+                family, params, data, timesteps, launch_child = self._training()
+                code = launch.train(family, params, data, self.model, timesteps=timesteps, child=launch_child)
                 if code:
                     return code
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -147,39 +147,39 @@ class Child:
 
     def _measured(self) -> dict[str, object]:
         params = self.sweep.params(self.point, self.seed)
-        made = history.run(self.model)
-        run = {"run_id": made.get("run_id")}
-        found: dict[str, object] = {"seed": self.seed, "training": made["figures"], "run": run}
+        model_run = history.run(self.model)
+        run = {"run_id": model_run.get("run_id")}
+        metrics: dict[str, object] = {"seed": self.seed, "training": model_run["figures"], "run": run}
         if not self.sweep.is_judged:
-            return found
+            return metrics
         if self.sweep.family == "transformer":
             from stepladder.evaluation.text import evaluate
 
-            return {**found, "text": evaluate(params, self.places.text, self.model, self.folder)}
+            return {**metrics, "text": evaluate(params, self.places.text, self.model, self.folder)}
         from stepladder.studies import cell
 
         study = self.sweep.as_study({self.id: self.point})
-        judged = cell.judged(
+        cell_metrics = cell.judged(
             self.name, study, self.id, self.seed, params, self.model, self.folder, self.places.images, self.places.feature_net
         )  # fmt: skip
-        return {**found, **judged}
+        return {**metrics, **cell_metrics}
 
 
 def read(name: str, point: str, seed: int, places: Places) -> Child:
-    """The child of the sweep ``name`` whose point has the identity ``point``, as whoever started it wrote it down."""
+    """The child of the sweep ``name`` whose point has the identity ``point``; ``write_point`` has stored that point."""
     file = spec.folder(name) / "points" / f"{point}.json"
     return Child(name, spec.read(name), json.loads(file.read_text(encoding="utf-8")), seed, places)
 
 
 def write_point(name: str, point: Point) -> None:
-    """For ``read``."""
+    """Store ``point`` in a file, from which ``read`` takes it."""
     file = spec.folder(name) / "points" / f"{space.identity(point)}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(point) + "\n", encoding="utf-8")
 
 
 def end_with_parent() -> None:
-    """Have this process terminated when its standard input closes: when whoever started it is gone."""
+    """Terminate this process when its standard input closes, that is when its parent is gone."""
 
     def wait() -> None:
         while os.read(0, 1024):

@@ -1,4 +1,4 @@
-"""The children of a sweep brought together: each point's metric over the seeds, with its interval; the best first."""
+"""Brings the children of a sweep together: each point's metric over the seeds, with its interval; the best first."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from stepladder.tracking.sweeps import Table
 
 @dataclass(frozen=True)
 class Row:
-    """A point.
+    """The result of one point.
 
     Attributes:
         figure: the metric over the seeds; its mean is ``None`` unless every seed has a value.
-        steps: the S that it is of, where pictures are drawn in steps: that of the best mean.
-        seconds: of training, the mean over the seeds that are finished.
+        steps: the S of the figure, which is the S with the best mean; ``None`` without sampling steps.
+        seconds: of training, the mean over the finished seeds.
         unfinished: by seed, why there is no value: ``failed: ...``, ``pruned: ...`` or ``not run``.
     """
 
@@ -36,26 +36,26 @@ class Row:
 
 
 def row(children: Sequence[Child]) -> Row:
-    """Of the ``children`` of one point, one a seed."""
+    """The row of one point from its ``children``, one for each seed."""
     first = children[0]
-    found = {child.seed: metrics for child in children if (metrics := child.finished())}
-    unfinished = {child.seed: _why(child.outcome()) for child in children if child.seed not in found}
+    finished = {child.seed: metrics for child in children if (metrics := child.finished())}
+    unfinished = {child.seed: _why(child.outcome()) for child in children if child.seed not in finished}
     sweep, metric = first.sweep, first.sweep.metric
     confidence = load(preset=sweep.preset).evaluation.confidence
-    seconds = [metrics["training"]["seconds"] for metrics in found.values()]
+    seconds = [metrics["training"]["seconds"] for metrics in finished.values()]
     mean_seconds = sum(seconds) / len(seconds) if seconds else None
     steps = None
-    if sweep.is_judged and sweep.family in JUDGED and found:
+    if sweep.is_judged and sweep.family in JUDGED and finished:
         study = sweep.as_study({first.id: first.point})
-        cells = [studies.read_cell(child.folder) for child in children if child.seed in found]
-        every = studies.rows(study, cells, confidence)
-        best = studies.best(every, metric) or every[0]
-        figure = best.figures.get(metric, Figure(dict.fromkeys(found)))
+        cells = [studies.read_cell(child.folder) for child in children if child.seed in finished]
+        rows = studies.rows(study, cells, confidence)
+        best = studies.best(rows, metric) or rows[0]
+        figure = best.figures.get(metric, Figure(dict.fromkeys(finished)))
         steps = best.steps if best.sampling else None
     else:
         values = {
             seed: metrics.get("text", {}).get(metric, metrics["training"].get(metric))
-            for seed, metrics in found.items()
+            for seed, metrics in finished.items()
         }
         figure = over_seeds(values, [], confidence)
     for seed, value in figure.each.items():
@@ -67,14 +67,14 @@ def row(children: Sequence[Child]) -> Row:
 
 
 def ranked(sweep: Sweep, rows: Sequence[Row]) -> list[Row]:
-    """The best mean first, those without one last."""
+    """The rows sorted: the best mean first, those without a mean last."""
     return sorted(rows, key=lambda r: (r.figure.mean is None, -sweep.sign * (r.figure.mean or 0.0)))
 
 
 def table(sweep: Sweep, rows: Sequence[Row]) -> str:
-    """For people: a line a point, the best first, then why others have no mean."""
+    """The table as text: a line for each point, the best first, then why some have no mean."""
     keys = [dimension.key for dimension in sweep.dimensions]
-    short = [space.named({key: ""}).rstrip("=") for key in keys]
+    short = [space.label({key: ""}).rstrip("=") for key in keys]
     heads = [
         "",
         *short,
@@ -86,7 +86,7 @@ def table(sweep: Sweep, rows: Sequence[Row]) -> str:
     ]
     lines = [heads]
     for place, r in enumerate(ranked(sweep, rows), 1):
-        known = sum(is_number(value) for value in r.figure.each.values())
+        finished = sum(is_number(value) for value in r.figure.each.values())
         f = r.figure
         interval = f"{f.low:.4g} to {f.high:.4g}" if f.low is not None and f.high is not None else ""
         lines.append(
@@ -96,14 +96,14 @@ def table(sweep: Sweep, rows: Sequence[Row]) -> str:
                 *([str(r.steps or "")] if len(heads) > len(keys) + 5 else []),
                 f"{f.mean:.4g}" if f.mean is not None else (sorted(r.unfinished.values()) or [""])[0].partition(":")[0],
                 interval,
-                f"{known} of {len(sweep.seeds)}",
+                f"{finished} of {len(sweep.seeds)}",
                 f"{r.seconds:.1f}" if r.seconds is not None else "",
             ]
         )
     widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     reasons = [
-        f"{space.named(r.point)}, seed {seed}: {why}"
+        f"{space.label(r.point)}, seed {seed}: {why}"
         for r in rows
         for seed, why in r.unfinished.items()
         if why != "not run"
@@ -112,7 +112,7 @@ def table(sweep: Sweep, rows: Sequence[Row]) -> str:
 
 
 def as_json(sweep: Sweep, rows: Sequence[Row]) -> Table:
-    """The table for programs."""
+    """The table as JSON."""
     return {
         "metric": sweep.metric,
         "direction": "maximize" if sweep.sign > 0 else "minimize",
@@ -133,5 +133,5 @@ def _why(outcome: dict[str, str]) -> str:
 
 
 def is_number(value: Any) -> bool:
-    """Whether ``value`` is a finite one."""
+    """Whether ``value`` is a finite number."""
     return isinstance(value, int | float) and math.isfinite(value)

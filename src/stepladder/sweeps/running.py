@@ -1,7 +1,7 @@
-"""Runs a sweep: its children as processes of their own, some at once; one that fails is reported and the rest go on.
+"""Runs a sweep: each child is a process, several at once; one that fails is reported and the rest go on.
 
-Run again, it does what is missing: finished children stay, those that were killed go on from their checkpoints, those that
-failed are tried again.
+A second run does what is missing: finished children stay, killed ones go on from their checkpoints, failed ones are
+tried again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from stepladder.tracking import health, store
 
 STOPPED = (130, 143, -15, -2)
 Prune = Callable[[list[float]], bool]
-"""Whether a training with these validation figures is to end."""
+"""Says whether a training with these validation figures should end."""
 
 
 def run(name: str, jobs: int, places: Places) -> int:
@@ -61,7 +61,7 @@ class _Run:
         self.running, self.start, self.done = Running(), time.monotonic(), 0
 
     def run(self) -> int:
-        with self.running.ended_with_this():
+        with self.running.terminated_on_exit():
             if code := self._upstream():
                 return code
             for point in self.sweep.points():
@@ -71,9 +71,9 @@ class _Run:
 
                 search.run(self.name, self.sweep, self.jobs, self.trial)
             else:
-                asked = [(point, seed) for seed in self.sweep.seeds for point in self.sweep.points()]
+                children = [(point, seed) for seed in self.sweep.seeds for point in self.sweep.points()]
                 with ThreadPoolExecutor(self.jobs) as pool:
-                    list(pool.map(lambda child: self.child(*child), asked))
+                    list(pool.map(lambda child: self.child(*child), children))
         rows = finished_rows(self.name, self.sweep, self.places)
         write(self.name, self.sweep, rows)
         print("\n" + results.table(self.sweep, rows), flush=True)
@@ -83,16 +83,16 @@ class _Run:
         return int(failed)
 
     def _upstream(self) -> int:
-        """The prepared data, and the network that judges where one is needed; 0 where they are there."""
+        """Make the prepared data, and the network that judges where one is needed; returns the exit code."""
         if not (project.root() / ".dvc").is_dir():
             return 0
         print(*(f"what it needs | {line}\n" for line in source.refresh(load())), sep="", end="", flush=True)
         judges = self.sweep.is_judged and self.sweep.family != "transformer"
         stage = UPSTREAM if judges else f"prepare@{self.places.data(self.sweep.family).name}"
-        return self.running.dvc(stage, {}, "what it needs", whole=True)
+        return self.running.dvc(stage, {}, "what it needs", with_upstream=True)
 
     def trial(self, point: Point, prune: Prune) -> Row | str:
-        """All seeds of ``point``, the first of which ``prune`` may end; the row, or why it was pruned."""
+        """Train all seeds of ``point``; ``prune`` may end the first. Returns the row, or why it was pruned."""
         for place, seed in enumerate(self.sweep.seeds):
             child = self.child(point, seed, prune if place == 0 else None)
             if child.outcome().get("status") == "pruned":
@@ -100,7 +100,7 @@ class _Run:
         return results.row([Child(self.name, self.sweep, point, seed, self.places) for seed in self.sweep.seeds])
 
     def child(self, point: Point, seed: int, prune: Prune | None = None) -> Child:
-        """Bring one child up to date, and write down what became of it."""
+        """Bring one child up to date, and write its outcome to a file."""
         child = Child(self.name, self.sweep, point, seed, self.places)
         if child.finished():
             self._say(child, "is finished")
@@ -112,10 +112,10 @@ class _Run:
         child.folder.mkdir(parents=True, exist_ok=True)
         outcome = child.folder / "outcome.json"
         outcome.unlink(missing_ok=True)
-        watched, said, began = _Watch(child, prune), [""], time.monotonic()
+        watch, output, began = _Watch(child, prune), [""], time.monotonic()
 
-        def hear(line: str) -> None:
-            said.append(line)
+        def on_line(line: str) -> None:
+            output.append(line)
             print(f"{child.id}-{seed} | {line}", flush=True)
 
         command = [
@@ -129,14 +129,14 @@ class _Run:
             str(seed),
             "--with-parent",
         ]
-        code = self.running.call(command, self._environment(), hear, watched.may_go_on)
+        code = self.running.call(command, self._environment(), on_line, watch.may_go_on)
         if self.running.over and code in STOPPED:
             return child
-        if watched.ended and child.finished() is None:
-            status, why = watched.ended
-            shutil.rmtree(child.journal().parent, ignore_errors=True)  # it is not to go on
+        if watch.ended and child.finished() is None:
+            status, why = watch.ended
+            shutil.rmtree(child.journal().parent, ignore_errors=True)  # so that it does not go on later
         elif code:
-            status, why = "failed", f"{said[-1].removeprefix('stepladder: ')} (exit code {code})"
+            status, why = "failed", f"{output[-1].removeprefix('stepladder: ')} (exit code {code})"
         else:
             status, why = "", ""
         if status:
@@ -157,7 +157,7 @@ class _Run:
 
 
 class _Watch:
-    """Looks at the validation figures of a child while it trains; ``ended``: what it was ended as, and why.
+    """Reads the validation figures of a child while it trains; ``ended``: the status it was ended with, and why.
 
     A child whose figures are no longer numbers ends by itself.
     """
@@ -170,15 +170,15 @@ class _Watch:
     def may_go_on(self) -> bool:
         lines = record.read(self.journal) if self.journal.exists() else []
         figures = [(line["step"], line["metrics"]) for line in lines if "metrics" in line]
-        seen = [(step, metrics[self.metric]) for step, metrics in figures if self.metric in metrics]
-        if self.prune and seen and self.prune([value for _, value in seen]):
-            self.ended = ("pruned", f"{self.metric} is {seen[-1][1]:.4g} at step {seen[-1][0]}")
+        history = [(step, metrics[self.metric]) for step, metrics in figures if self.metric in metrics]
+        if self.prune and history and self.prune([value for _, value in history]):
+            self.ended = ("pruned", f"{self.metric} is {history[-1][1]:.4g} at step {history[-1][0]}")
             return False
         return True
 
 
 def finished_rows(name: str, sweep: Sweep, places: Places) -> list[Row]:
-    """A row for each point that the sweep has, Optuna's and those of former spaces that still fit included."""
+    """A row for each point of the sweep, including Optuna's and those of earlier spaces with the same keys."""
     points = sweep.points()
     for file in sorted(spec.folder(name).glob("points/*.json"), key=lambda f: f.stat().st_mtime):
         point = json.loads(file.read_text(encoding="utf-8"))
@@ -188,15 +188,15 @@ def finished_rows(name: str, sweep: Sweep, places: Places) -> list[Row]:
 
 
 def write(name: str, sweep: Sweep, rows: Sequence[Row]) -> Path:
-    """``sweeps/NAME/results.json``, and the same in the sweep's parent run."""
+    """Write ``sweeps/NAME/results.json``, and the same to the sweep's parent run; returns the file."""
     from stepladder.tracking import sweeps
 
     file = spec.folder(name) / "results.json"
-    found = results.as_json(sweep, rows)
-    file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    content = results.as_json(sweep, rows)
+    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     if store.uri():
         try:
-            sweeps.record(name, sweep.metric, found)
+            sweeps.record(name, sweep.metric, content)
         except UserError as error:
             print(f"tracking: {error}")
     return file

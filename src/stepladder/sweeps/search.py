@@ -1,7 +1,7 @@
-"""Optuna chooses the points: its study is in a database, so that a sweep that was killed goes on where it was.
+"""Lets Optuna choose the points: its study is in a database, so that a killed sweep goes on where it stopped.
 
 The database is ``sweeps/NAME/optuna.db``, or what ``STEPLADDER_OPTUNA_STORAGE`` names (a URL of SQLAlchemy's). A changed space
-or metric begins a new study in it; children that were made before are found again by their content.
+or metric begins a new study in it; existing children are recognised by their content.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ Make = Callable[[Point, Callable[[list[float]], bool]], Row | str]
 
 
 def run(name: str, sweep: Sweep, jobs: int, make: Make) -> None:
-    """Bring the study to ``sweep.trials`` finished trials, ``jobs`` at once; ``make`` makes a point of one.
+    """Bring the study to ``sweep.trials`` finished trials, ``jobs`` at once; ``make`` trains the point of a trial.
 
-    Trials that were running when the sweep was killed are made first.
+    Trials that were running when the sweep was killed come first.
 
     Raises:
         UserError: Optuna is not installed, or its database cannot be used.
     """
     from optuna.trial import Trial, TrialState
 
-    study, lock, over = open_study(name, sweep), threading.Lock(), threading.Event()
-    begun = [Trial(study, t._trial_id) for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))]
-    finished = len(study.get_trials(deepcopy=False)) - len(begun)
-    left = list(range(max(0, sweep.trials - finished - len(begun))))
+    study, lock, stopped = open_study(name, sweep), threading.Lock(), threading.Event()
+    begun_trials = [Trial(study, t._trial_id) for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))]
+    finished = len(study.get_trials(deepcopy=False)) - len(begun_trials)
+    remaining = list(range(max(0, sweep.trials - finished - len(begun_trials))))
 
-    def one(begun_trial: Trial | None) -> None:
+    def run_trial(resumed: Trial | None) -> None:
         with lock:
-            if over.is_set():
+            if stopped.is_set():
                 return
-            trial = begun_trial or study.ask()
+            trial = resumed or study.ask()
             point = {dimension.key: _suggested(trial, dimension) for dimension in sweep.dimensions}
             trial.set_user_attr("point", space.identity(point))
         reported = 0
@@ -61,29 +61,29 @@ def run(name: str, sweep: Sweep, jobs: int, make: Make) -> None:
 
         try:
             sweep.params(point, sweep.seeds[0])
-            made = make(point, prune)
-        except UserError as error:  # of a combination that no run can have
-            print(f"{name}: {space.named(point)}: failed: {error}", flush=True)
-            made = Row(point, None)  # type: ignore[arg-type]
+            result = make(point, prune)
+        except UserError as error:  # the parameters refuse this combination
+            print(f"{name}: {space.label(point)}: failed: {error}", flush=True)
+            result = Row(point, None)  # type: ignore[arg-type]
         except BaseException:
-            over.set()
+            stopped.set()
             raise
         with lock:
-            if isinstance(made, str):
+            if isinstance(result, str):
                 study.tell(trial.number, state=TrialState.PRUNED)
-            elif made.figure and made.figure.mean is not None:
-                study.tell(trial.number, made.figure.mean)
-            elif made.figure is None or any(why.startswith("failed") for why in made.unfinished.values()):
+            elif result.figure and result.figure.mean is not None:
+                study.tell(trial.number, result.figure.mean)
+            elif result.figure is None or any(why.startswith("failed") for why in result.unfinished.values()):
                 study.tell(trial.number, state=TrialState.FAIL)
-            else:  # it was stopped: it stays as running, and is made first the next time
-                over.set()
+            else:  # it was stopped: it stays marked as running, and comes first the next time
+                stopped.set()
 
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(one, [*begun, *(None for _ in left)]))
+        list(pool.map(run_trial, [*begun_trials, *(None for _ in remaining)]))
 
 
 def open_study(name: str, sweep: Sweep) -> Study:
-    """Optuna's study of this sweep, made where it is missing."""
+    """Optuna's study of this sweep, created where it is missing."""
     try:
         import optuna
     except ImportError:
@@ -102,8 +102,8 @@ def open_study(name: str, sweep: Sweep) -> Study:
             pruner=_pruner(sweep),
             load_if_exists=True,
         )
-        drawn = len(study.get_trials(deepcopy=False))  # one that goes on must not draw the same numbers again
-        study.sampler = optuna.samplers.TPESampler(seed=sweep.seed + drawn, constant_liar=True)
+        trial_count = len(study.get_trials(deepcopy=False))  # a resumed sweep must not repeat random numbers
+        study.sampler = optuna.samplers.TPESampler(seed=sweep.seed + trial_count, constant_liar=True)
         return study
     except Exception as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
@@ -117,7 +117,7 @@ def _pruner(sweep: Sweep) -> Any:
 
     prune = sweep.prune
     if prune.by == "median":
-        # the first validation is number 1, and Optuna leaves those up to n_warmup_steps alone
+        # the first validation is number 1, and Optuna prunes none up to n_warmup_steps
         return pruners.MedianPruner(n_startup_trials=prune.startup_trials, n_warmup_steps=prune.warmup)
     if prune.by == "successive_halving":
         return pruners.SuccessiveHalvingPruner(min_resource=max(1, prune.warmup), reduction_factor=prune.factor)

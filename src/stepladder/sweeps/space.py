@@ -1,4 +1,4 @@
-"""The space of a sweep: what each swept parameter may be, checked against the spec's own types and bounds."""
+"""The space of a sweep: the values of each swept parameter, checked against the types and bounds of the parameters."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KINDS = "a list of values, {uniform: [low, high]} (with step: 4, say) or {log: [
 class Dimension:
     """One swept key: its ``choices``, or every number from ``low`` to ``high``, evenly or evenly in the logarithm.
 
-    ``step``: between the values of an even range; 0: none. ``count``: into how many values a grid divides the range.
+    ``step``: between the values of an even range; 0: none. ``count``: how many values a grid takes from the range.
     """
 
     key: str
@@ -43,7 +43,7 @@ class Dimension:
     count: int = 0
 
     def at(self, share: float) -> Value:
-        """The value at ``share``, 0 to 1, of the way through."""
+        """The value at ``share``, between 0 and 1, of the range or the choices."""
         if self.choices:
             return self.choices[min(int(share * len(self.choices)), len(self.choices) - 1)]
         if self.step:
@@ -57,7 +57,7 @@ class Dimension:
         return min(max(value, self.low), self.high) if not self.integer else int(value)
 
     def values(self) -> list[Value]:
-        """All that a grid takes."""
+        """All values that a grid takes."""
         if self.choices:
             return list(self.choices)
         return list(dict.fromkeys(self.at(i / max(self.count - 1, 1)) for i in range(self.count)))
@@ -70,54 +70,54 @@ def grid(space: Sequence[Dimension]) -> list[Point]:
 
 
 def random(space: Sequence[Dimension], trials: int, seed: int) -> list[Point]:
-    """``trials`` points; the k-th is a function of (seed, k), so that more trials keep those that there are."""
-    draws = [np.random.default_rng([seed, k]).random(len(space)) for k in range(trials)]
-    return [{d.key: d.at(share) for d, share in zip(space, shares.tolist(), strict=True)} for shares in draws]
+    """``trials`` points; the k-th is a function of (seed, k), so that more trials keep the earlier points."""
+    uniform_numbers = [np.random.default_rng([seed, k]).random(len(space)) for k in range(trials)]
+    return [{d.key: d.at(share) for d, share in zip(space, shares.tolist(), strict=True)} for shares in uniform_numbers]
 
 
 def identity(point: Point) -> str:
-    """A short name of the point's content."""
+    """A short hash of the point's content."""
     return hashlib.sha256(json.dumps(point, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def named(point: Mapping[str, Value]) -> str:
+def label(point: Mapping[str, Value]) -> str:
     """``learning_rate=0.001, T=50``: the last part of each key is enough for people."""
     short = {TIMESTEPS: "T", SAMPLING_STEPS: "S"}
     return ", ".join(f"{short.get(key, key.rpartition('.')[2])}={value}" for key, value in point.items())
 
 
 def read(written: Mapping[str, Value], sections: Sequence[str], method: str, origin: str) -> list[Dimension]:
-    """The dimensions of ``space`` as the file has it, for a family whose result depends on ``sections`` of the spec.
+    """The dimensions of ``space`` as ``written`` in the file; ``sections``: those that the family's result depends on.
 
     Raises:
-        UserError: a key is none of the spec's or of another family's, or a value is not allowed; with what is.
+        UserError: a key is not a parameter or belongs to another family, or a value is not allowed; it says what is.
     """
     if not written:
         raise UserError(f"{origin}: space names no key; give at least one, each with {KINDS}.")
-    return [_dimension(key, given, sections, method, origin) for key, given in written.items()]
+    return [_dimension(key, value_range, sections, method, origin) for key, value_range in written.items()]
 
 
-def _dimension(key: str, given: Any, sections: Sequence[str], method: str, origin: str) -> Dimension:
+def _dimension(key: str, value_range: Any, sections: Sequence[str], method: str, origin: str) -> Dimension:
     field, where = _field(key, sections, origin), f"{origin}: space: {key}"
-    if isinstance(given, list) and given:
-        return Dimension(key, choices=tuple(_checked(value, field, where) for value in given))
-    kind = next((k for k in ("uniform", "log") if isinstance(given, dict) and k in given), None)
-    ends: Any = given[kind] if kind else None
-    numbers = isinstance(ends, list) and len(ends) == 2 and all(type(end) in (int, float) for end in ends)
-    if not kind or not numbers or set(given) - {kind, "count", "step"} or not ends[0] < ends[1]:
-        raise UserError(f"{where}={given!r}; give {KINDS}, the lower end first.")
-    step = given.get("step", 0)
-    if type(step) not in (int, float) or step < 0 or (step and kind == "log") or step > ends[1] - ends[0]:
-        raise UserError(f"{where}={given!r}: a step is of a uniform range, above 0 and at most its width.")
+    if isinstance(value_range, list) and value_range:
+        return Dimension(key, choices=tuple(_checked(value, field, where) for value in value_range))
+    kind = next((k for k in ("uniform", "log") if isinstance(value_range, dict) and k in value_range), None)
+    interval: Any = value_range[kind] if kind else None
+    numbers = isinstance(interval, list) and len(interval) == 2 and all(type(end) in (int, float) for end in interval)
+    if not kind or not numbers or set(value_range) - {kind, "count", "step"} or not interval[0] < interval[1]:
+        raise UserError(f"{where}={value_range!r}; give {KINDS}, the lower end first.")
+    step = value_range.get("step", 0)
+    if type(step) not in (int, float) or step < 0 or (step and kind == "log") or step > interval[1] - interval[0]:
+        raise UserError(f"{where}={value_range!r}: a step is of a uniform range, above 0 and at most its width.")
     if field.annotation not in (int, float):
         raise UserError(f"{where} is not a number; give a list of values.")
-    low, high = (_checked(end, field, where) for end in ends)
+    low, high = (_checked(end, field, where) for end in interval)
     if kind == "log" and low <= 0:
         raise UserError(f"{where}: a logarithmic range starts above 0 (given: {low}).")
-    count = given.get("count", 0)
+    count = value_range.get("count", 0)
     if type(count) is not int or count < 0 or (method == "grid" and count < 2):
         raise UserError(
-            f"{where}={given!r}: a grid needs to know how many values; add count: 2 or more, or give a list."
+            f"{where}={value_range!r}: a grid needs to know how many values; add count: 2 or more, or give a list."
         )
     return Dimension(
         key, low=low, high=high, log=kind == "log", integer=field.annotation is int, step=step, count=count
@@ -128,8 +128,8 @@ def _field(key: str, sections: Sequence[str], origin: str) -> FieldInfo:
     if key in (TIMESTEPS, SAMPLING_STEPS):
         if "diffusion" not in sections:
             raise UserError(f"{origin}: space: {key} is of diffusion models; leave it out.")
-        (each,) = {arg for arg in Sweep.model_fields[key].annotation.__args__ if arg is not ...}  # type: ignore[union-attr]
-        return FieldInfo.from_annotation(each)
+        (item,) = {arg for arg in Sweep.model_fields[key].annotation.__args__ if arg is not ...}  # type: ignore[union-attr]
+        return FieldInfo.from_annotation(item)
     if key == "seed":
         raise UserError(f"{origin}: space: seed is not swept; list seeds, over which means and intervals are taken.")
     kind: Any = Params
@@ -141,8 +141,8 @@ def _field(key: str, sections: Sequence[str], origin: str) -> FieldInfo:
         field = kind.model_fields[part]
         kind = field.annotation
     if field is None or (isinstance(kind, type) and issubclass(kind, BaseModel)):
-        known = [leaf for leaf in flatten(Params()) if leaf.split(".")[0] in sections]
-        close = difflib.get_close_matches(key, [*known, TIMESTEPS, SAMPLING_STEPS], n=1, cutoff=0.5)
+        keys = [leaf for leaf in flatten(Params()) if leaf.split(".")[0] in sections]
+        close = difflib.get_close_matches(key, [*keys, TIMESTEPS, SAMPLING_STEPS], n=1, cutoff=0.5)
         raise UserError(
             f"{origin}: space: {key} is not a parameter"
             + (f"; did you mean {close[0]}?" if close else "; `stepladder params` lists them all.")
@@ -157,8 +157,8 @@ def _field(key: str, sections: Sequence[str], origin: str) -> FieldInfo:
 def _checked(value: Any, field: FieldInfo, where: str) -> Any:
     try:
         kind: Any = Annotated[field.annotation, Field(), *field.metadata]
-        found: Any = TypeAdapter(kind).validate_python(value)
+        checked: Any = TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{where}: {first['msg'][0].lower()}{first['msg'][1:]} (given: {value!r}).") from None
-    return list(found) if isinstance(found, tuple) else found
+    return list(checked) if isinstance(checked, tuple) else checked

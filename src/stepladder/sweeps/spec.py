@@ -70,56 +70,56 @@ class Sweep(Section):
 
     @property
     def is_judged(self) -> bool:
-        """Whether the metric needs pictures or translations, not the training alone."""
+        """Whether the metric needs an evaluation of pictures or text, not the training alone."""
         return "/" not in self.metric
 
     @property
     def sign(self) -> int:
-        """1 where larger is better, -1 where smaller is."""
+        """1 where a larger metric is better, -1 where a smaller one is."""
         if self.direction:
             return 1 if self.direction == "maximize" else -1
-        known = METRICS.get(self.metric.rpartition("/")[2])
-        return known.better if known else -1
+        metric = METRICS.get(self.metric.rpartition("/")[2])
+        return metric.better if metric else -1
 
     @cached_property
     def dimensions(self) -> list[Dimension]:
-        """Of the space."""
-        drawn = ("sampling", "evaluation") if self.family == "diffusion" else ()
-        return space.read(self.space, (*FAMILIES[self.family].stage.sections, *drawn), self.method, "the sweep")
+        """The dimensions of the space."""
+        extra = ("sampling", "evaluation") if self.family == "diffusion" else ()
+        return space.read(self.space, (*FAMILIES[self.family].stage.sections, *extra), self.method, "the sweep")
 
     def points(self) -> list[Point]:
-        """Those that are known beforehand: all of a grid or of random choice, none of Optuna's."""
+        """The points that are known beforehand: all of a grid or a random choice, none of Optuna's."""
         if self.method == "grid":
             return space.grid(self.dimensions)
         return space.random(self.dimensions, self.trials, self.seed) if self.method == "random" else []
 
     def params(self, point: Point, seed: int) -> Params:
-        """The whole spec of ``point``. Raises ``UserError`` where it is refused."""
+        """The full parameters of ``point``. Raises ``UserError`` where they are refused."""
         values = merge(load(preset=self.preset).model_dump(mode="json"), nested(self.base))
         changed = {key: value for key, value in point.items() if key not in (TIMESTEPS, SAMPLING_STEPS)}
         values = merge(merge(values, nested(changed)), {"seed": seed})
         if timesteps := self.timesteps_of(point):
             values = merge(values, {"sweep": {"timesteps": [timesteps], "sampling_steps": [*self.steps_of(point)]}})
-        return build(values, f"the sweep at {space.named(point)}")
+        return build(values, f"the sweep at {space.label(point)}")
 
     def timesteps_of(self, point: Point) -> int | None:
-        """T; ``None`` of other families than diffusion."""
-        return _whole(point.get(TIMESTEPS, self.timesteps)) if self.family == "diffusion" else None
+        """T of ``point``; ``None`` for other families than diffusion."""
+        return _as_int(point.get(TIMESTEPS, self.timesteps)) if self.family == "diffusion" else None
 
     def steps_of(self, point: Point) -> list[int]:
-        """The S that are drawn with, at most T."""
-        asked = [point[SAMPLING_STEPS]] if SAMPLING_STEPS in point else list(self.sampling_steps)
-        most = self.timesteps_of(point) or 1
-        return sorted({min(_whole(steps), most) for steps in asked})
+        """The numbers of sampling steps S of ``point``, each at most T."""
+        wanted_steps = [point[SAMPLING_STEPS]] if SAMPLING_STEPS in point else list(self.sampling_steps)
+        largest = self.timesteps_of(point) or 1
+        return sorted({min(_as_int(steps), largest) for steps in wanted_steps})
 
     def as_study(self, points: dict[str, Point]) -> Study:
-        """The study with ``points`` as its arms: what judges cells and averages over seeds works for both."""
+        """The study with ``points`` as its arms: the same code judges cells and averages over seeds for both."""
         arms: dict[str, Arm] = {}
         family: Any = self.family
         for name, point in points.items():
             timesteps = self.timesteps_of(point)
-            drawn = self.params(point, self.seeds[0]).sampling.model_dump(mode="json") if timesteps else {}
-            ways = ({**drawn, "steps": self.steps_of(point)},) if timesteps else ()
+            sampling = self.params(point, self.seeds[0]).sampling.model_dump(mode="json") if timesteps else {}
+            ways = ({**sampling, "steps": self.steps_of(point)},) if timesteps else ()
             arms[name] = Arm.model_construct(family=family, timesteps=timesteps or 0, samplings=ways)
         return Study.model_construct(
             question=self.about or "?",
@@ -131,25 +131,25 @@ class Sweep(Section):
         )
 
     def check(self) -> Sweep:
-        """Itself, when every point that is known can be trained; else ``UserError``."""
+        """Returns the sweep; raises ``UserError`` where a known point cannot be trained."""
         for point in self.points():
             self.params(point, self.seeds[0])
         assert self.dimensions
         return self
 
 
-def _whole(value: Value) -> int:
+def _as_int(value: Value) -> int:
     assert isinstance(value, int | float)
     return int(value)
 
 
 def folder(name: str) -> Path:
-    """What the sweep ``name`` makes."""
+    """The folder of the results of the sweep ``name``."""
     return FOLDER / name
 
 
 def names() -> list[str]:
-    """The sweeps that there are, sorted."""
+    """The names of all sweeps, sorted."""
     return sorted(file.stem for file in FOLDER.glob("*.yaml"))
 
 

@@ -86,10 +86,10 @@ def publish(results: Results, *, title: str, outcome: str, root: Path, experimen
     if best and (grid := _samples(results, best)):
         at = f"T={best['timesteps']}, S={best['sampling_steps']}"
         pictures["samples"] = (grid, f"Samples at the recommended {at}; a column a class")
-    shown = {help_: _data_uri(picture) for picture, help_ in pictures.values()}
+    uris = {help_: _data_uri(picture) for picture, help_ in pictures.values()}
     report = _report(results, root)
     create_markdown_artifact(
-        _summary(results, comparison, shown, outcome, _place(root, experiment, report)),
+        _summary(results, comparison, uris, outcome, _place(root, experiment, report)),
         key=f"{title}-summary",
         description="What came of the run, and where it is",
     )
@@ -195,13 +195,13 @@ def _place(root: Path, experiment: str | None, report: str | None) -> str:
 
 def _runs(results: Results) -> dict[str, history.Run]:
     """What is known of each model that this run was about, by the name of its training."""
-    found = {}
+    runs = {}
     for stage in results.part:
         kind, _, timesteps = stage.removeprefix("train-").partition("@")
         folder = results.models / kind / (f"T{timesteps}" if timesteps else "")
         if run := history.run(folder):
-            found[f"{kind} T={timesteps}" if timesteps else kind] = run
-    return found
+            runs[f"{kind} T={timesteps}" if timesteps else kind] = run
+    return runs
 
 
 def _trainings(results: Results) -> list[str]:
@@ -232,8 +232,8 @@ def _page(address: str | None) -> str | None:
 
 
 def _row(point: dict[str, Any]) -> dict[str, Any]:
-    shown = {heading: point[key] for key, heading in COLUMNS.items() if point.get(key) is not None}
-    return {heading: float(f"{value:.4g}") if isinstance(value, float) else value for heading, value in shown.items()}
+    cells = {heading: point[key] for key, heading in COLUMNS.items() if point.get(key) is not None}
+    return {heading: float(f"{value:.4g}") if isinstance(value, float) else value for heading, value in cells.items()}
 
 
 def _samples(results: Results, point: dict[str, Any]) -> bytes | None:

@@ -100,7 +100,7 @@ def _notification() -> list[Automation]:
         posture=Posture.Reactive,
         threshold=1,
     )
-    tell = SendNotification(
+    notify = SendNotification(
         block_document_id=block._block_document_id,
         subject="{{ flow.name }} {{ flow_run.name }}: {{ flow_run.state.name }}",
         body="{{ flow_run.state.message }}\n{{ (flow_run|ui_url) or flow_run.id }}",
@@ -110,7 +110,7 @@ def _notification() -> list[Automation]:
             name="stepladder: ends are told",
             description=f"By the block {name}.",
             trigger=ended,
-            actions=[tell],
+            actions=[notify],
         )
     ]
 
@@ -119,11 +119,11 @@ def apply(wanted: list[Automation]) -> None:
     """Make those that are missing on the server, and bring the others up to date."""
     for automation in wanted:
         try:
-            there: Any = Automation.read(name=automation.name)
+            existing: Any = Automation.read(name=automation.name)
         except ValueError:
             automation.create()
         else:
-            automation.id, automation.enabled = there.id, there.enabled
+            automation.id, automation.enabled = existing.id, existing.enabled
             automation.update()
 
 

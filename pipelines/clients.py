@@ -15,7 +15,7 @@ from prefect.context import SyncClientContext
 T = TypeVar("T")
 
 
-def apart(work: Callable[[], T]) -> Callable[[], T]:
+def with_own_client(work: Callable[[], T]) -> Callable[[], T]:
     """``work`` for another thread: in the present run's context (its log, its settings), but with a client that is opened
     and closed there.
     """

@@ -28,11 +28,11 @@ def _schedules(flow: str) -> list[DeploymentScheduleCreate] | None:
     """The schedules that someone gave the deployment, which Prefect would else remove."""
     try:
         with get_client(sync_client=True) as client:
-            there = client.read_deployment_by_name(f"{flow}/{NAME}").schedules
+            existing = client.read_deployment_by_name(f"{flow}/{NAME}").schedules
     except ObjectNotFound:
         return None
     kept = {"schedule", "active", "parameters", "slug"}
-    return [DeploymentScheduleCreate(**{name: getattr(one, name) for name in kept}) for one in there] or None
+    return [DeploymentScheduleCreate(**{name: getattr(one, name) for name in kept}) for one in existing] or None
 
 
 if __name__ == "__main__":

@@ -100,10 +100,10 @@ def _uncommitted(top: Path, index: Path) -> str:
     ``git stash create`` fails without a word where a file's time, but not its content, has changed.
     """
     shutil.copy(top / _git(top, "rev-parse", "--git-path", "index"), index)
-    own = {"GIT_INDEX_FILE": str(index)}
+    environment = {"GIT_INDEX_FILE": str(index)}
     try:
-        _git(top, "update-index", "-q", "--refresh", environment=own, fine=(0, 1))
-        return _git(top, "stash", "create", environment=own)
+        _git(top, "update-index", "-q", "--refresh", environment=environment, fine=(0, 1))
+        return _git(top, "stash", "create", environment=environment)
     finally:
         index.unlink(missing_ok=True)
 

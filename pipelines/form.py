@@ -43,24 +43,24 @@ EMPTY: Any = MISSING
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _shown() -> Params:
+def _workspace_params() -> Params:
     try:
         return spec.load()
     except UserError:
         return Params()
 
 
-SHOWN = _shown()
+SHOWN = _workspace_params()
 
 
 def _with_bounds(schema: dict[str, Any]) -> str:
     """The help in a field's JSON schema, its bounds added: Prefect's form checks bounds but does not show them."""
-    said: list[str] = []
+    texts: list[str] = []
     for words, part in (("", schema), ("each ", schema.get("items", {}))):
         bounds = [f"{name} {part[key]}" for key, name in BOUNDS.items() if key in part]
-        said += [words + " and ".join(bounds)] if bounds else []
+        texts += [words + " and ".join(bounds)] if bounds else []
     help_ = schema.get("description", "")
-    return "; ".join([help_] * bool(help_) + [text for text in said if text not in help_])
+    return "; ".join([help_] * bool(help_) + [text for text in texts if text not in help_])
 
 
 class _MayBeEmpty:
@@ -83,12 +83,12 @@ def _may_be_empty(kind: Any) -> Any:
     return Annotated[Optional[kind], _MayBeEmpty(), none]  # noqa: UP045  # Annotated has no | at run time
 
 
-def _section(shown: BaseModel, name: str) -> type[BaseModel]:
+def _section(section: BaseModel, name: str) -> type[BaseModel]:
     """``shown``'s section with every field left empty at first."""
-    properties = type(shown).model_json_schema()["properties"]
+    properties = type(section).model_json_schema()["properties"]
     fields: dict[str, Any] = {}
-    for key, field in type(shown).model_fields.items():
-        value = getattr(shown, key)
+    for key, field in type(section).model_fields.items():
+        value = getattr(section, key)
         if isinstance(value, BaseModel):
             kind: Any = _section(value, name + key.title().replace("_", ""))
             help_ = inspect.getdoc(type(value))
@@ -101,12 +101,12 @@ def _section(shown: BaseModel, name: str) -> type[BaseModel]:
             help_ = _with_value(properties[key], value)
         empty = Field(default=None, description=help_, json_schema_extra=_without_default)
         fields[key] = (_may_be_empty(kind), empty)
-    return create_model(name, __config__=ConfigDict(extra="forbid"), __doc__=inspect.getdoc(type(shown)), **fields)
+    return create_model(name, __config__=ConfigDict(extra="forbid"), __doc__=inspect.getdoc(type(section)), **fields)
 
 
 def _with_value(schema: dict[str, Any], value: Any) -> str:
-    shown = json.dumps(value, ensure_ascii=False)
-    return f"{_with_bounds(schema)} ({WORKSPACE}: {shown})"
+    text = json.dumps(value, ensure_ascii=False)
+    return f"{_with_bounds(schema)} ({WORKSPACE}: {text})"
 
 
 def declared(verb: str) -> list[str]:
@@ -182,10 +182,10 @@ def _help() -> dict[str, str]:
 
 def described(function: F) -> F:
     """Add the spec's help to the docstring of ``function``, from which Prefect takes the help of a form's fields."""
-    said, texts = inspect.getdoc(function) or "", _help()
-    own = said if "\nArgs:\n" in said else f"{said}\n\nArgs:"
-    rest = [name for name in inspect.signature(function).parameters if f"\n    {name}: " not in own]
-    function.__doc__ = "\n".join([own, *(f"    {name}: {texts[name]}" for name in rest)])
+    doc, texts = inspect.getdoc(function) or "", _help()
+    with_args = doc if "\nArgs:\n" in doc else f"{doc}\n\nArgs:"
+    rest = [name for name in inspect.signature(function).parameters if f"\n    {name}: " not in with_args]
+    function.__doc__ = "\n".join([with_args, *(f"    {name}: {texts[name]}" for name in rest)])
     return function
 
 
@@ -201,9 +201,9 @@ def read(preset: str, fields: dict[str, Any]) -> Params:
             typed = spec.merge(typed, {PLACES[name]: {name: plain}} if name in PLACES else {name: plain})
     named = "" if preset == WORKSPACE else preset
     inner = {name: values for name, values in typed.items() if isinstance(values, dict)}
-    asked = {f"{name}.{key}": value for name, values in inner.items() for key, value in values.items()}
-    if plugins.named(asked):
-        plugins.from_outside(asked, spec.flatten(spec.resolve(named).params))
+    typed_keys = {f"{name}.{key}": value for name, values in inner.items() for key, value in values.items()}
+    if plugins.named(typed_keys):
+        plugins.from_outside(typed_keys, spec.flatten(spec.resolve(named).params))
     return spec.resolve(named, typed).params
 
 

@@ -78,9 +78,9 @@ def family(stage: str) -> str:
 
 def of_family(graph: Graph, name: str) -> list[str]:
     """The stages ``name`` and ``name@...``; raises ``UserError`` where there is none."""
-    found = [stage for stage in graph if family(stage) == name]
-    if not found:
+    stages = [stage for stage in graph if family(stage) == name]
+    if not stages:
         raise UserError(
             f"dvc.yaml declares no stage {name}; it declares: {', '.join(dict.fromkeys(map(family, graph)))}."
         )
-    return found
+    return stages

@@ -32,21 +32,21 @@ def show() -> Future[None]:
         UserError: the environment names an impossible number of slots.
     """
     slots.number()
-    return _writer.submit(clients.apart(_write))
+    return _writer.submit(clients.with_own_client(_write))
 
 
 def _write() -> None:
-    there = slots.uses()
-    taken = sum(use.holder is not None for use in there)
+    uses = slots.uses()
+    taken = sum(use.holder is not None for use in uses)
     try:
         with get_client(sync_client=True) as client:
             try:
                 client.update_global_concurrency_limit(
-                    name(), GlobalConcurrencyLimitUpdate(limit=len(there), active_slots=taken)
+                    name(), GlobalConcurrencyLimitUpdate(limit=len(uses), active_slots=taken)
                 )
             except ObjectNotFound:
                 client.create_global_concurrency_limit(
-                    GlobalConcurrencyLimitCreate(name=name(), limit=len(there), active_slots=taken)
+                    GlobalConcurrencyLimitCreate(name=name(), limit=len(uses), active_slots=taken)
                 )
     except Exception as error:
         get_run_logger().warning(f"the page's number of device slots was not written: {type(error).__name__}: {error}")

@@ -32,7 +32,7 @@ def predict(
         chunk: rows answered, and kept, at once; at least 1
     """
     options = [("--steps", steps), ("--beam-size", beam_size)]
-    given = [part for name, value in options if value for part in (name, str(value))]
+    arguments = [part for name, value in options if value for part in (name, str(value))]
     return verbs.run(
-        "predict", source, "--model", model, "--out", out, "--seed", str(seed), "--chunk", str(chunk), *given
+        "predict", source, "--model", model, "--out", out, "--seed", str(seed), "--chunk", str(chunk), *arguments
     )

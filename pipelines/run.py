@@ -69,7 +69,7 @@ def run_stage(stage: str, workspace: Path, root: Path, by_hand: bool = False) ->
     """Bring one stage up to date, or run its command ``by_hand`` on what there is. A stage that refuses its input fails at once; any other failure is tried again."""
     log = get_run_logger()
     try:
-        with slots.hold(stage, log=log.info) as held, progress.shown(stage, workspace, root, log.warning):
+        with slots.hold(stage, log=log.info) as held, progress.published(stage, workspace, root, log.warning):
             limits.show()
             bring = stages.by_hand if by_hand else stages.run
             where: dict[str, Any] = {"workspace": workspace, "root": root, "held": held, "log": log.info}
@@ -108,9 +108,9 @@ def _experiment(params: spec.Params, select: Select, root: Path, title: str) -> 
     log, name = get_run_logger(), experiments.free_name(root, str(runtime.flow_run.name or title))
     log.info(f"the parameters are not those of {spec.PARAMS_FILE}: running as the DVC experiment {name}")
     with experiments.copy(root, name, params) as workspace:
-        whole = graph.read(workspace)
-        asked, restored = select(whole), restoring.restore(workspace, whole)
-        part = selection.compared(whole, asked, restored)
+        full = graph.read(workspace)
+        selected, restored = select(full), restoring.restore(workspace, full)
+        part = selection.compared(full, selected, restored)
         outcome = run_stages(part, workspace, root)
         if not outcome.failed:
             experiments.keep(root, workspace, name, part, restored, log.info)
@@ -121,14 +121,14 @@ def _experiment(params: spec.Params, select: Select, root: Path, title: str) -> 
     if not kept:
         return state(outcome)
     listed = f" `dvc exp show` lists it as {name}; `dvc exp apply {name}` brings it into the workspace."
-    return state(outcome, listed + _unmeasured(whole, {*part, *restored}))
+    return state(outcome, listed + _unmeasured(full, {*part, *restored}))
 
 
-def _unmeasured(whole: Graph, there: set[str]) -> str:
-    comparisons = [stage for stage in whole if graph.family(stage) == selection.COMPARE and stage not in there]
+def _unmeasured(full: Graph, done: set[str]) -> str:
+    comparisons = [stage for stage in full if graph.family(stage) == selection.COMPARE and stage not in done]
     if not comparisons:
         return ""
-    lacking = ", ".join(selection.missing(whole, comparisons, there))
+    lacking = ", ".join(selection.missing(full, comparisons, done))
     return f" It has no figures there: its parameters have no results of {lacking} to compare."
 
 
@@ -155,8 +155,8 @@ def _record(preset: str, params: spec.Params, fields: dict[str, Any], title: str
         artifacts.parameters(params, preset, title)
         if flow_run := runtime.flow_run.id:
             with get_client(sync_client=True) as client:
-                asked = client.read_flow_run(UUID(flow_run)).parameters
-                client.update_flow_run(UUID(flow_run), parameters=asked | form.filled_in(params, fields))
+                filled = client.read_flow_run(UUID(flow_run)).parameters
+                client.update_flow_run(UUID(flow_run), parameters=filled | form.filled_in(params, fields))
     except Exception as error:
         get_run_logger().warning(f"the page does not show the parameters that run: {type(error).__name__}: {error}")
 

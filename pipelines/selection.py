@@ -20,29 +20,27 @@ PAGES = (COMPARE, REPORT)
 Select = Callable[[Graph], Graph]
 
 
-def everything(whole: Graph) -> Graph:
+def everything(full: Graph) -> Graph:
     """All stages."""
-    return whole
+    return full
 
 
 def of(verb: str, models: str) -> Select:
     """The stages ``train-MODELS`` or ``evaluate-MODELS`` and what they need."""
-    return lambda whole: graph.upstream(whole, graph.of_family(whole, f"{verb}-{models}"))
+    return lambda full: graph.upstream(full, graph.of_family(full, f"{verb}-{models}"))
 
 
-def pages(whole: Graph) -> Graph:
+def pages(full: Graph) -> Graph:
     """The pages, with what else they need."""
-    return {stage: needs for stage, needs in whole.items() if graph.family(stage) in PAGES}
+    return {stage: needs for stage, needs in full.items() if graph.family(stage) in PAGES}
 
 
-def compared(whole: Graph, part: Graph, there: Collection[str]) -> Graph:
+def compared(full: Graph, part: Graph, done: Collection[str]) -> Graph:
     """``part`` and each comparison all of whose needs are in it, or among those ``there`` already."""
-    ready = {
-        stage for stage in whole if graph.family(stage) == COMPARE and not missing(whole, [stage], {*part, *there})
-    }
-    return {stage: needs for stage, needs in whole.items() if stage in part or stage in ready}
+    ready = {stage for stage in full if graph.family(stage) == COMPARE and not missing(full, [stage], {*part, *done})}
+    return {stage: needs for stage, needs in full.items() if stage in part or stage in ready}
 
 
-def missing(whole: Graph, targets: Collection[str], there: Collection[str]) -> list[str]:
+def missing(full: Graph, targets: Collection[str], done: Collection[str]) -> list[str]:
     """What ``targets`` need, themselves apart, that is not ``there``."""
-    return [stage for stage in graph.upstream(whole, targets) if stage not in targets and stage not in there]
+    return [stage for stage in graph.upstream(full, targets) if stage not in targets and stage not in done]

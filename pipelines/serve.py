@@ -134,7 +134,7 @@ def _start(root: Path, services: Services) -> None:
         )
     environment["PREFECT_API_URL"] = api
 
-    tracking, mlflow = store.uri(), store.shown()
+    tracking, mlflow = store.uri(), store.safe_uri()
     if tracking and not tracking.startswith(("http://", "https://")):
         store.client()
         port = _port("STEPLADDER_MLFLOW_PORT", 5000)
@@ -178,13 +178,13 @@ def _make_automations(environment: dict[str, str]) -> None:
 
 
 def _port(variable: str, usual: int) -> int:
-    given = os.environ.get(variable, "")
-    if given:
-        if not given.isdigit() or not 0 < int(given) < 65536:
-            raise UserError(f"{variable}={given!r} is not a port, 1 to 65535.")
-        if not _is_free(int(given)):
-            raise UserError(f"Port {given}, named by {variable}, is taken; name another.")
-        return int(given)
+    value = os.environ.get(variable, "")
+    if value:
+        if not value.isdigit() or not 0 < int(value) < 65536:
+            raise UserError(f"{variable}={value!r} is not a port, 1 to 65535.")
+        if not _is_free(int(value)):
+            raise UserError(f"Port {value}, named by {variable}, is taken; name another.")
+        return int(value)
     if _is_free(usual):
         return usual
     with socket.socket() as any_free:

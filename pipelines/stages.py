@@ -187,11 +187,11 @@ def _environment() -> dict[str, str]:
 
 def _failure(errors: list[str]) -> tuple[str, int | None]:
     """The command's last words, or DVC's where it had none, and the exit code that DVC reports."""
-    said: list[str] = []
+    words: list[str] = []
     for line in errors:
-        found = re.search(r"ERROR: failed to reproduce .*exited with (-?\d+)", line)
-        if found:
-            return said[-1] if said else line.removeprefix("ERROR: "), int(found.group(1))
-        said.append(line)
+        match = re.search(r"ERROR: failed to reproduce .*exited with (-?\d+)", line)
+        if match:
+            return words[-1] if words else line.removeprefix("ERROR: "), int(match.group(1))
+        words.append(line)
     refused = [line.removeprefix("ERROR: ") for line in errors if line.startswith("ERROR: ")]
-    return (refused or said or ["DVC ended without a word"])[-1], None
+    return (refused or words or ["DVC ended without a word"])[-1], None

@@ -88,19 +88,19 @@ def code(*modules: str) -> tuple[str, ...]:
         ValueError: there is no such module, or one is imported by a name that is only known when it runs.
     """
     aside = _aside(modules)
-    found: set[Path] = set()
+    files: set[Path] = set()
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
         file = _file(name)
         if file is None:
             raise ValueError(f"There is no module {PACKAGE}.{name}.")
-        if file in found or (_is_in(name, aside) and name not in COUNTED):
+        if file in files or (_is_in(name, aside) and name not in COUNTED):
             continue
-        found.add(file)
+        files.add(file)
         waiting += _imports(file)
     return tuple(
-        sorted(file.relative_to(HOME).as_posix() for file in found.union(*map(_pages, found)) if not is_bare(file))
+        sorted(file.relative_to(HOME).as_posix() for file in files.union(*map(_pages, files)) if not is_bare(file))
     )
 
 
@@ -108,10 +108,10 @@ def section_code(reads: Iterable[str]) -> tuple[str, ...]:
     """The source files that define the sections of parameters named, or those that hold the keys named: their defaults and
     what they compute of their values.
     """
-    found: set[str] = set()
+    files: set[str] = set()
     for read in reads:
-        found |= set(_defined(Params.model_fields[read.partition(".")[0]].annotation))
-    return tuple(sorted(found))
+        files |= set(_defined(Params.model_fields[read.partition(".")[0]].annotation))
+    return tuple(sorted(files))
 
 
 def code_hash(files: Iterable[str]) -> str:
@@ -139,20 +139,20 @@ def _defined(kind: typing.Any) -> Iterator[str]:
 @cache
 def _imports(file: Path) -> tuple[str, ...]:
     """Names, within the package, of the modules that ``file`` imports, at its top or in a function."""
-    found = []
+    imported = []
     for node in _counted(_tree(file)):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            imported += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            imported += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Call) and _is_of_its_folder(node):
-            found += [
+            imported += [
                 f"{PACKAGE}.{'.'.join(file.parent.relative_to(HOME).parts)}.{other.stem}"
                 for other in sorted(file.parent.glob("*.py"))
             ]
         elif isinstance(node, ast.Call) and file != NAMED and _is_unforeseeable(node):
             raise ValueError(f"{file} imports {ast.unparse(node.args[0])}, whose name is only known when it runs.")
-    names = [name.removeprefix(f"{PACKAGE}.") for name in found if name.startswith(f"{PACKAGE}.")]
+    names = [name.removeprefix(f"{PACKAGE}.") for name in imported if name.startswith(f"{PACKAGE}.")]
     packages = [".".join(name.split(".")[:depth]) for name in names for depth in range(1, name.count(".") + 2)]
     return tuple(dict.fromkeys(name for name in packages if _file(name) is not None))
 
@@ -189,9 +189,9 @@ def _counted(node: ast.AST) -> Iterator[ast.AST]:
         yield from _counted(child)
 
 
-def _aside(begun: Iterable[str]) -> tuple[str, ...]:
+def _aside(roots: Iterable[str]) -> tuple[str, ...]:
     """What is aside for whoever begins at these modules or functions."""
-    return tuple(name for name in ASIDE if not any(_is_in(one.partition(":")[0], (name,)) for one in begun))
+    return tuple(name for name in ASIDE if not any(_is_in(one.partition(":")[0], (name,)) for one in roots))
 
 
 def _is_in(module: str, packages: Iterable[str]) -> bool:

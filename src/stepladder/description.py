@@ -93,8 +93,8 @@ class Description(Record):
 
     def to_json(self) -> str:
         """The text of ``config.json``: of which family and version it is, and what was said when it was made."""
-        said = self.model_dump(mode="json", exclude_unset=True)
-        return json.dumps({key: getattr(self, key) for key in self.identity} | said, indent=2) + "\n"
+        fields = self.model_dump(mode="json", exclude_unset=True)
+        return json.dumps({key: getattr(self, key) for key in self.identity} | fields, indent=2) + "\n"
 
     def __getitem__(self, key: str) -> Any:
         """For the code that older registered models bring along, which reads a dictionary."""
@@ -115,19 +115,19 @@ def read(folder: Path, *records: type[D], remedy: str = "") -> D:
             is that of another family, or was made by a newer stepladder.
     """
     names = [record.kind for record in records]
-    said = _said(folder, names, remedy)
-    found = _kind(said)
-    if found and found not in names:
+    config = _read_config(folder, names, remedy)
+    actual = _kind(config)
+    if actual and actual not in names:
         raise UserError(
-            f"{folder} holds {_a(found)}, not {_a(*names)}; {KINDS[found].use}{'; ' * bool(remedy)}{remedy}."
+            f"{folder} holds {_with_article(actual)}, not {_with_article(*names)}; {KINDS[actual].use}{'; ' * bool(remedy)}{remedy}."
         )
-    record = next((record for record in records if record.kind == found), records[0])
-    older = "version" not in said
-    kept = {key: value for key, value in said.items() if not older or key in record.model_fields}
+    record = next((record for record in records if record.kind == actual), records[0])
+    older = "version" not in config
+    kept = {key: value for key, value in config.items() if not older or key in record.model_fields}
     try:
         return record.model_validate_json(json.dumps(kept), strict=True)
     except ValidationError as error:
-        raise refused(folder, names, _wrong(error, kept), remedy) from None
+        raise refused(folder, names, _first_fault(error, kept), remedy) from None
 
 
 def kind(folder: Path) -> str:
@@ -136,10 +136,10 @@ def kind(folder: Path) -> str:
     Raises:
         UserError: there is no such folder or model, or what it is cannot be told.
     """
-    found = _kind(_said(folder, [], ""))
-    if not found:
+    name = _kind(_read_config(folder, [], ""))
+    if not name:
         raise refused(folder, [], f"its {FILE} does not say of which family it is")
-    return found
+    return name
 
 
 def refused(folder: Path, names: Sequence[str], why: str, remedy: str = "") -> UserError:
@@ -150,7 +150,7 @@ def refused(folder: Path, names: Sequence[str], why: str, remedy: str = "") -> U
     return UserError(f"{folder} holds no {titles} that can be loaded: {why}; {todo}.")
 
 
-def _said(folder: Path, names: Sequence[str], remedy: str) -> Mapping[str, object]:
+def _read_config(folder: Path, names: Sequence[str], remedy: str) -> Mapping[str, object]:
     """What ``config.json`` says, an object of a known version."""
     if not folder.is_dir():
         raise refused(folder, names, "there is no such folder", remedy)
@@ -158,32 +158,32 @@ def _said(folder: Path, names: Sequence[str], remedy: str) -> Mapping[str, objec
         if not (folder / name).is_file():
             raise refused(folder, names, f"it has no {name}", remedy)
     try:
-        said = json.loads((folder / FILE).read_bytes().decode("utf-8"))
+        config = json.loads((folder / FILE).read_bytes().decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise refused(folder, names, f"its {FILE} is damaged ({brief(error)})", remedy) from None
     except OSError as error:
         raise refused(folder, names, f"its {FILE} cannot be read ({error.strerror})", remedy) from None
-    if not isinstance(said, dict):
+    if not isinstance(config, dict):
         raise refused(folder, names, f"its {FILE} is damaged (it is no JSON object)", remedy)
-    version = said.get("version", VERSION)
+    version = config.get("version", VERSION)
     if type(version) is not int or version < 1:
-        raise refused(folder, names, f"its {FILE} has version={_shown(version)}, which is none", remedy)
+        raise refused(folder, names, f"its {FILE} has version={_brief_json(version)}, which is none", remedy)
     if version > VERSION:
         raise UserError(
             f"{folder} was made by a newer stepladder: its {FILE} is of version {version}, and this stepladder reads up to version "
             f"{VERSION}; update stepladder, or name a model that this one made."
         )
-    return said
+    return config
 
 
-def _kind(said: Mapping[str, object]) -> str:
+def _kind(config: Mapping[str, object]) -> str:
     """A name in ``KINDS``, "" where it cannot be told: older folders name a family where there was more than one reader."""
-    family, task = said.get("family", ""), name_of(said)
+    family, task = config.get("family", ""), name_of(config)
     if not family:
-        model = found if isinstance(found := said.get("model"), dict) else {}
-        if {"task", "architecture", "target_languages"} & said.keys() or "vocab_size" in model:
+        model = section if isinstance(section := config.get("model"), dict) else {}
+        if {"task", "architecture", "target_languages"} & config.keys() or "vocab_size" in model:
             family = "transformer"
-        elif {"timesteps", "prediction", "label_dropout"} & said.keys():
+        elif {"timesteps", "prediction", "label_dropout"} & config.keys():
             family = "diffusion"
         elif "features" in model:
             family = "feature-net"
@@ -192,11 +192,11 @@ def _kind(said: Mapping[str, object]) -> str:
     return family if isinstance(family, str) and family in KINDS and family not in TASKS else ""
 
 
-def _wrong(error: ValidationError, said: Mapping[str, object]) -> str:
+def _first_fault(error: ValidationError, config: Mapping[str, object]) -> str:
     """The first thing that is wrong with a description."""
     first = error.errors(include_url=False)[0]
     where: list[str] = []
-    within: Any = said
+    within: Any = config
     for part in first["loc"]:  # a union's branches are no keys
         item = isinstance(within, list) and isinstance(part, int) and part < len(within)
         if item or (isinstance(within, dict) and part in within):
@@ -212,7 +212,7 @@ def _wrong(error: ValidationError, said: Mapping[str, object]) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if not name:
         return f"its {FILE} is damaged ({brief(message)})"
-    return f"its {FILE} has {name}={_shown(within)}: {message[0].lower()}{brief(message)[1:]}"
+    return f"its {FILE} has {name}={_brief_json(within)}: {message[0].lower()}{brief(message)[1:]}"
 
 
 def brief(error: object) -> str:
@@ -220,11 +220,11 @@ def brief(error: object) -> str:
     return " ".join(str(error).split())[:160].rstrip(".;") or type(error).__name__
 
 
-def _shown(value: Any) -> str:
+def _brief_json(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
-def _a(*names: str) -> str:
+def _with_article(*names: str) -> str:
     """``KINDS`` with their article."""
     return " or ".join(f"a{'n' * (KINDS[name].title[0] in 'aeiou')} {KINDS[name].title}" for name in names)

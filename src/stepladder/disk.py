@@ -36,15 +36,15 @@ class Kept:
 
 def budget() -> int | None:
     """Bytes; ``None`` where the environment sets no budget."""
-    given = os.environ.get(BUDGET, "")
-    if not given:
+    value = os.environ.get(BUDGET, "")
+    if not value:
         return None
     try:
-        gigabytes = float(given)
+        gigabytes = float(value)
     except ValueError:
         gigabytes = -1.0
     if not 0 <= gigabytes < float("inf"):
-        raise UserError(f"{BUDGET}={given!r} is not a number of gigabytes, 0 or more.")
+        raise UserError(f"{BUDGET}={value!r} is not a number of gigabytes, 0 or more.")
     return int(gigabytes * 1e9)
 
 
@@ -53,11 +53,11 @@ def prune(allowed: int, log: Callable[[str], None], registered: Callable[[], set
 
     ``registered``: the runs of registered models; asked only where finished models would go.
     """
-    there = sorted(found(), key=lambda kept: (not kept.unfinished, kept.written))
-    total, freed = sum(kept.size for kept in there), 0
-    log(f"{len(there)} folders, {_shown(total)} of {_shown(allowed)}")
+    folders = sorted(prunable(), key=lambda kept: (not kept.unfinished, kept.written))
+    total, freed = sum(kept.size for kept in folders), 0
+    log(f"{len(folders)} folders, {_size_text(total)} of {_size_text(allowed)}")
     tracked, runs = _named_by_dvc(), None
-    for kept in there:
+    for kept in folders:
         if total - freed <= allowed:
             break
         if any(
@@ -70,17 +70,17 @@ def prune(allowed: int, log: Callable[[str], None], registered: Callable[[], set
             if _run_id(kept.folder) in runs:
                 log(f"keeps    {kept.what}: it is registered")
                 continue
-        if not _removed(kept, dry):
+        if not _remove(kept, dry):
             log(f"keeps    {kept.what}: it is in use")
             continue
         freed += kept.size
-        log(f"{'would remove' if dry else 'removes '} {kept.what}, {_shown(kept.size)}")
+        log(f"{'would remove' if dry else 'removes '} {kept.what}, {_size_text(kept.size)}")
     if total - freed > allowed:
-        log(f"{_shown(total - freed)} are left, more than the {_shown(allowed)} allowed: nothing else may go")
+        log(f"{_size_text(total - freed)} are left, more than the {_size_text(allowed)} allowed: nothing else may go")
     return freed
 
 
-def found() -> Iterator[Kept]:
+def prunable() -> Iterator[Kept]:
     """All that is counted."""
     for folder in sorted(project.checkpoints().glob("*/")):
         yield _kept(folder, f"unfinished {_name(folder)}, .checkpoints/{folder.name}", unfinished=True)
@@ -97,7 +97,7 @@ def _kept(folder: Path, what: str, *, unfinished: bool) -> Kept:
     return Kept(folder, what, size, written or folder.stat().st_mtime, unfinished)
 
 
-def _removed(kept: Kept, dry: bool) -> bool:
+def _remove(kept: Kept, dry: bool) -> bool:
     """Remove the folder unless a training, or a sweep's child, holds its lock."""
     file = kept.folder.with_suffix(".lock")
     was_there, lock = file.exists(), FileLock(file)
@@ -146,5 +146,5 @@ def _named_by_dvc() -> list[Path]:
     return outs
 
 
-def _shown(size: int) -> str:
+def _size_text(size: int) -> str:
     return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.2f} MB"

@@ -52,8 +52,8 @@ def run() -> int:
         "data": partial(data, root),
     }
     with ThreadPoolExecutor(len(checks)) as pool:
-        found = {name: pool.submit(_safely, check) for name, check in checks.items()}
-        findings = {name: future.result() for name, future in found.items()}
+        futures = {name: pool.submit(_safely, check) for name, check in checks.items()}
+        findings = {name: future.result() for name, future in futures.items()}
     for name, finding in findings.items():
         print(f"{finding.verdict:<6} {name:<11} {finding.text}")
     wrong = sum(finding.verdict == "wrong" for finding in findings.values())
@@ -207,8 +207,8 @@ def parameters(root: Path) -> Finding:
     from stepladder import params
 
     loaded = params.load(root / params.PARAMS_FILE)
-    shown = ", ".join(map(str, loaded.sweep.timesteps))
-    return Finding("ok", f"valid: {loaded.images.source} at T={shown}; {loaded.text.source}")
+    timesteps = ", ".join(map(str, loaded.sweep.timesteps))
+    return Finding("ok", f"valid: {loaded.images.source} at T={timesteps}; {loaded.text.source}")
 
 
 def data(root: Path) -> Finding:
@@ -216,23 +216,23 @@ def data(root: Path) -> Finding:
     from stepladder import params
     from stepladder.data import source
 
-    there = ", ".join(_prepared(root / "data"))
-    if not there:
+    prepared = ", ".join(_prepared(root / "data"))
+    if not prepared:
         return Finding("warn", "none is prepared; `dvc repro prepare` makes it")
     loaded = params.load(root / params.PARAMS_FILE)
-    unfound = source.refresh(loaded, root)
+    unreachable = source.refresh(loaded, root)
     reasons = (source.changed(key, getattr(loaded, key), root / "data" / key) for key in source.KEYS)
     if changed := list(filter(None, reasons)):
-        return Finding("warn", f"prepared: {there}; {'; '.join(changed)}: `dvc repro` prepares it again")
-    if unfound:
-        return Finding("warn", f"prepared: {there}; whether that is still so is not known: {' '.join(unfound)}")
-    return Finding("ok", f"prepared: {there}")
+        return Finding("warn", f"prepared: {prepared}; {'; '.join(changed)}: `dvc repro` prepares it again")
+    if unreachable:
+        return Finding("warn", f"prepared: {prepared}; whether that is still so is not known: {' '.join(unreachable)}")
+    return Finding("ok", f"prepared: {prepared}")
 
 
 def _prepared(folder: Path) -> Iterator[str]:
     for card in sorted(folder.glob("*/card.json")):
-        found = json.loads(card.read_text(encoding="utf-8"))
-        yield f"{found.get('name') or card.parent.name} ({', '.join(f'{n} {split}' for split, n in found.get('counts', {}).items())})"
+        content = json.loads(card.read_text(encoding="utf-8"))
+        yield f"{content.get('name') or card.parent.name} ({', '.join(f'{n} {split}' for split, n in content.get('counts', {}).items())})"
 
 
 def _version(distribution: str) -> str | None:

@@ -64,8 +64,8 @@ def training(model: Path) -> Training:
     Raises:
         UserError: the file is not JSON.
     """
-    found: Training = _json(model / TRAINING)
-    return found
+    content: Training = _json(model / TRAINING)
+    return content
 
 
 def key(model: Path) -> str | None:
@@ -104,12 +104,12 @@ def keep(state: Path, model: Path, header: Header, run: Mapping[str, object], fi
     Args:
         header: of its journal; ``run``: of the tracking store; ``figures``: of the training, times and all.
     """
-    decided, times = _apart(figures, TIMES)
+    decided, times = _split(figures, TIMES)
     known = {name: value for name, value in header.items() if name not in HAPPENED}
     _write_json(model / TRAINING, known | {"figures": decided})
-    lines = [{"step": line["step"], "metrics": found} for line in _lines(state / JOURNAL) if (found := _decided(line))]
+    lines = [{"step": line["step"], "metrics": point} for line in _lines(state / JOURNAL) if (point := _decided(line))]
     (model / CURVE).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    there, fresh = of(header["key"]), of(f"{header['key']}.new")
+    kept, fresh = of(header["key"]), of(f"{header['key']}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     shutil.copyfile(state / JOURNAL, fresh / JOURNAL)
@@ -118,8 +118,8 @@ def keep(state: Path, model: Path, header: Header, run: Mapping[str, object], fi
             shutil.copytree(state / name, fresh / name)
     happened = {name: header.get(name) for name in HAPPENED}
     _write_json(fresh / RUN, {**run, **happened, "figures": times})
-    shutil.rmtree(there, ignore_errors=True)
-    os.replace(fresh, there)
+    shutil.rmtree(kept, ignore_errors=True)
+    os.replace(fresh, kept)
 
 
 def journal(model: Path) -> Path:
@@ -128,20 +128,20 @@ def journal(model: Path) -> Path:
     Such a one names no commit and has one time for all its lines: that of the file.
     """
     known = training(model)
-    there = of(known["key"])
-    if not (there / JOURNAL).exists():
+    folder = of(known["key"])
+    if not (folder / JOURNAL).exists():
         time = (model / TRAINING).stat().st_mtime
         lines: list[Line] = [{"header": _header(known, model)}]
         lines += [{**line, "time": time} for line in curve(model)]
-        _write_json(there / RUN, {})  # it is finished
-        _put(there / JOURNAL, "".join(json.dumps(line) + "\n" for line in lines))
-    return there / JOURNAL
+        _write_json(folder / RUN, {})  # it is finished
+        _write_at_once(folder / JOURNAL, "".join(json.dumps(line) + "\n" for line in lines))
+    return folder / JOURNAL
 
 
 def times(model: Path) -> list[float]:
     """When the training of the model in ``model`` began and when it wrote a line, in unix seconds; none where it is not known here."""
-    found = training(model)
-    lines = _lines(of(found["key"]) / JOURNAL) if found else []
+    known = training(model)
+    lines = _lines(of(known["key"]) / JOURNAL) if known else []
     return [line.get("time") or line["header"]["started"] for line in lines]
 
 
@@ -152,9 +152,9 @@ def models(folder: Path) -> list[Path]:
 
 def write(file: Path, content: Mapping[str, object] | Sequence[object], apart: Sequence[str] = TIMES) -> None:
     """Write ``content`` to ``file`` but for what is named ``apart``, wherever it stands, which is kept by what was written."""
-    decided, happened = _apart(content, apart)
+    decided, happened = _split(content, apart)
     text = json.dumps(decided, indent=2, ensure_ascii=False) + "\n"
-    _put(file, text)
+    _write_at_once(file, text)
     if happened:
         _write_json(_of_text(text), happened)
     else:  # of another such file
@@ -169,7 +169,7 @@ def read(file: Path) -> Any:
     """
     if not file.exists():
         return {}
-    return _together(_json(file), _json(_of_text(file.read_text(encoding="utf-8"))))
+    return _join(_json(file), _json(_of_text(file.read_text(encoding="utf-8"))))
 
 
 def compared(comparison: C, models: Path, reports: Path) -> C:
@@ -177,50 +177,50 @@ def compared(comparison: C, models: Path, reports: Path) -> C:
     ``seconds`` and the ids of its runs.
     """  # fmt: skip
     folders = {t: reports / "diffusion" / f"T{t}" for t in {point["timesteps"] for point in comparison["sweep"]}}
-    timed = {t: read(folder / "metrics.json").get("points", []) for t, folder in folders.items()}
+    points = {t: read(folder / "metrics.json").get("points", []) for t, folder in folders.items()}
 
-    def told(point: Mapping[str, Any]) -> Mapping[str, Any]:
-        same = (p for p in timed.get(point["timesteps"], ()) if all(p[k] == point.get(k) for k in p if k not in TIMES))
+    def with_times(point: Mapping[str, Any]) -> Mapping[str, Any]:
+        same = (p for p in points.get(point["timesteps"], ()) if all(p[k] == point.get(k) for k in p if k not in TIMES))
         return {**next(same, {}), **point}
 
-    def trained(row: Mapping[str, Any] | None, model: Path) -> Mapping[str, Any] | None:
+    def with_run(row: Mapping[str, Any] | None, model: Path) -> Mapping[str, Any] | None:
         known = run(model) if row else {}
         ids = {name: known.get(name) for name in ("run_id", "experiment_id", "parent_run_id", "git_commit")}
         return {**row, **ids, "seconds": known.get("figures", {}).get("seconds")} if row else None
 
-    found = {
+    complete = {
         **comparison,
-        "sweep": [told(point) for point in comparison["sweep"]],
-        "recommended": told(comparison["recommended"]) if comparison.get("recommended") else None,
+        "sweep": [with_times(point) for point in comparison["sweep"]],
+        "recommended": with_times(comparison["recommended"]) if comparison.get("recommended") else None,
         "training": [
-            trained(row, models / "diffusion" / f"T{row['timesteps']}") for row in comparison.get("training", ())
+            with_run(row, models / "diffusion" / f"T{row['timesteps']}") for row in comparison.get("training", ())
         ],
-        "translation_training": trained(comparison.get("translation_training"), models / "transformer"),
+        "translation_training": with_run(comparison.get("translation_training"), models / "transformer"),
     }
-    return cast(C, found)
+    return cast(C, complete)
 
 
-def _apart(content: Any, names: Sequence[str]) -> tuple[Any, Any]:
+def _split(content: Any, names: Sequence[str]) -> tuple[Any, Any]:
     """(``content`` without ``names``, these alone): of a list the latter are by place."""
     if isinstance(content, Mapping):
-        parts = {name: _apart(value, names) for name, value in content.items() if name not in names}
+        parts = {name: _split(value, names) for name, value in content.items() if name not in names}
         taken = {name: value for name, value in content.items() if name in names}
     elif isinstance(content, list):
-        parts, taken = {str(place): _apart(value, names) for place, value in enumerate(content)}, {}
+        parts, taken = {str(place): _split(value, names) for place, value in enumerate(content)}, {}
     else:
         return content, {}
-    taken |= {name: found for name, (_, found) in parts.items() if found}
+    taken |= {name: part for name, (_, part) in parts.items() if part}
     left = {name: value for name, (value, _) in parts.items()}
     return (list(left.values()) if isinstance(content, list) else left), taken
 
 
-def _together(left: Any, taken: Any) -> Any:
-    """What ``_apart`` was given."""
+def _join(left: Any, taken: Any) -> Any:
+    """What ``_split`` was given."""
     if isinstance(left, dict) and isinstance(taken, dict):
-        both = {name: _together(value, taken.get(name)) for name, value in left.items()}
+        both = {name: _join(value, taken.get(name)) for name, value in left.items()}
         return both | {name: value for name, value in taken.items() if name not in left}
     if isinstance(left, list) and isinstance(taken, dict):
-        return [_together(value, taken.get(str(place))) for place, value in enumerate(left)]
+        return [_join(value, taken.get(str(place))) for place, value in enumerate(left)]
     return left
 
 
@@ -236,8 +236,8 @@ def _header(known: Training, model: Path) -> Header:
     if not known:
         return {}
     unknown = {"git_commit": None, "git_dirty": False, "dvc_lock": None, "flow_run": ""}
-    own = {name: value for name, value in known.items() if name != "figures"}
-    return cast(Header, own | unknown | {"started": (model / TRAINING).stat().st_mtime})
+    decided = {name: value for name, value in known.items() if name != "figures"}
+    return cast(Header, decided | unknown | {"started": (model / TRAINING).stat().st_mtime})
 
 
 def _of_text(text: str) -> Path:
@@ -247,11 +247,11 @@ def _of_text(text: str) -> Path:
 
 def _lines(file: Path) -> list[Line]:
     """The complete lines, none where there is no file; one cut off by a kill is passed over."""
-    found: list[Line] = []
+    lines: list[Line] = []
     for line in file.read_text(encoding="utf-8").split("\n") if file.exists() else ():
         with suppress(ValueError):
-            found.append(json.loads(line))
-    return [line for line in found if isinstance(line, dict)]
+            lines.append(json.loads(line))
+    return [line for line in lines if isinstance(line, dict)]
 
 
 def _json(file: Path) -> Any:
@@ -264,10 +264,10 @@ def _json(file: Path) -> Any:
 
 
 def _write_json(file: Path, content: object) -> None:
-    _put(file, json.dumps(content, indent=2) + "\n")
+    _write_at_once(file, json.dumps(content, indent=2) + "\n")
 
 
-def _put(file: Path, text: str) -> None:
+def _write_at_once(file: Path, text: str) -> None:
     """In one stroke."""
     file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_name(f".{file.name}.{os.getpid()}")

@@ -37,12 +37,12 @@ def files() -> list[Path]:
     """What a new project is made of, relative to ``template()``; the flows, which are linked, apart. Raises as that."""
     home = template()
     if home == TEMPLATE:
-        found = [path for path in home.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+        paths = [path for path in home.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     else:
         declared = tomllib.loads((home / "pyproject.toml").read_text(encoding="utf-8"))
         patterns = declared["tool"]["stepladder"]["project"]
-        found = [path for pattern in patterns for path in home.glob(pattern) if path.is_file()]
-    names = sorted({path.relative_to(home) for path in found})
+        paths = [path for pattern in patterns for path in home.glob(pattern) if path.is_file()]
+    names = sorted({path.relative_to(home) for path in paths})
     return [name for name in names if FLOWS not in name.parents]
 
 
@@ -101,8 +101,8 @@ def _code() -> Path:
     """The package, by way of the folder that pip names after the version: another version in its place, perhaps with other files,
     breaks the link, so that DVC finds nothing up to date before ``stepladder link`` has looked at it.
     """
-    found = list(HOME.parent.glob("stepladder-*.dist-info"))
-    return found[0] / os.pardir / HOME.name if len(found) == 1 else HOME
+    versions = list(HOME.parent.glob("stepladder-*.dist-info"))
+    return versions[0] / os.pardir / HOME.name if len(versions) == 1 else HOME
 
 
 def _flows() -> Path:

@@ -139,9 +139,9 @@ def draw(
         UserError: there is no such class, sampler or number of steps, or they do not go together.
     """
     usual = {"sampler": model.process.usual_sampler} if "sampler" not in sampling else {}
-    how = build({"sampling": usual | sampling}).sampling
-    told = dict(condition or {}) | {"labels": _numbers(model, labels)}
-    return drawing.draw(model.network, model.description, told, steps, how, seed=seed, callback=callback)
+    settings = build({"sampling": usual | sampling}).sampling
+    conditions = dict(condition or {}) | {"labels": _numbers(model, labels)}
+    return drawing.draw(model.network, model.description, conditions, steps, settings, seed=seed, callback=callback)
 
 
 def trajectory(
@@ -203,9 +203,9 @@ def judge(
     """
     from stepladder.evaluation.pictures.judging import Judge
 
-    found = Judge(params or build({}), Path(data), Path(feature_net))
+    judging = Judge(params or build({}), Path(data), Path(feature_net))
     wanted = None if labels is None else torch.as_tensor(labels)
-    return found.point(drawn, wanted) | {f"floor_{name}": value for name, value in found.floor.items()}
+    return judging.point(drawn, wanted) | {f"floor_{name}": value for name, value in judging.floor.items()}
 
 
 def train(
@@ -267,8 +267,8 @@ def denoiser(model: Model, labels: Sequence[int | str] | Tensor | int, steps: in
     ``sampling`` says. Levels are ``model.process.levels(steps)``.
     """
     how = build({"sampling": sampling}).sampling
-    told = {"labels": _numbers(model, labels)}
-    return drawing.denoiser(model.network, model.description, told, model.process.levels(steps, how.spacing), how)
+    condition = {"labels": _numbers(model, labels)}
+    return drawing.denoiser(model.network, model.description, condition, model.process.levels(steps, how.spacing), how)
 
 
 def schedules() -> tuple[str, ...]:

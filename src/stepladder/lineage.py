@@ -50,15 +50,15 @@ def capture_environment(folder: Path) -> None:
 
 def versions() -> dict[str, str]:
     """What is installed here; torch is asked without importing it, which takes seconds."""
-    found = {"python": platform.python_version(), "torch": "none", "lightning": "none", "cuda": "none", "numpy": "none"}
+    known = {"python": platform.python_version(), "torch": "none", "lightning": "none", "cuda": "none", "numpy": "none"}
     for name, distribution in (("lightning", "pytorch-lightning"), ("numpy", "numpy")):
         with suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(distribution)
+            known[name] = metadata.version(distribution)
     spec = importlib.util.find_spec("torch")
     if spec and spec.origin:
-        said = runpy.run_path(str(Path(spec.origin).with_name("version.py")))
-        found |= {"torch": str(said["__version__"]), "cuda": str(said.get("cuda") or "none")}
-    return found
+        torch_version = runpy.run_path(str(Path(spec.origin).with_name("version.py")))
+        known |= {"torch": str(torch_version["__version__"]), "cuda": str(torch_version.get("cuda") or "none")}
+    return known
 
 
 def deciding() -> dict[str, str]:
@@ -98,13 +98,13 @@ def environment() -> dict[str, str | int]:
 
 def _pins() -> set[str]:
     """NAME==VERSION of all that is installed; of each the top of its metadata is read, which is long."""
-    found = set()
+    pins = set()
     for distribution in metadata.distributions():
-        said = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
-        top = dict(line.split(": ", 1) for line in said.partition("\n\n")[0].splitlines() if ": " in line)
+        text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+        top = dict(line.split(": ", 1) for line in text.partition("\n\n")[0].splitlines() if ": " in line)
         if "Name" in top:
-            found.add(f"{top['Name']}=={top.get('Version')}")
-    return found
+            pins.add(f"{top['Name']}=={top.get('Version')}")
+    return pins
 
 
 def recorded(client: Any, run_id: str, file: str) -> str:

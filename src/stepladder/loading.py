@@ -41,9 +41,9 @@ def load(folder: Path, build: Callable[[D], N], *records: type[D], remedy: str =
         why = f"its {FILE} describes no network that can be built ({brief(error)})"
         raise refused(folder, names, why, remedy) from None
     try:
-        weights, own = load_file(folder / WEIGHTS), dict(network.named_parameters(remove_duplicate=False))
-        shared = {id(own[name]): weight for name, weight in weights.items() if name in own}  # stored under one name
-        network.load_state_dict(weights | {n: shared[id(p)] for n, p in own.items() if id(p) in shared})
+        weights, named = load_file(folder / WEIGHTS), dict(network.named_parameters(remove_duplicate=False))
+        shared = {id(named[name]): weight for name, weight in weights.items() if name in named}  # stored once
+        network.load_state_dict(weights | {n: shared[id(p)] for n, p in named.items() if id(p) in shared})
     except (OSError, SafetensorError, *FAILURES) as error:
         why = f"its weights are damaged, or not those of its {FILE} ({brief(error)})"
         raise refused(folder, names, why, remedy) from None

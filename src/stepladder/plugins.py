@@ -78,13 +78,13 @@ class Kind(Unlooked, Generic[T]):
         """
         _enter()
         if (self.key, name) not in _admitted:
-            given = f"{self.key}={name}"
-            found = _found(given, name)
+            setting = f"{self.key}={name}"
+            loaded = _load(setting, name)
             try:
-                _admitted[self.key, name] = self.admit(name, found)
+                _admitted[self.key, name] = self.admit(name, loaded)
             except Exception as error:
                 why = str(error) if isinstance(error, Unfit) else f"a trial of it ended with {_brief(error)}"
-                raise UserError(f"{given}: {why}; it must be {self.wanted}.") from None
+                raise UserError(f"{setting}: {why}; it must be {self.wanted}.") from None
         return cast(T, _admitted[self.key, name])
 
     def _validated(self, value: Any, handler: Callable[[Any], Any]) -> Any:
@@ -100,8 +100,8 @@ class Kind(Unlooked, Generic[T]):
 class Table(dict[str, T]):
     """What there is of a kind, by name; asked for ``module:name``, one's own. Raises ``UserError`` for what is neither."""
 
-    def __init__(self, kind: Kind[T], there: Mapping[str, T]) -> None:
-        super().__init__(there)
+    def __init__(self, kind: Kind[T], built_in: Mapping[str, T]) -> None:
+        super().__init__(built_in)
         self.kind = kind
 
     def __missing__(self, name: str) -> T:
@@ -124,28 +124,28 @@ def named(leaves: Mapping[str, Any]) -> list[str]:
 def of_model(folder: Path) -> list[str]:
     """What the model in ``folder`` needs of one's own code; [] where its ``config.json`` names none, or cannot be read."""
     try:
-        said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        leaves = {"diffusion.backbone": said["model"].get("backbone")}
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        leaves = {"diffusion.backbone": config["model"].get("backbone")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
-    return named(leaves | {f"diffusion.{key}": said.get(key) for key in ("process", "schedule")})
+    return named(leaves | {f"diffusion.{key}": config.get(key) for key in ("process", "schedule")})
 
 
 def bundled(names: Iterable[str]) -> list[str]:
     """The files, or the folders of whole packages, that are enough to import ``names`` elsewhere."""
-    found = []
+    paths = []
     for module, file in files(names).items():
         place = file.parent if file.name == "__init__.py" else file
-        found.append(str([place, *place.parents][module.count(".")]))
-    return list(dict.fromkeys(found))
+        paths.append(str([place, *place.parents][module.count(".")]))
+    return list(dict.fromkeys(paths))
 
 
-def from_outside(asked: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+def from_outside(requested: Mapping[str, Any], known: Mapping[str, Any]) -> None:
     """Raise ``UserError`` where a form or a request, ``asked`` by dotted key, names code that nobody named in a file, ``known``."""
     for key in KEYS:
-        if is_own(asked.get(key)) and asked[key] != known.get(key):
+        if is_own(requested.get(key)) and requested[key] != known.get(key):
             raise UserError(
-                f"{key}={asked[key]} names code to be run, which forms and requests cannot; put it into params.yaml or a preset, "
+                f"{key}={requested[key]} names code to be run, which forms and requests cannot; put it into params.yaml or a preset, "
                 "or give it in the shell."
             )
 
@@ -162,17 +162,17 @@ def files(names: Iterable[str], root: Path = Path()) -> dict[str, Path]:
     """Source files, by module, of what ``names`` name, and of all that these import of the project in ``root`` or of their own
     package, wherever they import it; a module whose name is only known when it runs is not seen.
     """  # fmt: skip
-    found: dict[str, Path] = {}
+    sources: dict[str, Path] = {}
     for name in names:
         first = name.partition(":")[0]
         waiting = [*_with_packages(first)]
         while waiting:
             module = waiting.pop()
             file = _file(module, root, first.partition(".")[0])
-            if file is not None and module not in found:
-                found[module] = file
+            if file is not None and module not in sources:
+                sources[module] = file
                 waiting += [part for other in _imports(module, file) for part in _with_packages(other)]
-    return dict(sorted(found.items()))
+    return dict(sorted(sources.items()))
 
 
 def code_hash(names: Iterable[str]) -> list[str]:
@@ -189,8 +189,8 @@ def _enter() -> None:
     if _homes == homes:
         return
     for name, module in [*sys.modules.items()]:
-        own = getattr(module, "__file__", None)
-        if own and any(Path(own) == file for home in _added for file in _places(Path(home), name)):
+        source = getattr(module, "__file__", None)
+        if source and any(Path(source) == file for home in _added for file in _places(Path(home), name)):
             del sys.modules[name]
     kept = [path for path in sys.path if path not in _added]
     _homes[:], _added[:] = homes, [home for home in homes if home not in kept]
@@ -199,7 +199,7 @@ def _enter() -> None:
     importlib.invalidate_caches()
 
 
-def _found(given: str, name: str) -> Any:
+def _load(setting: str, name: str) -> Any:
     module, _, attribute = name.partition(":")
     importlib.invalidate_caches()  # the file may be a moment old
     try:
@@ -207,21 +207,21 @@ def _found(given: str, name: str) -> Any:
     except (Exception, SystemExit) as error:
         missing = getattr(error, "name", None) or ""
         if not isinstance(error, ModuleNotFoundError) or not f"{module}.".startswith(f"{missing}."):
-            raise UserError(f"{given}: the module {module} cannot be imported ({_brief(error)}); mend it.") from None
+            raise UserError(f"{setting}: the module {module} cannot be imported ({_brief(error)}); mend it.") from None
         homes = project.homes()
         near = difflib.get_close_matches(missing, [file.stem for home in homes for file in home.glob("*.py")], n=1)
         where = ", ".join(dict.fromkeys(str(home.absolute()) for home in homes))
         todo = f"the nearest there is {near[0]}." if near else f"put {missing.replace('.', '/')}.py there."
-        raise NotThere(f"{given}: there is no module {missing} in {where}, nor installed; {todo}") from None
+        raise NotThere(f"{setting}: there is no module {missing} in {where}, nor installed; {todo}") from None
     if module not in files([name]):
         raise UserError(
-            f"{given}: {module} has no source file whose changes could be seen; name a module in a .py file."
+            f"{setting}: {module} has no source file whose changes could be seen; name a module in a .py file."
         )
     if not hasattr(loaded, attribute):
-        there = [word for word in vars(loaded) if not word.startswith("_")]
-        near = difflib.get_close_matches(attribute, there, n=1)
-        has = f"the nearest there is {near[0]}." if near else f"it has: {', '.join(there[:SHOWN]) or 'nothing'}."
-        raise NotThere(f"{given}: {loaded.__file__} has no {attribute}; {has}")
+        public = [word for word in vars(loaded) if not word.startswith("_")]
+        near = difflib.get_close_matches(attribute, public, n=1)
+        has = f"the nearest there is {near[0]}." if near else f"it has: {', '.join(public[:SHOWN]) or 'nothing'}."
+        raise NotThere(f"{setting}: {loaded.__file__} has no {attribute}; {has}")
     return getattr(loaded, attribute)
 
 

@@ -72,10 +72,10 @@ def world() -> World:
 
 
 def _number(name: str, default: str, what: str, most: int | None = None) -> int:
-    given = os.environ.get(name, default)
-    if not given.isdecimal() or (most is not None and int(given) > most):
-        raise UserError(f"{name}={given!r} is not {what}.")
-    return int(given)
+    value = os.environ.get(name, default)
+    if not value.isdecimal() or (most is not None and int(value) > most):
+        raise UserError(f"{name}={value!r} is not {what}.")
+    return int(value)
 
 
 def command(folder: Path, world: World, key: str) -> list[str]:

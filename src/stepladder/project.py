@@ -60,12 +60,12 @@ def git_diff(also: Iterable[Path] = ()) -> bytes:
         if known is None or not Path(known).exists():
             return b""
         shutil.copyfile(known, index)
-        own = os.environ | {"GIT_INDEX_FILE": str(index)}
+        environment = os.environ | {"GIT_INDEX_FILE": str(index)}
         fresh = [*(["src"] if Path("src").is_dir() else []), *map(str, also)]
         for arguments in (["add", "-u", "."], *(["add", file] for file in fresh)):
-            subprocess.run(["git", *arguments], env=own, capture_output=True, timeout=60, check=False)
+            subprocess.run(["git", *arguments], env=environment, capture_output=True, timeout=60, check=False)
         command = ["git", "diff", "--cached", "--binary", "HEAD", "--", ".", ":!dvc.lock"]
-        return subprocess.run(command, env=own, capture_output=True, timeout=60, check=False).stdout
+        return subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False).stdout
 
 
 def file_hash(path: Path) -> str | None:

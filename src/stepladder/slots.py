@@ -51,8 +51,8 @@ class Held:
 
 def number() -> int:
     """``STEPLADDER_SLOTS``, else ``STEPLADDER_SLOTS_PER_DEVICE`` a GPU, else one for all cores of the processor."""
-    given, per_device = _count("STEPLADDER_SLOTS", 0), _count("STEPLADDER_SLOTS_PER_DEVICE", 1)
-    return given or len(gpus()) * per_device or 1
+    total, per_device = _count("STEPLADDER_SLOTS", 0), _count("STEPLADDER_SLOTS_PER_DEVICE", 1)
+    return total or len(gpus()) * per_device or 1
 
 
 def devices() -> int:
@@ -61,10 +61,10 @@ def devices() -> int:
 
 
 def _count(variable: str, usual: int) -> int:
-    given = os.environ.get(variable, "")
-    if given and (not given.isdecimal() or int(given) == 0):
-        raise UserError(f"{variable}={given!r} is not a number of {variable.split('_')[1].lower()}, 1 or more.")
-    return int(given) if given else usual
+    value = os.environ.get(variable, "")
+    if value and (not value.isdecimal() or int(value) == 0):
+        raise UserError(f"{variable}={value!r} is not a number of {variable.split('_')[1].lower()}, 1 or more.")
+    return int(value) if value else usual
 
 
 def all_slots() -> list[Slot]:
@@ -89,10 +89,10 @@ def gpus() -> tuple[str, ...]:
 def _listed() -> dict[str, str]:
     """UUID by index of the GPUs that the driver lists."""
     try:
-        said = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20).stdout
+        output = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20).stdout
     except (OSError, subprocess.SubprocessError):
         return {}
-    return dict(re.findall(r"^GPU (\d+): .*\(UUID: (GPU-[^)]+)\)", said, re.MULTILINE))
+    return dict(re.findall(r"^GPU (\d+): .*\(UUID: (GPU-[^)]+)\)", output, re.MULTILINE))
 
 
 def _identity(device: str) -> str:
@@ -104,9 +104,9 @@ def _identity(device: str) -> str:
 
 def folder() -> Path:
     """Where the locks are: ``STEPLADDER_SLOTS_FOLDER``, else the user's cache folder, apart for each host."""
-    given = os.environ.get("STEPLADDER_SLOTS_FOLDER")
-    if given:
-        return Path(given)
+    named = os.environ.get("STEPLADDER_SLOTS_FOLDER")
+    if named:
+        return Path(named)
     cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     if not os.access(cache_home if cache_home.exists() else cache_home.parent, os.W_OK):
         cache_home = Path(tempfile.gettempdir()) / f"stepladder-{os.getuid()}"
@@ -122,7 +122,7 @@ def hold(what: str, wanted: int | None = None, log: Callable[[str], None] = prin
     Raises:
         UserError: there are fewer devices than wanted.
     """
-    held = _joined() or _taken(what, devices() if wanted is None else wanted, log)
+    held = _join() or _acquire(what, devices() if wanted is None else wanted, log)
     try:
         yield held
     finally:
@@ -181,8 +181,8 @@ def uses() -> list[Use]:
     """Every slot of this machine, those taken under another ``STEPLADDER_SLOTS`` included, and who holds it."""
     known = {slot.name: slot for slot in all_slots()}
     others = [Slot(file.stem) for file in sorted(folder().glob("*.lock")) if file.stem not in known]
-    found = [Use(slot, _holder(slot)) for slot in (*known.values(), *others)]
-    return [use for use in found if use.holder or use.slot.name in known]
+    every = [Use(slot, _holder(slot)) for slot in (*known.values(), *others)]
+    return [use for use in every if use.holder or use.slot.name in known]
 
 
 def _holder(slot: Slot) -> Holder | None:
@@ -194,8 +194,8 @@ def _holder(slot: Slot) -> Holder | None:
         os.close(handle)
         return None
     try:
-        found: Holder = json.loads(file.read_text(encoding="utf-8"))
-        return found
+        holder: Holder = json.loads(file.read_text(encoding="utf-8"))
+        return holder
     except ValueError:
         return {"pid": "?", "what": "just taken", "since": time.time(), "folder": "?"}
 
@@ -211,7 +211,7 @@ def _lock(file: Path, kind: int) -> int | None:
     return handle
 
 
-def _joined() -> Held | None:
+def _join() -> Held | None:
     """The slots that whoever started this process holds for it."""
     names = [name for name in os.environ.get(HOLDS, "").split(",") if name]
     handles: list[int] = []
@@ -226,29 +226,29 @@ def _joined() -> Held | None:
     return Held(tuple(map(Slot, names)), tuple(handles), {HOLDS: ",".join(names)}) if names else None
 
 
-def _taken(what: str, wanted: int, log: Callable[[str], None]) -> Held:
+def _acquire(what: str, wanted: int, log: Callable[[str], None]) -> Held:
     known = all_slots()
     if not gpus():
         wanted = min(wanted, len(known))
-    elif wanted > (there := len({slot.device for slot in known})):
+    elif wanted > (available := len({slot.device for slot in known})):
         raise UserError(
-            f"{what} wants {wanted} devices (STEPLADDER_DEVICES) and may use {there}; take at most that many."
+            f"{what} wants {wanted} devices (STEPLADDER_DEVICES) and may use {available}; take at most that many."
         )
     folder().mkdir(parents=True, exist_ok=True)
-    queue, told = None, False
+    queue, is_announced = None, False
     try:
         while True:
             queue = queue or _lock(folder() / "queue", fcntl.LOCK_EX)
-            found = _all_or_none(known, wanted) if queue else None
-            if found:
+            handles = _all_or_none(known, wanted) if queue else None
+            if handles:
                 break
-            if not told:
+            if not is_announced:
                 log(f"waiting for {'a device slot' if wanted == 1 else f'{wanted} device slots'}: "
                     f"{'; '.join(str(use) for use in uses() if use.holder) or 'others wait already'}")  # fmt: skip
-                told = True
+                is_announced = True
             time.sleep(SECONDS_BETWEEN)
         holder: Holder = {"pid": os.getpid(), "what": what, "since": time.time(), "folder": str(Path.cwd())}
-        for handle in found.values():
+        for handle in handles.values():
             with suppress(OSError):  # a full disk
                 os.truncate(handle, 0)
                 os.pwrite(handle, json.dumps(holder).encode(), 0)
@@ -256,21 +256,21 @@ def _taken(what: str, wanted: int, log: Callable[[str], None]) -> Held:
     finally:
         if queue is not None:
             os.close(queue)
-    return Held(tuple(found), tuple(found.values()), _environment(tuple(found), len(known)))
+    return Held(tuple(handles), tuple(handles.values()), _environment(tuple(handles), len(known)))
 
 
 def _all_or_none(known: list[Slot], wanted: int) -> dict[Slot, int] | None:
     """The handles of ``wanted`` free slots, of different devices where they have one."""
-    found: dict[Slot, int] = {}
+    handles: dict[Slot, int] = {}
     for slot in known:
-        if slot.device is not None and slot.device in {other.device for other in found}:
+        if slot.device is not None and slot.device in {other.device for other in handles}:
             continue
         handle = _lock(folder() / f"{slot.name}.lock", fcntl.LOCK_EX)
         if handle is not None:
-            found[slot] = handle
-        if len(found) == wanted:
-            return found
-    for handle in found.values():
+            handles[slot] = handle
+        if len(handles) == wanted:
+            return handles
+    for handle in handles.values():
         os.close(handle)
     return None
 

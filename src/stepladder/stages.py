@@ -115,7 +115,7 @@ def classifier(params: Params, start: str) -> Params:
 
 def paths(files: Iterable[str]) -> list[str]:
     """Source files as dependencies of a graph: a folder for all of its files, where all are meant."""
-    left, found = {Path(file) for file in files}, []
+    left, complete = {Path(file) for file in files}, []
     folders = sorted({parent for file in left for parent in file.parents if parent != Path()})
     for folder in folders:
         inside = {
@@ -125,8 +125,8 @@ def paths(files: Iterable[str]) -> list[str]:
         }
         if inside <= left:
             left -= inside
-            found.append(folder)
-    return [f"{SOURCE}/{path.as_posix()}" for path in sorted([*found, *left])]
+            complete.append(folder)
+    return [f"{SOURCE}/{path.as_posix()}" for path in sorted([*complete, *left])]
 
 
 def code_of(entry: Any) -> list[str]:
@@ -151,7 +151,7 @@ def differing(graph: Path) -> dict[str, str]:
     """Commands, by name, of the stages in ``graph`` that do not name the code that they run, not all parameters that they read,
     or not all results that this version's stage of that command reads.
     """
-    found = {}
+    commands = {}
     for name, entry in _entries(graph).items():
         stage = entry.get("do", entry)
         if is_ours(entry):
@@ -159,15 +159,15 @@ def differing(graph: Path) -> dict[str, str]:
             reads = () if "${key}" in stage["cmd"] else of_command(stage["cmd"].replace("${item}", "0")).reads
             code = [dep for dep in deps if dep.startswith(f"{SOURCE}/")]
             if code != code_of(entry) or not {*reads, *results_of(stage["cmd"])} <= {*params, *deps}:
-                found[name] = stage["cmd"]
-    return found
+                commands[name] = stage["cmd"]
+    return commands
 
 
 def lacking(graph: Path) -> list[str]:
     """Commands of this version's ``dvc.yaml`` that ``graph`` has no stage for."""
-    there = {entry.get("do", entry).get("cmd") for entry in _entries(graph).values() if is_ours(entry)}
-    own = (entry.get("do", entry)["cmd"] for entry in _entries(installed.template() / GRAPHS[0]).values())
-    return [command for command in own if command not in there]
+    present = {entry.get("do", entry).get("cmd") for entry in _entries(graph).values() if is_ours(entry)}
+    expected = (entry.get("do", entry)["cmd"] for entry in _entries(installed.template() / GRAPHS[0]).values())
+    return [command for command in expected if command not in present]
 
 
 def results_of(command: str) -> tuple[str, ...]:
@@ -207,8 +207,8 @@ def check(root: Path, command: str = "") -> None:
         return
     wanted = of_command(command) if command else None
     for graph in graphs(root):
-        found = differing(graph)
-        names = [name for name, cmd in found.items() if wanted is None or _is_of(cmd, wanted)]
+        commands = differing(graph)
+        names = [name for name, cmd in commands.items() if wanted is None or _is_of(cmd, wanted)]
         if names:
             raise UserError(
                 f"{graph.relative_to(root)} does not name all that this stepladder runs and reads in {', '.join(names)}; "

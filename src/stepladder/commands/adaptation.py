@@ -45,9 +45,9 @@ def adaptation(args: argparse.Namespace) -> tuple[Any, Path]:
     from stepladder.tracking.fetch import fetch
 
     spec = load().model_dump(mode="json")
-    given = {key: getattr(args, key, None) for key in ("model", "method", "pictures")}
-    changed: Values = {"adaptation": {key: str(value) for key, value in given.items() if value}}
-    base, _ = fetch(str(given["model"] or spec["adaptation"]["model"]))
+    options = {key: getattr(args, key, None) for key in ("model", "method", "pictures")}
+    changed: Values = {"adaptation": {key: str(value) for key, value in options.items() if value}}
+    base, _ = fetch(str(options["model"] or spec["adaptation"]["model"]))
     return build(merge(merge(spec, changed), {"adaptation": {"model": str(base)}})), base
 
 

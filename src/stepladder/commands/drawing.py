@@ -72,10 +72,10 @@ def sample(args: argparse.Namespace) -> int:
     requests.from_nothing(description)
     sampling, steps = _sampling(args, description, usual)
     classifier, known = _classifier(args, folder, description, sampling)
-    asked = requests.rows(known, args.label, args.text, args.count)
-    condition = requests.condition(known, requests.tokenizer(folder, description), *asked)
-    pictures = draw(_placed(model), description, condition, steps, sampling, seed=args.seed, classifier=classifier)
-    return _drawn(args, pictures, description, steps, sampling)
+    rows = requests.rows(known, args.label, args.text, args.count)
+    condition = requests.condition(known, requests.tokenizer(folder, description), *rows)
+    pictures = draw(_on_device(model), description, condition, steps, sampling, seed=args.seed, classifier=classifier)
+    return _save_pictures(args, pictures, description, steps, sampling)
 
 
 def inpaint(args: argparse.Namespace) -> int:
@@ -101,10 +101,10 @@ def inpaint(args: argparse.Namespace) -> int:
     classifier, classes = _classifier(args, folder, description, sampling)
     condition = requests.alike(classes, requests.tokenizer(folder, description), args.label, args.text, args.count)
     pictures = inpainting.inpaint(
-        _placed(model), description, condition, known, mask, steps, sampling,
+        _on_device(model), description, condition, known, mask, steps, sampling,
         seed=args.seed, jump=args.jump, resamples=args.resamples, classifier=classifier,
     )  # fmt: skip
-    return _drawn(args, pictures, description, steps, sampling)
+    return _save_pictures(args, pictures, description, steps, sampling)
 
 
 def upscale(args: argparse.Namespace) -> int:
@@ -129,8 +129,8 @@ def upscale(args: argparse.Namespace) -> int:
     classifier, classes = _classifier(args, folder, description, sampling)
     condition = requests.alike(classes, requests.tokenizer(folder, description), args.label, args.text, len(files))
     condition |= super_resolution.condition(low, args.noise, seed=args.seed)
-    pictures = draw(_placed(model), description, condition, steps, sampling, seed=args.seed, classifier=classifier)
-    return _drawn(args, pictures, description, steps, sampling)
+    pictures = draw(_on_device(model), description, condition, steps, sampling, seed=args.seed, classifier=classifier)
+    return _save_pictures(args, pictures, description, steps, sampling)
 
 
 def _sample_baseline(args: argparse.Namespace, folder: Path) -> int:
@@ -140,9 +140,9 @@ def _sample_baseline(args: argparse.Namespace, folder: Path) -> int:
 
     model, description = load(folder)
     options = ("text", "steps", "sampler", "spacing", "scale", "set", "classifier")
-    if given := [name for name in options if getattr(args, name)]:
+    if unknown := [name for name in options if getattr(args, name)]:
         raise UserError(
-            f"--{given[0]} is of diffusion models; {folder} holds a {description.family}, which draws in one pass."
+            f"--{unknown[0]} is of diffusion models; {folder} holds a {description.family}, which draws in one pass."
         )
     labels = class_numbers(description.classes, args.label, args.count)
     grid(draw(model, description, {"labels": labels}, seed=args.seed), columns=10).save(args.out)
@@ -176,9 +176,9 @@ def _classifier(
 
     named = getattr(args, "classifier", None)
     if sampling.classifier_scale:
-        own = folder / BESIDE
-        classifier, described = load(named or (own if own.is_dir() else NOISY_CLASSIFIER), description)
-        return _placed(classifier), description.model_copy(update={"classes": described.classes})
+        bundled = folder / BESIDE
+        classifier, described = load(named or (bundled if bundled.is_dir() else NOISY_CLASSIFIER), description)
+        return _on_device(classifier), description.model_copy(update={"classes": described.classes})
     if named:
         raise UserError(
             "--classifier guides by sampling.classifier_scale, which is 0; add -S sampling.classifier_scale=1."
@@ -186,13 +186,13 @@ def _classifier(
     return None, description
 
 
-def _placed(model: Any) -> Any:
+def _on_device(model: Any) -> Any:
     import torch
 
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _drawn(
+def _save_pictures(
     args: argparse.Namespace, pictures: Any, description: DiffusionDescription, steps: int, sampling: Any
 ) -> int:
     """Save ``pictures``, a single one as it is and several as a sheet, and say how they came to be."""

@@ -78,10 +78,10 @@ def translate(args: argparse.Namespace) -> int:
             ):
                 print(text)
         else:
-            for i, found in enumerate(
+            for i, hypotheses in enumerate(
                 translation.n_best(model, tokenizer, description, lines, decoding, args.language, count=args.n_best)
             ):
-                for text, score in found:
+                for text, score in hypotheses:
                     print(number + i + 1, f"{score:.4f}", text, sep="\t")
         sys.stdout.flush()
         number += len(lines)
@@ -102,9 +102,9 @@ def generate(args: argparse.Namespace) -> int:
         raise UserError(f"--count {args.count} given; it is 1 or more.")
     folder, settings = fetch(args.model)
     model, tokenizer, description = load(folder, CausalLMDescription)
-    given = {name: getattr(args, name) for name in SAMPLING} | {"max_length": args.length}
-    drawn = any(given[name] is not None for name in SAMPLING) or "decoding" not in settings
-    decoding = _resolved(args, settings, **given, method="sample" if drawn else None)
+    options = {name: getattr(args, name) for name in SAMPLING} | {"max_length": args.length}
+    samples = any(options[name] is not None for name in SAMPLING) or "decoding" not in settings
+    decoding = _resolved(args, settings, **options, method="sample" if samples else None)
     if decoding.method == "beam":
         print(args.prompt + generate(model, tokenizer, description, [args.prompt], decoding)[0])
         return 0
@@ -147,9 +147,9 @@ def classify(args: argparse.Namespace) -> int:
                 skipped.add(i)
         kept = [line for i, line in enumerate(lines) if i not in skipped]
         likeliest = classify(model, tokenizer, description, kept).topk(args.top)
-        found = iter(zip(likeliest.values.tolist(), likeliest.indices.tolist(), strict=True))
+        answers = iter(zip(likeliest.values.tolist(), likeliest.indices.tolist(), strict=True))
         for i in range(len(lines)):
-            row = [] if i in skipped else zip(*next(found), strict=True)
+            row = [] if i in skipped else zip(*next(answers), strict=True)
             print(*(f"{description.classes[c]}\t{p:.3f}" for p, c in row), sep="\t")
         sys.stdout.flush()
         number += len(lines)
@@ -167,12 +167,12 @@ def _decoding(added: argparse.ArgumentParser) -> None:
     )
 
 
-def _resolved(args: argparse.Namespace, settings: Settings, **given: Any) -> Any:
+def _resolved(args: argparse.Namespace, settings: Settings, **options: Any) -> Any:
     """The model's way of decoding, with what the command line says."""
     from stepladder.params import Decoding, merge, override, section
 
     values: dict[str, Any] = {
-        "decoding": {**settings.get("decoding", {}), **{k: v for k, v in given.items() if v is not None}}
+        "decoding": {**settings.get("decoding", {}), **{k: v for k, v in options.items() if v is not None}}
     }
     for text in args.set:
         values = merge(values, override(text))

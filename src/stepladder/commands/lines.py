@@ -51,8 +51,8 @@ def _typed(prompt: str) -> Iterator[str]:
 def _read(descriptor: int) -> Iterator[list[str]]:
     rest = b""
     while more := os.read(descriptor, 1 << 16):
-        *whole, rest = (rest + more).split(b"\n")
-        lines = [line.decode("utf-8", errors="replace").rstrip("\r") for line in whole]
+        *complete, rest = (rest + more).split(b"\n")
+        lines = [line.decode("utf-8", errors="replace").rstrip("\r") for line in complete]
         yield from (lines[i : i + TOGETHER] for i in range(0, len(lines), TOGETHER))
     if rest:
         yield [rest.decode("utf-8", errors="replace").rstrip("\r")]

@@ -71,11 +71,11 @@ def _git(folder: Path) -> str:
         return (
             "git is not installed: `dvc repro` does without (core.no_scm in .dvc/config), experiments and flows do not."
         )
-    found = subprocess.run(
+    repository = subprocess.run(
         ["git", "-C", str(folder), "rev-parse", "--show-toplevel"], capture_output=True, text=True, check=False
     )
-    if found.returncode == 0:
-        return f"It is in the git repository {found.stdout.strip()}; nothing was committed."
+    if repository.returncode == 0:
+        return f"It is in the git repository {repository.stdout.strip()}; nothing was committed."
     subprocess.run(["git", "-C", str(folder), "init", "--quiet"], capture_output=True, check=False)
     return "It is a new git repository (git init); nothing was committed: git add . && git commit -m start."
 

@@ -47,6 +47,6 @@ def plan(args: argparse.Namespace) -> int:
         pieces = work.of_study(args.study, places)
     else:
         pieces = work.of_stages(args.stages, places)
-    found = None if args.no_trial else estimate.estimate(pieces, lambda line: print(line, flush=True))
-    print(*estimate.summary(pieces, found, args.jobs), sep="\n")
+    costs = None if args.no_trial else estimate.estimate(pieces, lambda line: print(line, flush=True))
+    print(*estimate.summary(pieces, costs, args.jobs), sep="\n")
     return 0

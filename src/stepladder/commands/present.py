@@ -59,7 +59,7 @@ class Present:
 
     def _place(self, folder: Path, settings: Settings, data: Path, guide: Path) -> Path:
         """A folder for this model, served so and guided by that classifier, on this data by this judge."""
-        asked = {} if settings else {
+        options = {} if settings else {
             name: getattr(self.params, name).model_dump(mode="json") for name in ("sampling", "sweep", "decoding")
         }  # fmt: skip
         files = [project.file_hash(folder / name) for name in (WEIGHTS, "config.json")]
@@ -69,5 +69,5 @@ class Present:
         code = dependencies.code_hash(file for name in JUDGES for file in STAGES[name].code())
         evaluation = self.params.evaluation.model_dump(mode="json")
         prepared = read_card(data)["content_hash"]
-        content = json.dumps([files, settings, asked, evaluation, self._mark(data), prepared, code], sort_keys=True)
+        content = json.dumps([files, settings, options, evaluation, self._mark(data), prepared, code], sort_keys=True)
         return project.root() / HOME / hashlib.sha256(content.encode()).hexdigest()[:16]

@@ -41,8 +41,8 @@ def sweep(args: argparse.Namespace) -> int:
     if args.action == "show":
         from stepladder.sweeps import results, running
 
-        found = spec.read(args.name)
-        print(results.table(found, running.finished_rows(args.name, found, _places())))
+        sweep_spec = spec.read(args.name)
+        print(results.table(sweep_spec, running.finished_rows(args.name, sweep_spec, _places())))
         return 0
     from stepladder.sweeps import running
 

@@ -56,8 +56,8 @@ def _prepared_with(params: Params, kind: str) -> bool:
     """Whether DVC's lock says so; data that was prepared with other parameters says nothing of what these will prepare."""
     try:
         locked: Any = yaml.safe_load((project.root() / "dvc.lock").read_text(encoding="utf-8"))
-        made = locked["stages"][f"prepare@{kind}"]["params"]["params.yaml"]
+        locked_params = locked["stages"][f"prepare@{kind}"]["params"]["params.yaml"]
     except (OSError, KeyError, TypeError, yaml.YAMLError):
         return False
     now = params.model_dump(mode="json", include={"seed", kind})
-    return all(made.get(key) == now[key] for key in now)
+    return all(locked_params.get(key) == now[key] for key in now)

@@ -80,12 +80,12 @@ def train(
     if world.node == 0:
         health.check()
     header = _header(family, params, data, timesteps, study, child)
-    own = project.checkpoints() / (header["key"] if world.node == 0 else f"{header['key']}-node-{world.node}")
-    folder = project.checkpoints() / header["key"] if world.elastic else own
+    own_folder = project.checkpoints() / (header["key"] if world.node == 0 else f"{header['key']}-node-{world.node}")
+    folder = project.checkpoints() / header["key"] if world.elastic else own_folder
     folder.mkdir(parents=True, exist_ok=True)
     _check_disk(folder)
     name = family if timesteps is None else f"{family} T={timesteps}"
-    with _alone(own, header["run_name"]), slots.hold(f"train {name}") as held:
+    with _exclusive(own_folder, header["run_name"]), slots.hold(f"train {name}") as held:
         if world.node == 0 and (allowed := disk.budget()) is not None:
             from stepladder.tracking import registry
 
@@ -98,19 +98,19 @@ def train(
         if world.node == 0:  # one that has begun goes on with what it began with, unless it has to begin anew
             begun = (folder / history.JOURNAL).exists()
             lineage.capture(folder / (lineage.ANEW if begun else lineage.FOLDER), params)
-        refused = folder / "error.txt"
-        refused.unlink(missing_ok=True)
+        refusal = folder / "error.txt"
+        refusal.unlink(missing_ok=True)
         follower = Follower(folder / history.JOURNAL, header) if world.node == 0 else None
         if follower:
             follower.open()
             follower.start()
         code = processes.run(processes.command(folder, world, header["key"]), held)
         run = follower.finish({0: "FINISHED", 130: "KILLED", 143: "KILLED"}.get(code, "FAILED")) if follower else {}
-        if refused.exists() and code:
-            raise UserError(refused.read_text())
+        if refusal.exists() and code:
+            raise UserError(refusal.read_text())
         if code == 0 and follower:
             _finish(folder, out, run)
-        elif code == 0 and folder == own:
+        elif code == 0 and folder == own_folder:
             shutil.rmtree(folder)
     return code
 
@@ -132,8 +132,8 @@ def other_versions(model: Path) -> str:
     """What to say of the model in ``model`` where it was made under other versions than those installed; empty: nothing."""
     if not (known := history.training(model)):
         return ""
-    other = lineage.differences(known.get("environment"), lineage.versions())
-    return f"made with {other}" if other else ""
+    differing = lineage.differences(known.get("environment"), lineage.versions())
+    return f"made with {differing}" if differing else ""
 
 
 def _write_spec(file: Path, spec: Spec) -> None:
@@ -170,8 +170,8 @@ def _header(
     stage = FAMILIES[family].stage
     relevant = {key: value for key, value in leaves.items() if stage.is_read(key)}
     base = FAMILIES[family].base(params)
-    own = [*plugins.named(relevant), *(plugins.of_model(Path(base)) if base else [])]
-    content = [family, relevant, facts(card), dependencies.code_hash(stage.code()), *plugins.code_hash(own)]
+    custom = [*plugins.named(relevant), *(plugins.of_model(Path(base)) if base else [])]
+    content = [family, relevant, facts(card), dependencies.code_hash(stage.code()), *plugins.code_hash(custom)]
     if base:  # what counts is which weights it starts from, not where they are
         content[1] = {k: v for k, v in relevant.items() if v != base} | {
             "base": project.file_hash(Path(base) / WEIGHTS)
@@ -218,7 +218,7 @@ def _check_disk(folder: Path) -> None:
 
 
 @contextmanager
-def _alone(folder: Path, name: str) -> Iterator[None]:
+def _exclusive(folder: Path, name: str) -> Iterator[None]:
     lock = FileLock(folder.with_suffix(".lock"))
     try:
         lock.acquire(timeout=0)

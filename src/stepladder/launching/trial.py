@@ -81,19 +81,19 @@ def measure(family: str, params: Params, data: Path, timesteps: int | None) -> C
         environment = os.environ | held.environment | {"STEPLADDER_CHECKPOINT_SECONDS": "1e9"}
         with (folder / "log").open("wb") as log:
             start = time.time()
-            alone = World(slots.devices(), nodes="1", node=0, rendezvous="", restarts=0)
+            world = World(slots.devices(), nodes="1", node=0, rendezvous="", restarts=0)
             process = subprocess.Popen(
-                command(folder, alone, "trial"), env=environment, stdout=log, stderr=log, pass_fds=held.handles
+                command(folder, world, "trial"), env=environment, stdout=log, stderr=log, pass_fds=held.handles
             )
             memory = _wait(process)
             wall = time.time() - start
         lines = read(folder / "journal.jsonl") if (folder / "journal.jsonl").exists() else []
         times = {line["step"]: line["time"] for line in lines if "train/loss" in str(line.get("metrics", ""))}
         if len(times) < 2:
-            refused = folder / "error.txt"
+            refusal = folder / "error.txt"
             last = (
-                refused.read_text()
-                if refused.exists()
+                refusal.read_text()
+                if refusal.exists()
                 else ((folder / "log").read_text().strip() or "?").splitlines()[-1]
             )
             raise UserError(f"The trial of {family} did not get to {STEPS} steps: {last}")

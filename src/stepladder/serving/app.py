@@ -93,31 +93,31 @@ def app(models: Mapping[str, Painter | Translator], figures: Mapping[str, str], 
         return {"painters": painters, "translators": translators}
 
     @served.post("/draw")
-    def draw(asked: Drawing) -> dict[str, list[str] | float]:
-        painter = _chosen(models, asked.model, Painter)
-        plugins.from_outside({SAMPLER.key: asked.sampler}, {SAMPLER.key: painter.sampling().sampler})
-        sampling: Sampling = painter.sampling(guidance_scale=asked.guidance_scale, sampler=asked.sampler)
+    def draw(body: Drawing) -> dict[str, list[str] | float]:
+        painter = _chosen(models, body.model, Painter)
+        plugins.from_outside({SAMPLER.key: body.sampler}, {SAMPLER.key: painter.sampling().sampler})
+        sampling: Sampling = painter.sampling(guidance_scale=body.guidance_scale, sampler=body.sampler)
         with turn:
             start = time.perf_counter()
-            pictures = painter.draw(asked.labels, [asked.text] * len(asked.labels), asked.steps, sampling, asked.seed)
+            pictures = painter.draw(body.labels, [body.text] * len(body.labels), body.steps, sampling, body.seed)
             seconds = time.perf_counter() - start
         return {"pictures": [_data_uri(single(picture)) for picture in pictures], "seconds": seconds}
 
     @served.post("/translate")
-    def translate(asked: Translation) -> dict[str, list[str] | float]:
-        translator = _chosen(models, asked.model, Translator)
-        decoding = translator.decoding(beam_size=asked.beam_size)
+    def translate(body: Translation) -> dict[str, list[str] | float]:
+        translator = _chosen(models, body.model, Translator)
+        decoding = translator.decoding(beam_size=body.beam_size)
         with turn:
             start = time.perf_counter()
-            found = translator.translate([s.strip() for s in asked.sentences], decoding, asked.language)
+            translations = translator.translate([s.strip() for s in body.sentences], decoding, body.language)
             seconds = time.perf_counter() - start
-        return {"translations": found, "seconds": seconds}
+        return {"translations": translations, "seconds": seconds}
 
     return served
 
 
 def _painter(name: str, painter: Painter, figures: Mapping[str, str]) -> dict[str, object]:
-    shape, usual = painter.description.model.shape, painter.sampling()
+    shape, defaults = painter.description.model.shape, painter.sampling()
     return {
         "name": name,
         "said": figures.get(name, ""),
@@ -126,9 +126,9 @@ def _painter(name: str, painter: Painter, figures: Mapping[str, str]) -> dict[st
         "free": painter.description.label_dropout > 0 or not painter.classes,
         "timesteps": painter.description.timesteps,
         "steps": painter.steps,
-        "guidance_scale": usual.guidance_scale,
-        "sampler": usual.sampler,
-        "samplers": list(dict.fromkeys([*SAMPLERS, usual.sampler])),
+        "guidance_scale": defaults.guidance_scale,
+        "sampler": defaults.sampler,
+        "samplers": list(dict.fromkeys([*SAMPLERS, defaults.sampler])),
         "side": max(shape[1:]),
     }
 
@@ -145,10 +145,10 @@ def _translator(name: str, translator: Translator, figures: Mapping[str, str]) -
 
 
 def _chosen(models: Mapping[str, Any], name: str, kind: type[Any]) -> Any:
-    if not isinstance(found := models.get(name), kind):
+    if not isinstance(chosen := models.get(name), kind):
         known = ", ".join(n for n, model in models.items() if isinstance(model, kind)) or "none"
         raise UserError(f"There is no such model here: {name}; there are: {known}.")
-    return found
+    return chosen
 
 
 def _data_uri(image: Any) -> str:
@@ -159,6 +159,6 @@ def _data_uri(image: Any) -> str:
 
 def _sentence(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"] if part != "body") or "the request"
-    given = error.get("input")
-    shown = f" (given: {given!r})" if isinstance(given, (str, int, float)) and len(str(given)) < 80 else ""
-    return f"{where}: {error['msg'][0].lower()}{error['msg'][1:]}{shown}"
+    value = error.get("input")
+    received = f" (given: {value!r})" if isinstance(value, (str, int, float)) and len(str(value)) < 80 else ""
+    return f"{where}: {error['msg'][0].lower()}{error['msg'][1:]}{received}"

@@ -92,9 +92,9 @@ def predict(
     return [result for _, result in pairs]
 
 
-def _answer(work: Work, asked: list[Any], out: Path, chunk: int, log: Log, progress: Progress) -> None:
+def _answer(work: Work, request: list[Any], out: Path, chunk: int, log: Log, progress: Progress) -> None:
     parts = out.with_name(f"{out.name}.parts")
-    digest = hashlib.sha256(json.dumps([*asked, chunk], sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps([*request, chunk], sort_keys=True).encode()).hexdigest()
     mark = parts / "asked"
     if parts.exists() and (not mark.exists() or mark.read_text() != digest):
         log(f"{parts} is of another request, model or chunk size: it is begun anew")
@@ -112,11 +112,11 @@ def _answer(work: Work, asked: list[Any], out: Path, chunk: int, log: Log, progr
             unfinished.rename(folder)
         folders.append(folder)
         progress(last, len(work))
-    whole = parts / "whole"
-    if whole.is_dir():
-        shutil.rmtree(whole)
-    work.join(folders, whole)
-    whole.rename(out)
+    joined = parts / "whole"
+    if joined.is_dir():
+        shutil.rmtree(joined)
+    work.join(folders, joined)
+    joined.rename(out)
     shutil.rmtree(parts)
 
 
@@ -133,14 +133,14 @@ class Sentences(Work):
 
     def chunk(self, first: int, last: int, folder: Path) -> None:
         decoding = self.model.decoding(beam_size=self.options.beam_size)
-        found = self.model.translate(self.lines[first:last], decoding, self.options.language)
-        text = "".join(" ".join(line.split("\n")) + "\n" for line in found)
+        translations = self.model.translate(self.lines[first:last], decoding, self.options.language)
+        text = "".join(" ".join(line.split("\n")) + "\n" for line in translations)
         (folder / "lines.txt").write_text(text, encoding="utf-8")
 
     def join(self, folders: list[Path], out: Path) -> None:
-        with out.open("w", encoding="utf-8") as whole:
+        with out.open("w", encoding="utf-8") as output:
             for folder in folders:
-                whole.write((folder / "lines.txt").read_text(encoding="utf-8"))
+                output.write((folder / "lines.txt").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -157,8 +157,8 @@ class Pictures(Work):
     def chunk(self, first: int, last: int, folder: Path) -> None:
         labels, texts = zip(*self.rows[first:last], strict=True)
         sampling = self.model.sampling(sampler=self.options.sampler, guidance_scale=self.options.guidance_scale)
-        drawn = self.model.draw(labels, texts, self.options.steps, sampling, self.options.seed, first)
-        for number, picture in enumerate(drawn, first):
+        pictures = self.model.draw(labels, texts, self.options.steps, sampling, self.options.seed, first)
+        for number, picture in enumerate(pictures, first):
             single(picture).save(folder / _file(number))
 
     def join(self, folders: list[Path], out: Path) -> None:
@@ -203,10 +203,10 @@ def _rows(file: Path, text: str) -> list[tuple[str, str]]:
         raise UserError(
             f"{file} has the columns {', '.join(columns) or '(none)'}; a column label, or text, or both is needed."
         )
-    found = [tuple((row.get(columns.get(key, "")) or "").strip() for key in ("label", "text")) for row in table]
-    if not found:
+    rows = [tuple((row.get(columns.get(key, "")) or "").strip() for key in ("label", "text")) for row in table]
+    if not rows:
         raise UserError(f"{file} has no rows below its head.")
-    return [(label, text) for label, text in found]
+    return [(label, text) for label, text in rows]
 
 
 def _identity(model: str) -> str:

@@ -42,14 +42,14 @@ class Painter:
     guided: DiffusionDescription | None = None
 
     @property
-    def asked(self) -> DiffusionDescription:
+    def request_description(self) -> DiffusionDescription:
         """``description`` with the classes that can be asked for."""
         return self.guided or self.description
 
     @property
     def classes(self) -> list[str]:
         """Names of the classes that can be asked for."""
-        return [*self.asked.classes]
+        return [*self.request_description.classes]
 
     @property
     def steps(self) -> int:
@@ -62,7 +62,7 @@ class Painter:
 
     def check(self, label: str, text: str, steps: int | None, sampling: Sampling) -> None:
         """Raise ``UserError`` where it cannot draw this, or so."""
-        requests.condition(self.asked, self.tokenizer, [label], [text])
+        requests.condition(self.request_description, self.tokenizer, [label], [text])
         drawing.check(self.description, sampling, self.classifier)
         of(self.description).levels(steps or self.steps, sampling.spacing)
 
@@ -80,10 +80,10 @@ class Painter:
         Raises:
             UserError: the model knows no such class or text, or cannot draw so.
         """
-        asked = requests.condition(self.asked, self.tokenizer, labels, texts)
+        condition = requests.condition(self.request_description, self.tokenizer, labels, texts)
         steps = steps or self.steps
         return drawing.draw(
-            self.model, self.description, asked, steps, sampling, seed=seed, first=first, classifier=self.classifier
+            self.model, self.description, condition, steps, sampling, seed=seed, first=first, classifier=self.classifier
         )
 
 
@@ -99,12 +99,12 @@ class Translator:
 
     def decoding(self, **options: Any) -> Decoding:
         """How it translates by default, with ``options`` that are not None put in; raises ``UserError``."""
-        given = {key: value for key, value in options.items() if value is not None}
-        return section(Decoding, {**self.usual.get("decoding", {}), **given}, "decoding")
+        changes = {key: value for key, value in options.items() if value is not None}
+        return section(Decoding, {**self.usual.get("decoding", {}), **changes}, "decoding")
 
-    def language(self, given: str | None) -> str | None:
+    def language(self, requested: str | None) -> str | None:
         """That of a request that gives ``given``: it, or the usual one, or none."""
-        return given or self.usual.get("language") or None
+        return requested or self.usual.get("language") or None
 
     def check(self, sentences: Sequence[str], language: str | None) -> None:
         """Raise ``UserError`` where one of ``sentences`` is too long, or the language is not known."""

@@ -30,8 +30,8 @@ def serve(names: Sequence[str], models: Path, host: str, port: int, log: Callabl
 
     from stepladder.serving.app import app
 
-    found = {name: load(name) for name in names} or _usual(models, log)
-    if not found:
+    loaded = {name: load(name) for name in names} or _default_models(models, log)
+    if not loaded:
         raise UserError(
             f"There is no model to serve, in the registry or in {models}; `dvc repro` makes some, or name one."
         )
@@ -45,21 +45,21 @@ def serve(names: Sequence[str], models: Path, host: str, port: int, log: Callabl
         listening.close()
         raise UserError(f"{host}:{port} cannot be listened on ({error.strerror}); name another with --port.") from None
     address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
-    log(f"{', '.join(found)}\n{address}   (Ctrl-C ends it)")
-    page = app(found, {name: _said(name) for name in found}, _hosts(host))
+    log(f"{', '.join(loaded)}\n{address}   (Ctrl-C ends it)")
+    page = app(loaded, {name: _caption(name) for name in loaded}, _hosts(host))
     uvicorn.Server(uvicorn.Config(page, log_level="warning", access_log=False)).run(sockets=[listening])
 
 
-def _usual(models: Path, log: Callable[[str], None]) -> dict[str, Painter | Translator]:
+def _default_models(models: Path, log: Callable[[str], None]) -> dict[str, Painter | Translator]:
     """Every champion, else every model in ``models``; those that cannot be served are named and passed over."""
-    found: dict[str, Painter | Translator] = {}
+    loaded: dict[str, Painter | Translator] = {}
     folders = [str(folder) for pattern in FOLDERS for folder in sorted(models.glob(pattern))]
     for name in _champions() or folders:
         try:
-            found[name] = load(name)
+            loaded[name] = load(name)
         except UserError as error:
             log(f"{name} is not served: {error}")
-    return found
+    return loaded
 
 
 def _champions() -> list[str]:
@@ -72,7 +72,7 @@ def _champions() -> list[str]:
     ]
 
 
-def _said(name: str) -> str:
+def _caption(name: str) -> str:
     """What the page says of a model: of a registered one its version and its figure."""
     if Path(name).is_dir():
         return name
@@ -80,7 +80,7 @@ def _said(name: str) -> str:
         client = health.registry()
         model, number = references.version(client, name)
         tags = client.get_model_version(model, number).tags
-        return f"{model} version {number}" + (f": {figures.shown(tags)}" if figures.FIGURE in tags else "")
+        return f"{model} version {number}" + (f": {figures.text(tags)}" if figures.FIGURE in tags else "")
 
 
 def _hosts(host: str) -> list[str]:

@@ -36,10 +36,10 @@ def on_present(client: Any, name: str, version: str, judge: Judge) -> Tags:
     if kept := tags.get(KEPT + mark):
         judged: dict[str, str] = json.loads(kept)
         return tags | judged
-    found = figures.of_metrics(judge.metrics(f"models:/{name}/{version}"))
-    if found is None or found.name != tags[figures.FIGURE]:
+    measured = figures.of_metrics(judge.metrics(f"models:/{name}/{version}"))
+    if measured is None or measured.name != tags[figures.FIGURE]:
         raise UserError(
             f"{name} version {version} is judged by {tags[figures.FIGURE]}, which this evaluation does not have."
         )
-    client.set_model_version_tag(name, version, KEPT + mark, json.dumps(found.tags))
-    return tags | found.tags
+    client.set_model_version_tag(name, version, KEPT + mark, json.dumps(measured.tags))
+    return tags | measured.tags

@@ -43,10 +43,10 @@ class Checkout:
         self.log(f"data: {target} is prepared again")
         shutil.rmtree(self.folder / target, ignore_errors=True)
         self.stepladder("prepare", kind)
-        if (found := self._hash(kind)) != content_hash:
+        if (actual := self._hash(kind)) != content_hash:
             raise UserError(
                 f"The data of that training (content {content_hash[:16]}) is neither in DVC's cache nor in its remote, and "
-                f"preparing it again gives other data (content {found[:16]}): its source has changed; bring back the cache or the remote."
+                f"preparing it again gives other data (content {actual[:16]}): its source has changed; bring back the cache or the remote."
             )
 
     def fetched(self, dvc: str, target: str) -> bool:
@@ -139,15 +139,15 @@ def _share_cache(root: Path, workspace: Path) -> None:
     if (root / ".dvc" / "config.local").exists():
         shutil.copyfile(root / ".dvc" / "config.local", workspace / ".dvc" / "config.local")
     dvc = [sys.executable, "-m", "dvc", "cache", "dir"]
-    found = subprocess.run(dvc, cwd=root, capture_output=True, text=True).stdout.strip().splitlines()
-    if found:
-        subprocess.run([*dvc, "--local", found[-1]], cwd=workspace, capture_output=True)
+    folders = subprocess.run(dvc, cwd=root, capture_output=True, text=True).stdout.strip().splitlines()
+    if folders:
+        subprocess.run([*dvc, "--local", folders[-1]], cwd=workspace, capture_output=True)
 
 
 def _git(folder: Path, *arguments: str, why: str) -> str:
     """What git says; ``UserError`` with ``why`` where it fails."""
     done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True)
     if done.returncode:
-        said = done.stderr.strip().splitlines()
-        raise UserError(f"The model cannot be reproduced in {folder}: {why}{f' ({said[-1][:200]})' if said else ''}.")
+        log = done.stderr.strip().splitlines()
+        raise UserError(f"The model cannot be reproduced in {folder}: {why}{f' ({log[-1][:200]})' if log else ''}.")
     return done.stdout.strip()

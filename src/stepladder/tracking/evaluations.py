@@ -121,17 +121,17 @@ class _Points:
 
     def __init__(self, time: int) -> None:
         self.time = time
-        self._of: dict[str, list[tuple[str, float, int]]] = {}
+        self._by_run: dict[str, list[tuple[str, float, int]]] = {}
 
     def add(self, run_id: str, figures: Mapping[str, float | None], step: int = 0) -> None:
         """Those of ``figures`` that there are."""
-        there = [(name, float(value), step) for name, value in figures.items() if value is not None]
-        self._of.setdefault(run_id, []).extend(there)
+        values = [(name, float(value), step) for name, value in figures.items() if value is not None]
+        self._by_run.setdefault(run_id, []).extend(values)
 
     def send(self, client: Any) -> None:
         from mlflow.entities import Metric
 
-        for run_id, figures in self._of.items():
+        for run_id, figures in self._by_run.items():
             metrics = [Metric(name, value, self.time, step) for name, value, step in figures]
             for start in range(0, len(metrics), BATCH):
                 client.log_batch(run_id, metrics=metrics[start : start + BATCH])

@@ -38,14 +38,14 @@ class Figures:
     @property
     def tags(self) -> dict[str, str]:
         """As tags of a version in the registry."""
-        found = {
+        values = {
             **self.further,
             self.name: self.value,
             FIGURE: self.name,
             SMALLER: str(METRICS[self.name].smaller_is_better).lower(),
             "judged": self.judged,
         }
-        return {name: str(value) for name, value in found.items() if value is not None and value != ""}
+        return {name: str(value) for name, value in values.items() if value is not None and value != ""}
 
 
 def of_pictures(point: Mapping[str, Any], floor: Mapping[str, Any], judged: Mapping[str, Any]) -> Figures:
@@ -92,7 +92,7 @@ def figure(tags: Tags, name: str = "") -> Figure:
     return value, float(tags.get(f"{name}_low", value)), float(tags.get(f"{name}_high", value))
 
 
-def shown(tags: Tags, name: str = "") -> str:
+def text(tags: Tags, name: str = "") -> str:
     """The figure that a version is judged by, or the one of that ``name``, with its interval."""
     name = name or tags.get(FIGURE, "")
     if not name or name not in tags:

@@ -27,7 +27,7 @@ class Follower(threading.Thread):
     def __init__(self, journal: Path, header: Header) -> None:
         super().__init__(daemon=True)
         self.journal, self.header = journal, header
-        self.nowhere = {"run_id": None, "parent_run_id": None, "tracking_uri": store.shown()}
+        self.nowhere = {"run_id": None, "parent_run_id": None, "tracking_uri": store.safe_uri()}
         self.opened: Tracked | None = None
         self.over = threading.Event()
         self.status = "FINISHED"
@@ -51,21 +51,21 @@ class Follower(threading.Thread):
     def run(self) -> None:
         if not store.uri():
             return
-        said = ""
+        last_error = ""
         while True:
             over = self.over.is_set()  # asked before, so that what was written until then is sent
             try:
                 self._forward(over)
-                said = ""
+                last_error = ""
             except Exception as error:
-                if not said:
+                if not last_error:
                     print(f"tracking: {error} The training goes on.", flush=True)
-                said = str(error)
+                last_error = str(error)
             if over:
                 break
             self.over.wait(EVERY_SECONDS)
-        if said:
-            print(f"tracking: {said}", flush=True)
+        if last_error:
+            print(f"tracking: {last_error}", flush=True)
 
     def finish(self, status: str) -> Mapping[str, object]:
         """Wait, no longer than a minute, until all is sent, and close the run as ``status``; returns the run."""

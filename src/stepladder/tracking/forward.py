@@ -29,15 +29,15 @@ def forward(journal: Path, run: Tracked) -> int:
         UserError: the store does not take them.
     """
     client, run_id = store.client(), run["run_id"]
-    there = client.get_run(run_id).data
+    stored = client.get_run(run_id).data
     identity = _identity(journal)
     sending = _Sending(client, run_id, journal, identity)
-    start, again = _position(there.tags.get(FIGURES), identity)
-    history = (point for name in there.metrics for point in client.get_metric_history(run_id, name)) if again else ()
-    if ORIGIN not in there.tags or again:
+    start, is_anew = _position(stored.tags.get(FIGURES), identity)
+    history = (point for name in stored.metrics for point in client.get_metric_history(run_id, name)) if is_anew else ()
+    if ORIGIN not in stored.tags or is_anew:
         sending.origin()
     sent = sending.figures(start, {(point.key, point.step) for point in history})
-    return sent + sending.artifacts(_position(there.tags.get(ARTIFACTS), identity)[0])
+    return sent + sending.artifacts(_position(stored.tags.get(ARTIFACTS), identity)[0])
 
 
 @dataclass(frozen=True)

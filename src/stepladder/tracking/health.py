@@ -110,10 +110,8 @@ def _check_server(address: str) -> None:
     """The server is there, is MLflow, and lets this user in."""
     parts = urlsplit(address)
     _connect(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
-    location = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="")).rstrip("/")
-    request = urllib.request.Request(
-        f"{location}/api/2.0/mlflow/experiments/search?max_results=1", headers=_login(address)
-    )
+    base = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="")).rstrip("/")
+    request = urllib.request.Request(f"{base}/api/2.0/mlflow/experiments/search?max_results=1", headers=_login(address))
     insecure = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1")
     trust = ssl._create_unverified_context() if insecure else None
     try:
@@ -123,12 +121,12 @@ def _check_server(address: str) -> None:
         if error.code in login.REFUSALS:  # MLflow's client knows of more logins
             return login.ask()
         raise UserError(
-            f"The tracking server {store.shown()}, which MLFLOW_TRACKING_URI names, answers with HTTP status {error.code} where "
+            f"The tracking server {store.safe_uri()}, which MLFLOW_TRACKING_URI names, answers with HTTP status {error.code} where "
             f"MLflow would answer; check the address, or {store.WITHOUT}."
         ) from None
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{store.shown()}, which MLFLOW_TRACKING_URI names, does not answer as an MLflow server does ({store.reason(error)}); check "
+            f"{store.safe_uri()}, which MLFLOW_TRACKING_URI names, does not answer as an MLflow server does ({store.reason(error)}); check "
             f"the address, or {store.WITHOUT}."
         ) from None
 
@@ -138,7 +136,7 @@ def _connect(host: str, port: int) -> None:
         socket.create_connection((host, port), timeout=LOCKED_AFTER).close()
     except OSError as error:
         raise UserError(
-            f"The tracking server {store.shown()}, which MLFLOW_TRACKING_URI names, does not answer ({store.reason(error)}); start it, "
+            f"The tracking server {store.safe_uri()}, which MLFLOW_TRACKING_URI names, does not answer ({store.reason(error)}); start it, "
             f"unset the variable, or {store.WITHOUT}."
         ) from None
 

@@ -43,7 +43,7 @@ def log(
     folder: Path,
     settings: Settings,
     example: list[dict[str, str]],
-    beside: Mapping[str, Path] | None = None,
+    needed: Mapping[str, Path] | None = None,
 ) -> Any:
     """The model in ``folder``, logged with ``run_id`` once it has answered its input example; MLflow's ``LoggedModel``.
 
@@ -52,7 +52,7 @@ def log(
     Args:
         settings: what it does unless its params say otherwise (``model_config``).
         example: rows, kept as the input example.
-        beside: folders of other models that it needs, by the name that they get in its own.
+        needed: folders of other models that it needs, by the name that they get in its own.
 
     Raises:
         Exception: whatever it fails with on its example; then nothing usable is logged.
@@ -60,14 +60,14 @@ def log(
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
     run = client.get_run(run_id)
-    own = [*plugins.of_model(folder), *plugins.named({SAMPLER.key: settings.get("sampling", {}).get("sampler")})]
-    logged = _begun(client, run, family, _digest(settings, example, own))
+    custom = [*plugins.of_model(folder), *plugins.named({SAMPLER.key: settings.get("sampling", {}).get("sampler")})]
+    logged = _logged_model(client, run, family, _digest(settings, example, custom))
     if logged.status == LoggedModelStatus.READY:
         return logged
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "model"
         try:
-            _save(path, logged, family, {"": folder, **(beside or {})}, settings, example, plugins.bundled(own))
+            _save(path, logged, family, {"": folder, **(needed or {})}, settings, example, plugins.bundled(custom))
             client.log_model_artifacts(logged.model_id, str(path))
         except BaseException:
             client.finalize_logged_model(logged.model_id, LoggedModelStatus.FAILED)
@@ -84,7 +84,7 @@ def _save(
     folders: Mapping[str, Path],
     settings: Settings,
     example: list[dict[str, str]],
-    own: list[str],
+    custom: list[str],
 ) -> None:
     """Write the model to ``path`` as MLflow loads it, and have it answer its example; raises whatever it fails with.
 
@@ -97,8 +97,8 @@ def _save(
     from mlflow.models import Model
 
     folder = folders[""]
-    described: DiffusionDescription | TextDescription
-    described = read(folder, DiffusionDescription) if family == "diffusion" else read_text(folder)
+    description: DiffusionDescription | TextDescription
+    description = read(folder, DiffusionDescription) if family == "diffusion" else read_text(folder)
     rows = pd.DataFrame(example)
     files = path.with_name("files")
     for inner, source in folders.items():
@@ -106,7 +106,7 @@ def _save(
         for name in FILES:
             if (source / name).exists():
                 shutil.copy(source / name, files / inner)
-    description = Model(
+    mlflow_model = Model(
         artifact_path=logged.artifact_location,
         model_uuid=logged.model_id,
         model_id=logged.model_id,
@@ -114,13 +114,13 @@ def _save(
     )
     mlflow.pyfunc.save_model(
         str(path),
-        mlflow_model=description,
+        mlflow_model=mlflow_model,
         python_model=str(HERE / f"pyfunc_{family}.py"),
         artifacts={"model": str(files)},
         model_config=settings,
-        signature=_signature(described, settings),
+        signature=_signature(description, settings),
         input_example=rows,
-        code_paths=[str(Path(stepladder.__file__).parent), *own],
+        code_paths=[str(Path(stepladder.__file__).parent), *custom],
         pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
     )
     answer = mlflow.pyfunc.load_model(str(path)).predict(rows)
@@ -130,23 +130,23 @@ def _save(
         shutil.rmtree(compiled, ignore_errors=True)
 
 
-def _begun(client: Any, run: Any, family: str, digest: str) -> Any:
+def _logged_model(client: Any, run: Any, family: str, digest: str) -> Any:
     """The run's logged model of that ``digest``, the finished one before others; made where there is none."""
     from mlflow.entities import LoggedModelStatus
 
     experiment, run_id = run.info.experiment_id, run.info.run_id
-    alike = f"source_run_id = '{run_id}' AND tags.`{SERVED}` = '{digest}'"
-    found = client.search_logged_models([experiment], filter_string=alike)
-    if found:
-        return min(found, key=lambda model: model.status != LoggedModelStatus.READY)
+    query = f"source_run_id = '{run_id}' AND tags.`{SERVED}` = '{digest}'"
+    matches = client.search_logged_models([experiment], filter_string=query)
+    if matches:
+        return min(matches, key=lambda model: model.status != LoggedModelStatus.READY)
     return client.create_logged_model(
         experiment, name=family, source_run_id=run_id, model_type="pyfunc", tags={SERVED: digest}
     )
 
 
-def _digest(settings: Settings, example: list[dict[str, str]], own: list[str]) -> str:
+def _digest(settings: Settings, example: list[dict[str, str]], custom: list[str]) -> str:
     """Of what a logged model is, beside its run's weights: how it is served, its example, and the code that goes with it."""
-    code = [dependencies.code_hash(SOURCE), *plugins.code_hash(own)]
+    code = [dependencies.code_hash(SOURCE), *plugins.code_hash(custom)]
     content = json.dumps([settings, example, *code], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
@@ -190,9 +190,9 @@ def _signature(described: DiffusionDescription | TextDescription, settings: Sett
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 
     if isinstance(described, DiffusionDescription):
-        reads = bool(described.model.vocabulary)
-        inputs: list[ColSpec | TensorSpec] = [ColSpec("string", "label", required=bool(described.classes) or not reads)]
-        inputs += [ColSpec("string", "text")] if reads else []
+        texts = bool(described.model.vocabulary)
+        inputs: list[ColSpec | TensorSpec] = [ColSpec("string", "label", required=bool(described.classes) or not texts)]
+        inputs += [ColSpec("string", "text")] if texts else []
         outputs: list[ColSpec | TensorSpec] = [TensorSpec(np.dtype("uint8"), (-1, *described.model.shape))]
         params = [
             ParamSpec("steps", "long", settings["steps"]),

@@ -29,35 +29,35 @@ COMING = ".coming"
 def check(file: Path) -> None:
     """Raise ``UserError`` where the store names artifacts in another project's folder and does not say why; changes nothing."""
     with _opened(file) as connection:
-        if _recorded(connection) is None and (elsewhere := _elsewhere(connection, file.parent)):
-            raise UserError(_strange(file, elsewhere))
+        if _recorded(connection) is None and (other_homes := _other_homes(connection, file.parent)):
+            raise UserError(_other_homes_message(file, other_homes))
 
 
-def settle(file: Path) -> None:
+def relocate(file: Path) -> None:
     """Have the store at ``file`` name its artifacts beside itself, and say that it lies there.
 
     Raises:
         UserError: it names some elsewhere, and was last used by a version that did not say where it lay.
     """
-    here = file.parent.as_uri()
+    home_uri = file.parent.as_uri()
     with _opened(file) as connection:
-        if _recorded(connection) == here:
+        if _recorded(connection) == home_uri:
             return
         with _transaction(connection):
             before = _recorded(connection)
-            if before is None and (elsewhere := _elsewhere(connection, file.parent)):
-                raise UserError(_strange(file, elsewhere))
-            _rewrite(connection, {before} if before else set(), here)
+            if before is None and (other_homes := _other_homes(connection, file.parent)):
+                raise UserError(_other_homes_message(file, other_homes))
+            _rewrite(connection, {before} if before else set(), home_uri)
 
 
-def settle_if_moved(file: Path) -> None:
+def relocate_if_moved(file: Path) -> None:
     """The same for whoever only reads, such as MLflow itself: a store that does not say where it lay is left as it is."""
     if not file.is_file():
         return
     with _opened(file) as connection:
         if (_recorded(connection) or file.parent.as_uri()) == file.parent.as_uri():
             return
-    settle(file)
+    relocate(file)
 
 
 def bring_home(file: Path) -> str:
@@ -69,28 +69,28 @@ def bring_home(file: Path) -> str:
     home = file.parent
     with _opened(file) as connection:
         before = _recorded(connection)
-        elsewhere = _elsewhere(connection, home) | ({before} if before else set()) - {home.as_uri()}
-        copied = sum(_copy(connection, old, home) for old in sorted(elsewhere))
+        other_homes = _other_homes(connection, home) | ({before} if before else set()) - {home.as_uri()}
+        copied = sum(_copy(connection, old, home) for old in sorted(other_homes))
         with _transaction(connection):
-            _rewrite(connection, elsewhere, home.as_uri())
-        lost = sorted(set(_owned(connection, home.as_uri())) - {p.as_uri() for p in _there(home)})
-    places = ", ".join(str(_path(old)) for old in sorted(elsewhere))
-    said = f"The artifacts of {file} are in {home / ARTIFACTS}"
-    if elsewhere:
-        said += (
+            _rewrite(connection, other_homes, home.as_uri())
+        lost = sorted(set(_owned(connection, home.as_uri())) - {p.as_uri() for p in _folders(home)})
+    places = ", ".join(str(_path(old)) for old in sorted(other_homes))
+    message = f"The artifacts of {file} are in {home / ARTIFACTS}"
+    if other_homes:
+        message += (
             f", where the store names them now instead of in {places}; {copied} files that were only there were copied"
         )
     if lost:
-        said += (
+        message += (
             f". Of {len(lost)} runs or models there is no folder, because they kept nothing or because it was not copied along: "
             f"{', '.join(str(_path(each)) for each in lost[:3])}{', ...' if len(lost) > 3 else ''}"
         )
-    return f"{said}."
+    return f"{message}."
 
 
-def _strange(file: Path, elsewhere: set[str]) -> str:
+def _other_homes_message(file: Path, other_homes: set[str]) -> str:
     return (
-        f"The tracking store {file} names artifacts in {', '.join(str(_path(old)) for old in sorted(elsewhere))}, since an older "
+        f"The tracking store {file} names artifacts in {', '.join(str(_path(old)) for old in sorted(other_homes))}, since an older "
         "version used it there; `stepladder doctor --store` makes them its own, in its own folder."
     )
 
@@ -123,13 +123,13 @@ def _recorded(connection: sqlite3.Connection) -> str | None:
     return str(row[0]) if row else None
 
 
-def _elsewhere(connection: sqlite3.Connection, home: Path) -> set[str]:
+def _other_homes(connection: sqlite3.Connection, home: Path) -> set[str]:
     """Other folders than ``home`` in which experiments were given artifacts as Stepladder gives them: ``FOLDER/artifacts/NAME``."""
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
         return set()
-    found = connection.execute("SELECT experiment_id, name, artifact_location FROM experiments").fetchall()
+    rows = connection.execute("SELECT experiment_id, name, artifact_location FROM experiments").fetchall()
     homes = set()
-    for number, name, location in found:
+    for number, name, location in rows:
         folder, _, last = str(location).rpartition("/")
         made = folder.startswith("file://") and folder.endswith(f"/{ARTIFACTS}")
         if made and url2pathname(last) in (str(name), str(number)):
@@ -137,18 +137,18 @@ def _elsewhere(connection: sqlite3.Connection, home: Path) -> set[str]:
     return homes - {home.as_uri()}
 
 
-def _rewrite(connection: sqlite3.Connection, before: set[str], here: str) -> None:
+def _rewrite(connection: sqlite3.Connection, before: set[str], home_uri: str) -> None:
     """Put ``here`` in the place of each of ``before``, in every text of every table that is a location of artifacts there."""
     for table, column in _texts(connection):
         for old in before:
-            known, new = f"{old}/{ARTIFACTS}", f"{here}/{ARTIFACTS}"
+            known, new = f"{old}/{ARTIFACTS}", f"{home_uri}/{ARTIFACTS}"
             connection.execute(
                 f'UPDATE "{table}" SET "{column}" = ? || substr("{column}", ?) WHERE "{column}" = ? OR substr("{column}", 1, ?) = ?',
                 (new, len(known) + 1, known, len(known) + 1, f"{known}/"),
             )
     connection.execute(f"CREATE TABLE IF NOT EXISTS {TABLE} (uri TEXT NOT NULL)")
     connection.execute(f"DELETE FROM {TABLE}")
-    connection.execute(f"INSERT INTO {TABLE} VALUES (?)", (here,))
+    connection.execute(f"INSERT INTO {TABLE} VALUES (?)", (home_uri,))
 
 
 def _texts(connection: sqlite3.Connection) -> list[tuple[str, str]]:
@@ -173,7 +173,7 @@ def _owned(connection: sqlite3.Connection, home: str) -> Iterator[str]:
                     yield str(location)
 
 
-def _there(home: Path) -> Iterator[Path]:
+def _folders(home: Path) -> Iterator[Path]:
     """Every folder under ``home/artifacts``."""
     for folder, names, _ in os.walk(home / ARTIFACTS):
         yield from (Path(folder) / name for name in names)
@@ -186,12 +186,12 @@ def _copy(connection: sqlite3.Connection, old: str, home: Path) -> int:
         source = _path(location)
         target = home / source.relative_to(_path(old))
         for file in sorted(f for f in source.rglob("*") if f.is_file() and not f.name.endswith(COMING)):
-            wanted = target / file.relative_to(source)
-            if not wanted.exists():
-                wanted.parent.mkdir(parents=True, exist_ok=True)
-                fresh = wanted.with_name(wanted.name + COMING)
+            destination = target / file.relative_to(source)
+            if not destination.exists():
+                destination.parent.mkdir(parents=True, exist_ok=True)
+                fresh = destination.with_name(destination.name + COMING)
                 shutil.copyfile(file, fresh)
-                os.replace(fresh, wanted)
+                os.replace(fresh, destination)
                 count += 1
     return count
 
@@ -202,4 +202,4 @@ def _path(uri: str) -> Path:
 
 if __name__ == "__main__":  # for MLflow's own processes, see ``stepladder_mlflow``
     with suppress(UserError, OSError):
-        settle_if_moved(Path(sys.argv[1]).resolve())
+        relocate_if_moved(Path(sys.argv[1]).resolve())

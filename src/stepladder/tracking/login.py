@@ -36,7 +36,7 @@ def permitted(what: str) -> Iterator[None]:
             raise
         does = "knows no such login" if status == 401 else f"does not allow this login to {what}"
         raise Refused(
-            f"The tracking server {store.shown()} {does} ({_who()}; HTTP status {status}); set MLFLOW_TRACKING_USERNAME and "
+            f"The tracking server {store.safe_uri()} {does} ({_who()}; HTTP status {status}); set MLFLOW_TRACKING_USERNAME and "
             "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, or write ~/.mlflow/credentials, as its administrator says, "
             f"or {store.WITHOUT}."
         ) from None

@@ -23,9 +23,9 @@ from stepladder.errors import UserError
 from stepladder.params import Promotion
 from stepladder.tracking import aliases, figures, health, references, store
 from stepladder.tracking.again import Judge, on_present
-from stepladder.tracking.figures import FIGURE, Tags, better, difference, shown
+from stepladder.tracking.figures import FIGURE, Tags, better, difference, text
 
-__all__ = ["Unfit", "Verdict", "better", "difference", "judge", "probe", "promote", "settle", "shown"]
+__all__ = ["Unfit", "Verdict", "apply_verdict", "better", "difference", "judge", "probe", "promote", "text"]
 
 LONGEST_PROBE = 1800  # seconds
 LONGEST_TAG = 4000  # characters
@@ -82,7 +82,7 @@ def promote(
             verdict, how = replace(verdict, promoted=True, why=why), "force"
         elif verdict.promoted and reason.strip():
             verdict = replace(verdict, why=f"{verdict.why} ({reason.strip()})")
-        settle(client, verdict, how)
+        apply_verdict(client, verdict, how)
     return verdict
 
 
@@ -92,28 +92,28 @@ def judge(client: Any, name: str, number: str, limits: Promotion, again: Judge |
     Args:
         again: judges the champion, and the version, again where their figures cannot be compared; ``None``: that stands in the way.
     """
-    holder = str(references.model(client, name).aliases.get(aliases.CHAMPION, ""))
+    champion = str(references.model(client, name).aliases.get(aliases.CHAMPION, ""))
     ours: Tags = client.get_model_version(name, number).tags
-    if holder == number:
-        return Verdict(name, number, False, (), f"champion already: {shown(ours)}")
-    compared, reasons = shown(ours), []
+    if champion == number:
+        return Verdict(name, number, False, (), f"champion already: {text(ours)}")
+    compared, reasons = text(ours), []
     if ours.get(FIGURE) and not math.isfinite(figures.figure(ours)[0]):
         reasons.append(f"its {ours[FIGURE]} is not a number")
     else:
-        if holder:
-            ours, compared, worse = _against(client, name, number, holder, again)
+        if champion:
+            ours, compared, worse = _against_champion(client, name, number, champion, again)
             reasons += [compared] * worse
         if why := figures.failed(ours, limits):
             reasons.append(f"it counts as failed ({why})")
     if back := ours.get(aliases.ROLLED_BACK):
         reasons.append(f"it was rolled back ({back})")
-    reasons += _measured(client, name, number, limits)
+    reasons += _probe_objections(client, name, number, limits)
     if reasons:
         return Verdict(name, number, False, tuple(reasons), f"challenger: {'; '.join(reasons)}")
-    return Verdict(name, number, True, (), f"champion{'' if holder else ', the first'}: {compared}")
+    return Verdict(name, number, True, (), f"champion{'' if champion else ', the first'}: {compared}")
 
 
-def settle(client: Any, verdict: Verdict, how: str) -> None:
+def apply_verdict(client: Any, verdict: Verdict, how: str) -> None:
     """Do as the verdict says, and keep its sentence with its version; a champion keeps the one that made it champion."""
     if verdict.promoted:
         aliases.move(client, verdict.name, aliases.CHAMPION, verdict.version, how=how, why=verdict.why)
@@ -121,57 +121,57 @@ def settle(client: Any, verdict: Verdict, how: str) -> None:
         aliases.keep_verdict(client, verdict.name, verdict.version, verdict.why[:LONGEST_TAG])
 
 
-def _against(client: Any, name: str, number: str, holder: str, again: Judge | None) -> tuple[Tags, str, bool]:
+def _against_champion(
+    client: Any, name: str, number: str, champion: str, again: Judge | None
+) -> tuple[Tags, str, bool]:
     """The version's figures, how they compare with the champion's, in words, and whether that stands in the way."""
-    ours, theirs = (client.get_model_version(name, each).tags for each in (number, holder))
-    if not (apart := _apart(ours, theirs, holder)):
-        return ours, *_compared(ours, theirs, holder, "on the same data")
+    ours, theirs = (client.get_model_version(name, each).tags for each in (number, champion))
+    if not (incomparable := _incomparable(ours, theirs, champion)):
+        return ours, *_comparison(ours, theirs, champion, "on the same data")
     if not ours.get(FIGURE) or again is None:
-        return ours, apart, True
+        return ours, incomparable, True
     try:
-        now, then = (on_present(client, name, each, again) for each in (number, holder))
+        now, then = (on_present(client, name, each, again) for each in (number, champion))
     except UserError as error:
-        return ours, f"{apart}, and cannot be judged again on the present data ({str(error).rstrip('.')})", True
-    return now, *_compared(now, then, holder, "judged again on the present held-out data")
+        return ours, f"{incomparable}, and cannot be judged again on the present data ({str(error).rstrip('.')})", True
+    return now, *_comparison(now, then, champion, "judged again on the present held-out data")
 
 
-def _apart(ours: Tags, theirs: Tags, holder: str) -> str:
+def _incomparable(ours: Tags, theirs: Tags, champion: str) -> str:
     """Why the figures of the two cannot be compared as they are; empty where they can."""
     if not ours.get(FIGURE):
         return "it does not say by which figure it is judged (an older Stepladder registered it: run `stepladder register`)"
     known = [tag for tag in (figures.HELD_OUT, "data_hash") if tag in ours and tag in theirs]
     if not known or ours[known[0]] != theirs[known[0]]:
-        return f"{shown(ours)} was measured on other data than champion version {holder}'s"
+        return f"{text(ours)} was measured on other data than champion version {champion}'s"
     if theirs.get("judged") != ours.get("judged") or ours[FIGURE] not in theirs:
         return (
-            f"{shown(ours)} was judged in another way ({ours.get('judged')}) than champion version {holder} "
+            f"{text(ours)} was judged in another way ({ours.get('judged')}) than champion version {champion} "
             f"({theirs.get('judged')})"
         )
     return ""
 
 
-def _compared(ours: Tags, theirs: Tags, holder: str, where: str) -> tuple[str, bool]:
+def _comparison(ours: Tags, theirs: Tags, champion: str, where: str) -> tuple[str, bool]:
     """How the two compare, in words, and whether that stands in the way."""
-    value = shown(theirs, ours[FIGURE]).removeprefix(f"{ours[FIGURE]} ")
-    compared = f"{shown(ours)} against {value} of version {holder} {where}"
+    value = text(theirs, ours[FIGURE]).removeprefix(f"{ours[FIGURE]} ")
+    compared = f"{text(ours)} against {value} of version {champion} {where}"
     if better(ours, theirs):
         return compared, False
     return f"not better by more than the interval: {compared}", True
 
 
-def _measured(client: Any, name: str, number: str, limits: Promotion) -> list[str]:
+def _probe_objections(client: Any, name: str, number: str, limits: Promotion) -> list[str]:
     """What a fresh process finds wrong with the version."""
     try:
-        found = probe(f"models:/{name}/{number}")
+        measured = probe(f"models:/{name}/{number}")
     except Unfit as error:
         return [str(error)]
     for tag in ("megabytes", "seconds_to_load", "seconds"):
-        client.set_model_version_tag(name, number, tag, f"{found[tag]:.4g}")
-    size, seconds = found["megabytes"], found["seconds"]
+        client.set_model_version_tag(name, number, tag, f"{measured[tag]:.4g}")
+    size, seconds = measured["megabytes"], measured["seconds"]
     too_large = f"its files have {size:.4g} MB, more than promotion.megabytes={limits.megabytes:g}"
-    too_slow = (
-        f"answering its {found['rows']} examples takes {seconds:.4g} s, more than promotion.seconds={limits.seconds:g}"
-    )
+    too_slow = f"answering its {measured['rows']} examples takes {seconds:.4g} s, more than promotion.seconds={limits.seconds:g}"
     return [too_large] * (size > limits.megabytes) + [too_slow] * (seconds > limits.seconds)
 
 

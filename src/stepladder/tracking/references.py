@@ -41,29 +41,29 @@ def model(client: Any, reference: str) -> Any:
     """
     from mlflow.exceptions import MlflowException
 
-    given = _parts(reference)[0]
+    prefix = _parts(reference)[0]
     try:
-        return client.get_registered_model(given)
+        return client.get_registered_model(prefix)
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
     known = names(client)
-    found = [each for each in known if each.startswith(given)]
-    if len(found) > 1:
-        raise UserError(f"{given} may be any of {', '.join(found)}; give more of the name.")
-    if not found:
-        raise UserError(f"{given} is not in the registry; it has the models: {', '.join(known) or 'none'}.")
-    return client.get_registered_model(found[0])
+    matches = [each for each in known if each.startswith(prefix)]
+    if len(matches) > 1:
+        raise UserError(f"{prefix} may be any of {', '.join(matches)}; give more of the name.")
+    if not matches:
+        raise UserError(f"{prefix} is not in the registry; it has the models: {', '.join(known) or 'none'}.")
+    return client.get_registered_model(matches[0])
 
 
 def names(client: Any) -> list[str]:
     """All registered models, sorted."""
-    found, page = [], None
+    registered, page = [], None
     while True:
         models = client.search_registered_models(page_token=page)
-        found += [str(each.name) for each in models]
+        registered += [str(each.name) for each in models]
         if not (page := models.token):
-            return sorted(found)
+            return sorted(registered)
 
 
 def versions(client: Any, name: str) -> list[str]:
@@ -77,30 +77,30 @@ def version(client: Any, reference: str, usual: str = CHAMPION) -> tuple[str, st
     Raises:
         UserError: as ``model``, or there is no such version or alias.
     """
-    found = model(client, reference)
+    entry = model(client, reference)
     _, number, alias = _parts(reference)
-    known = versions(client, found.name)
+    known = versions(client, entry.name)
     if number == "latest" and known:
         number = known[-1]
     elif not number:
-        number = str(found.aliases.get(_completed(alias or usual, found.aliases), ""))
+        number = str(entry.aliases.get(_completed(alias or usual, entry.aliases), ""))
     if number not in known:
-        there = ", ".join([*known, *(f"@{each}" for each in sorted(found.aliases))])
-        raise UserError(f"{reference} is not in the registry; of {found.name} it has: {there or 'no version'}.")
-    return str(found.name), number
+        listed = ", ".join([*known, *(f"@{each}" for each in sorted(entry.aliases))])
+        raise UserError(f"{reference} is not in the registry; of {entry.name} it has: {listed or 'no version'}.")
+    return str(entry.name), number
 
 
 def _parts(reference: str) -> tuple[str, str, str]:
-    found = PATTERN.fullmatch(reference)
-    if not found:
+    match = PATTERN.fullmatch(reference)
+    if not match:
         raise UserError(f"{reference} names no version of a model; give {FORMS}.")
-    name, number, alias = found.groups()
+    name, number, alias = match.groups()
     return name, number or "", alias or ""
 
 
-def _completed(given: str, known: Iterable[str]) -> str:
+def _completed(prefix: str, known: Iterable[str]) -> str:
     """``given`` where it is among ``known``, else the only one that begins so, whatever its case; else ``given``."""
-    if given in known:
-        return given
-    found = [each for each in known if each.lower().startswith(given.lower())]
-    return found[0] if len(found) == 1 else given
+    if prefix in known:
+        return prefix
+    matches = [each for each in known if each.lower().startswith(prefix.lower())]
+    return matches[0] if len(matches) == 1 else prefix

@@ -38,8 +38,8 @@ def register(params: Params, models: Path, reports: Path, judge: Judge | None = 
     comparison = candidates.read(reports)
     identity.check_comparison(comparison, models, reports)
     wanted = candidates.of(comparison, params, models, reports)
-    found = [_register(c, params.promotion, judge) if store.uri() else _decided(c) for c in wanted]
-    result: Registered = {"tracking_uri": store.shown(), "models": found}
+    registrations = [_register(c, params.promotion, judge) if store.uri() else _decided(c) for c in wanted]
+    result: Registered = {"tracking_uri": store.safe_uri(), "models": registrations}
     if not store.uri():
         result["why"] = (
             "there was no tracking store (STEPLADDER_TRACKING=journal, or MLflow is not installed); "
@@ -80,12 +80,12 @@ def restore(params: Params, models: Path, reports: Path, judge: Judge | None = N
             for c in wanted
             if (c.name, c.header["key"]) in settings
         ]
-    found = [_register(candidate, params.promotion, judge) for candidate in wanted if not _complete(candidate)]
-    if found and before:
-        now = {(model["name"], model["key"]): model for model in found}
-        models_ = [now.get((model["name"], model["key"]), model) for model in before]
-        history.write(reports / REGISTERED, {"tracking_uri": store.shown(), "models": models_}, history.REGISTRATION)
-    return found
+    registrations = [_register(candidate, params.promotion, judge) for candidate in wanted if not _complete(candidate)]
+    if registrations and before:
+        now = {(model["name"], model["key"]): model for model in registrations}
+        merged = [now.get((model["name"], model["key"]), model) for model in before]
+        history.write(reports / REGISTERED, {"tracking_uri": store.safe_uri(), "models": merged}, history.REGISTRATION)
+    return registrations
 
 
 def _register(candidate: Candidate, limits: Promotion, judge: Judge | None) -> Registration:
@@ -97,7 +97,7 @@ def _register(candidate: Candidate, limits: Promotion, judge: Judge | None) -> R
             client.set_model_version_tag(name, number, tag, value)
         aliases.move(client, name, aliases.CHALLENGER, number, how="register", why="the latest to be registered")
         verdict = promotion.judge(client, name, number, limits, judge)
-        promotion.settle(client, verdict, "register")
+        promotion.apply_verdict(client, verdict, "register")
         version = client.get_model_version(name, number)
     return {
         **_decided(candidate),
@@ -119,8 +119,8 @@ def _decided(candidate: Candidate) -> Registration:
 
 
 def _version(client: Any, candidate: Candidate) -> str | None:
-    found = client.search_model_versions(f"name = '{candidate.name}'")
-    return next((str(v.version) for v in found if candidate.identity.items() <= v.tags.items()), None)
+    versions = client.search_model_versions(f"name = '{candidate.name}'")
+    return next((str(v.version) for v in versions if candidate.identity.items() <= v.tags.items()), None)
 
 
 def _complete(candidate: Candidate) -> bool:
@@ -145,7 +145,7 @@ def _create(client: Any, candidate: Candidate) -> str:
         candidate.folder,
         candidate.settings,
         candidate.example,
-        candidate.beside,
+        candidate.needed_models,
     )
     try:
         client.create_registered_model(candidate.name, description=candidate.description)

@@ -74,7 +74,7 @@ class Reproduction:
         for name, d in self.figures.items():
             verdict = "within the interval" if d.explained else "more than the interval"
             lines.append(
-                f"{name}: {_shown(d.then)} then, {_shown(d.now)} now; difference {d.low:.4g} to {d.high:.4g}: {verdict}"
+                f"{name}: {_with_interval(d.then)} then, {_with_interval(d.now)} now; difference {d.low:.4g} to {d.high:.4g}: {verdict}"
             )
         return "\n".join(lines)
 
@@ -111,18 +111,18 @@ def reproduce(
     stage = [family, *(["--timesteps", timesteps] if timesteps else [])]
     if not _trained(model):
         made.stepladder("train", *stage)
-    found, told = _history(made.folder, model)
+    record, record_folder = _history(made.folder, model)
     identical, count, largest = _compare(registered, model)
     then = json.loads(lineage.recorded(client, run.info.run_id, lineage.ENVIRONMENT))
-    now = json.loads((told / lineage.FOLDER / lineage.ENVIRONMENT).read_text(encoding="utf-8"))
+    now = json.loads((record_folder / lineage.FOLDER / lineage.ENVIRONMENT).read_text(encoding="utf-8"))
     changed = [f"{key} is {now.get(key)} and was {value}" for key, value in then.items() if now.get(key) != value]
-    if not run.data.tags.get("stepladder.study") and found["key"] != run.data.tags["stepladder.key"]:
+    if not run.data.tags.get("stepladder.study") and record["key"] != run.data.tags["stepladder.key"]:
         changed.append("the training is another one by its spec, data and code")
     figures = {}
     if evaluate or not identical:
         figures = _judge(client, run.info.run_id, made, stage, version.tags)
     result = Reproduction(
-        name, number, str(folder), identical, count, largest, tuple(changed), figures, found["figures"]["seconds"]
+        name, number, str(folder), identical, count, largest, tuple(changed), figures, record["figures"]["seconds"]
     )
     (folder / RESULT).write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
     return result
@@ -131,11 +131,11 @@ def reproduce(
 def _origin(client: Any, run: Any, what: str, folder: Path) -> Path:
     """The lineage of ``run``, complete, downloaded to ``folder``."""
     tags = run.data.tags
-    there = {Path(artifact.path).name for artifact in client.list_artifacts(run.info.run_id, lineage.FOLDER)}
+    present = {Path(artifact.path).name for artifact in client.list_artifacts(run.info.run_id, lineage.FOLDER)}
     needed = {lineage.PARAMS: "its parameters", lineage.ENVIRONMENT: "what it ran on"}
     if tags.get("stepladder.git_dirty") == "true":
         needed[lineage.DIFF] = "the changes that were not committed"
-    missing = [words for file, words in needed.items() if file not in there]
+    missing = [words for file, words in needed.items() if file not in present]
     missing += [] if tags.get("mlflow.source.git.commit") else ["a git commit, since it was trained outside git"]
     if missing:
         raise UserError(
@@ -193,8 +193,8 @@ def _judge(client: Any, run_id: str, made: Checkout, stage: list[str], tags: dic
         steps = int(tags["sampling_steps"])
         wanted = [f"sweep.timesteps=[{stage[-1]}]", f"sweep.sampling_steps=[{steps}]"]
         made.stepladder("params", *(part for text in wanted for part in ("-S", text)), "--write")
-        given = yaml.safe_load((made.folder / PARAMS_FILE).read_text(encoding="utf-8"))  # as that commit admits them
-        guided = given.get("sampling", {}).get("classifier_scale", 0) > 0
+        spec = yaml.safe_load((made.folder / PARAMS_FILE).read_text(encoding="utf-8"))  # as that commit admits them
+        guided = spec.get("sampling", {}).get("classifier_scale", 0) > 0
         for judge in ("feature-net", *["noisy-classifier"] * guided):
             if not _trained(made.folder / "models" / judge) and not made.fetched("checkout", f"models/{judge}"):
                 made.stepladder("train", judge)
@@ -215,5 +215,5 @@ def _figure(metrics: Mapping[str, float], name: str) -> tuple[float, float, floa
     return metrics[name], metrics[f"{name}_low"], metrics[f"{name}_high"]
 
 
-def _shown(figure: tuple[float, float, float]) -> str:
+def _with_interval(figure: tuple[float, float, float]) -> str:
     return "{:.4g} ({:.4g} to {:.4g})".format(*figure)

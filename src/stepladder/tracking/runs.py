@@ -37,26 +37,26 @@ def open_run(header: Header) -> Tracked:
         UserError: the store does not answer.
     """
     with login.permitted(f"write to the experiment {header['experiment']}"):
-        return _opened(header)
+        return _open_or_create(header)
 
 
-def _opened(header: Header) -> Tracked:
+def _open_or_create(header: Header) -> Tracked:
     client, experiment = store.client(), store.experiment(header["experiment"])
     with store.lock("runs"):
         sweep_key = header.get("sweep_key")
         parent = _parent(client, experiment, header, sweep_key) if sweep_key else None
-        found = _find(client, experiment, KEY, header["key"])
-        if found is None:
+        run = _find(client, experiment, KEY, header["key"])
+        if run is None:
             run_id = _create(client, experiment, header, parent)
         else:
-            run_id = found.info.run_id
-            _describe(client, found, _described(header), header["data"])
-            if found.info.status != "RUNNING":
+            run_id = run.info.run_id
+            _describe(client, run, _training_params(header), header["data"])
+            if run.info.status != "RUNNING":
                 client.update_run(run_id, status="RUNNING")
-            if parent and found.data.tags.get("mlflow.parentRunId") != parent:  # the former one was deleted
+            if parent and run.data.tags.get("mlflow.parentRunId") != parent:  # the former one was deleted
                 client.set_tag(run_id, "mlflow.parentRunId", parent)
-            client.set_tag(run_id, ATTEMPTS, int(found.data.tags.get(ATTEMPTS, 1)) + 1)
-    return {"run_id": run_id, "parent_run_id": parent, "experiment_id": experiment, "tracking_uri": store.shown()}
+            client.set_tag(run_id, ATTEMPTS, int(run.data.tags.get(ATTEMPTS, 1)) + 1)
+    return {"run_id": run_id, "parent_run_id": parent, "experiment_id": experiment, "tracking_uri": store.safe_uri()}
 
 
 @store.answering()
@@ -95,15 +95,15 @@ def of_header(header: Header) -> Tracked | None:
     if not header:
         return None
     client, experiment = store.client(), store.experiment(header["experiment"])
-    found = _find(client, experiment, KEY, header["key"])
-    if found is None:
+    run = _find(client, experiment, KEY, header["key"])
+    if run is None:
         return None
-    parent = _if_known(found.data.tags.get("mlflow.parentRunId"))
+    parent = _if_known(run.data.tags.get("mlflow.parentRunId"))
     return {
-        "run_id": found.info.run_id,
+        "run_id": run.info.run_id,
         "parent_run_id": parent,
         "experiment_id": experiment,
-        "status": found.info.status,
+        "status": run.info.status,
     }
 
 
@@ -111,14 +111,14 @@ def completed(header: Header) -> Tracked | None:
     """As ``of_header``, and what a process that was killed left out of the run's description, and its parent's, is there after."""
     client, experiment = store.client(), store.experiment(header["experiment"])
     with store.lock("runs"):
-        found = _find(client, experiment, KEY, header["key"])
-        if found is None:
+        run = _find(client, experiment, KEY, header["key"])
+        if run is None:
             return None
         if sweep_key := header.get("sweep_key"):
             parent = _parent(client, experiment, header, sweep_key)
-            if found.data.tags.get("mlflow.parentRunId") != parent:
-                client.set_tag(found.info.run_id, "mlflow.parentRunId", parent)
-        _describe(client, found, _described(header), header["data"])
+            if run.data.tags.get("mlflow.parentRunId") != parent:
+                client.set_tag(run.info.run_id, "mlflow.parentRunId", parent)
+        _describe(client, run, _training_params(header), header["data"])
     return of_header(header)
 
 
@@ -176,11 +176,11 @@ def _create(client: Any, experiment: str, header: Header, parent: str | None) ->
         tags |= {"mlflow.parentRunId": parent}
     start = int(1000 * header["started"])
     run = client.create_run(experiment, run_name=header["run_name"], tags=tags, start_time=start)
-    _describe(client, run, _described(header), header["data"])
+    _describe(client, run, _training_params(header), header["data"])
     return str(run.info.run_id)
 
 
-def _described(header: Header) -> Mapping[str, object]:
+def _training_params(header: Header) -> Mapping[str, object]:
     """The parameters of the training that ``header`` describes."""
     return {**header["params"], **({} if header["timesteps"] is None else {"timesteps": header["timesteps"]})}
 
@@ -221,8 +221,8 @@ def user() -> str:
 
 
 def _find(client: Any, experiment: str, tag: str, value: str) -> Any:
-    found = client.search_runs([experiment], f"tags.`{tag}` = '{value}'", max_results=1)
-    return found[0] if found else None
+    matches = client.search_runs([experiment], f"tags.`{tag}` = '{value}'", max_results=1)
+    return matches[0] if matches else None
 
 
 def _log_params(client: Any, run_id: str, params: Mapping[str, object]) -> None:

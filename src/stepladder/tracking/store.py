@@ -61,7 +61,7 @@ def uri() -> str:
     return "sqlite:///" + quote(str(file.resolve()), safe="/ :\\") + (f"?{query}" if query else "")
 
 
-def shown() -> str:
+def safe_uri() -> str:
     """The store as it may be printed and kept in files: without a user's name and password."""
     address = uri()
     parts = urlsplit(address)
@@ -83,7 +83,7 @@ def bring_home() -> str:
     """Make the artifacts of a SQLite store of any version those of its own folder; a sentence of what was done."""
     file = sqlite_file(uri())
     if file is None or not file.exists():
-        return f"There is nothing to bring home: {shown() or 'no store'} is no SQLite store that is there."
+        return f"There is nothing to bring home: {safe_uri() or 'no store'} is no SQLite store that is there."
     with lock("migrate"):
         return location.bring_home(file)
 
@@ -124,7 +124,7 @@ def _without_login(address: str) -> str:
         return address
     os.environ.setdefault("MLFLOW_TRACKING_USERNAME", unquote(parts.username or ""))
     os.environ.setdefault("MLFLOW_TRACKING_PASSWORD", unquote(parts.password or ""))
-    return shown()
+    return safe_uri()
 
 
 def lock(name: str) -> FileLock:
@@ -139,19 +139,19 @@ def experiment(name: str) -> str:
 
     mlflow_client = client()
     with lock("experiment"):
-        found = mlflow_client.get_experiment_by_name(name)
-        if found is None:
-            own = sqlite_file(uri()) is not None
-            location = (home() / "artifacts" / name).as_uri() if own else None
+        existing = mlflow_client.get_experiment_by_name(name)
+        if existing is None:
+            is_sqlite = sqlite_file(uri()) is not None
+            location = (home() / "artifacts" / name).as_uri() if is_sqlite else None
             try:
                 return str(mlflow_client.create_experiment(name, artifact_location=location, tags=KIND))
             except MlflowException:  # another machine was faster
-                found = mlflow_client.get_experiment_by_name(name)
-                if found is None:
+                existing = mlflow_client.get_experiment_by_name(name)
+                if existing is None:
                     raise
-        if found.lifecycle_stage != "active":
-            mlflow_client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
+        if existing.lifecycle_stage != "active":
+            mlflow_client.restore_experiment(existing.experiment_id)
+        return str(existing.experiment_id)
 
 
 @contextmanager
@@ -172,9 +172,9 @@ def answering() -> Iterator[None]:
             raise
         refused = getattr(error, "error_code", "") in REFUSALS
         raise UserError(
-            f"The tracking store {shown()} refuses what is asked of it ({reason(error)})."
+            f"The tracking store {safe_uri()} refuses what is asked of it ({reason(error)})."
             if refused
-            else f"The tracking store {shown()} failed ({reason(error)}); what it lacks, `stepladder sync` sends once it works."
+            else f"The tracking store {safe_uri()} failed ({reason(error)}); what it lacks, `stepladder sync` sends once it works."
         ) from error
 
 
@@ -213,7 +213,7 @@ def _migrate(address: str) -> None:
 
         (home() / "artifacts").mkdir(parents=True, exist_ok=True)
         SqlAlchemyStore(address, (home() / "artifacts").as_uri())
-        location.settle(file)
+        location.relocate(file)
 
 
 def sqlite_file(address: str) -> Path | None:

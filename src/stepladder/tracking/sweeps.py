@@ -33,7 +33,7 @@ class Table(TypedDict):
 
 
 @store.answering()
-def record(name: str, metric: str, found: Table) -> None:
+def record(name: str, metric: str, table: Table) -> None:
     """Log the table ``found`` (``sweeps/NAME/results.json``) in the parent run of the sweep ``name``, where it has one.
 
     Means and intervals have step = place in the table, from 1; ``best/...`` are of the first. The run is finished when a point is.
@@ -43,7 +43,7 @@ def record(name: str, metric: str, found: Table) -> None:
     if not parents:
         return
     parent = parents[0].info.run_id
-    known = [(place, row, mean) for place, row in enumerate(found["rows"], 1) if (mean := row["mean"]) is not None]
+    known = [(place, row, mean) for place, row in enumerate(table["rows"], 1) if (mean := row["mean"]) is not None]
     for place, row, mean in known:
         for figure, value in (("mean", mean), ("low", row["low"]), ("high", row["high"])):
             if value is not None:
@@ -52,10 +52,10 @@ def record(name: str, metric: str, found: Table) -> None:
         _, best, mean = known[0]
         client.log_metric(parent, f"best/{metric}", mean)
         client.set_tag(parent, "stepladder.best", json.dumps(best["point"]))
-    counts = {"finished": len(known), "unfinished": len(found["rows"]) - len(known)}
+    counts = {"finished": len(known), "unfinished": len(table["rows"]) - len(known)}
     for word, count in counts.items():
         client.log_metric(parent, f"points/{word}", count)
-    client.log_dict(parent, {**found}, "results.json")
+    client.log_dict(parent, {**table}, "results.json")
     client.set_terminated(parent, "FINISHED" if known else "FAILED")
 
 

@@ -36,21 +36,21 @@ def sync(paths: list[Path], judging: Callable[[Params], Judge] | None = None) ->
         raise UserError(f"{', '.join(absent)} does not exist; name journals, or folders that hold some.")
     models, reports = project.root() / "models", project.root() / "reports"
     homes = paths or [models, history.home(), project.checkpoints()]
-    found = sorted({journal for home in homes for journal in _journals(home)})
+    files = sorted({journal for home in homes for journal in _journals(home)})
     sent, notes = 0, []
-    for journal in found:
+    for journal in files:
         try:
             sent += _journal(journal)
         except (ValueError, KeyError, TypeError) as error:
             notes.append(f"{journal} is damaged ({error!r}) and was passed over.")
-    summary = f"{len(found)} journals, {sent} lines sent"
+    summary = f"{len(files)} journals, {sent} lines sent"
     if not paths:
         summary += f"; {_evaluations(models, reports)} evaluations"
         registered = _registrations(models, reports, judging)
         summary += f"; {len(registered)} models registered"
         if registered:
             notes.append("`stepladder report` shows them in the report.")
-    return " ".join([f"{summary}: {store.shown()} has everything.", *notes])
+    return " ".join([f"{summary}: {store.safe_uri()} has everything.", *notes])
 
 
 def _journals(home: Path) -> list[Path]:
@@ -79,12 +79,12 @@ def _being_written(journal: Path) -> bool:
 
 def _evaluations(models: Path, reports: Path) -> int:
     pairs = [(folder, reports / folder.relative_to(models)) for folder in history.models(models)]
-    there = [(model, report) for model, report in pairs if (report / "metrics.json").exists()]
-    for model, report in there:
+    evaluated = [(model, report) for model, report in pairs if (report / "metrics.json").exists()]
+    for model, report in evaluated:
         evaluations.record(model, report)
     if (reports / "comparison.json").exists():
         evaluations.record_comparison(models, reports)
-    return len(there)
+    return len(evaluated)
 
 
 def _registrations(models: Path, reports: Path, judging: Callable[[Params], Judge] | None) -> list[Registration]:

@@ -21,11 +21,11 @@ def with_own_client(work: Callable[[], T]) -> Callable[[], T]:
     """
     context = contextvars.copy_context()
 
-    def with_its_own() -> T:
+    def with_client() -> T:
         SyncClientContext.__var__.set(None)  # type: ignore[arg-type]  # as outside any run: then a client is made
-        own = SyncClientContext()
-        with own.client:
-            SyncClientContext.__var__.set(own)
+        client_context = SyncClientContext()
+        with client_context.client:
+            SyncClientContext.__var__.set(client_context)
             return work()
 
-    return lambda: context.run(with_its_own)
+    return lambda: context.run(with_client)

@@ -67,7 +67,7 @@ def _is_restored(repo: Any, stage: Any) -> bool:
     return True
 
 
-def disown(workspace: Path, own: Collection[str]) -> None:
+def disown(workspace: Path, kept: Collection[str]) -> None:
     """Make ``dvc.lock`` say that no stage but those of ``own`` was made with the present parameters: their figures are empty, and
     DVC makes them anew when asked. Their other results stay, for `dvc exp apply` refuses a stage without any.
     """
@@ -78,7 +78,7 @@ def disown(workspace: Path, own: Collection[str]) -> None:
     locked: dict[str, Any] = lock.get("stages", {})
     with Repo(str(workspace)) as repo, repo.lock:
         stages = graph.named(repo)
-        for name in set(locked).difference(own):
+        for name in set(locked).difference(kept):
             if name in stages:
                 outs = [_emptied(stages[name], entry) for entry in locked[name].get("outs", [])]
                 locked[name] = {"cmd": locked[name]["cmd"], "outs": outs}

@@ -141,11 +141,11 @@ def begin() -> Path:
     if flow_run and runtime.flow_run.run_count > 1:
         ended = stages.end_left_over(flow_run)
         get_run_logger().info(f"ended {ended} processes that an earlier attempt at this run had left")
-        mine = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(flow_run)]))
+        this_run = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(flow_run)]))
         with get_client(sync_client=True) as client:
-            for left in client.read_task_runs(flow_run_filter=mine):
-                if left.state is not None and not left.state.is_final():
-                    client.set_task_run_state(left.id, Crashed(message="An earlier attempt ended here."), force=True)
+            for old in client.read_task_runs(flow_run_filter=this_run):
+                if old.state is not None and not old.state.is_final():
+                    client.set_task_run_state(old.id, Crashed(message="An earlier attempt ended here."), force=True)
     return project.root().resolve()
 
 

@@ -81,9 +81,9 @@ class Services:
             family = _family(child.pid)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGTERM)
-            for left in psutil.wait_procs(family, timeout=STOP_SECONDS)[1]:
+            for process in psutil.wait_procs(family, timeout=STOP_SECONDS)[1]:
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    left.kill()
+                    process.kill()
 
     def _last_words(self, name: str) -> str:
         log = self.logs / f"{name}.log"
@@ -177,7 +177,7 @@ def _make_automations(environment: dict[str, str]) -> None:
         raise UserError((done.stderr.strip().splitlines() or ["The automations were not made."])[-1])
 
 
-def _port(variable: str, usual: int) -> int:
+def _port(variable: str, default: int) -> int:
     value = os.environ.get(variable, "")
     if value:
         if not value.isdigit() or not 0 < int(value) < 65536:
@@ -185,8 +185,8 @@ def _port(variable: str, usual: int) -> int:
         if not _is_free(int(value)):
             raise UserError(f"Port {value}, named by {variable}, is taken; name another.")
         return int(value)
-    if _is_free(usual):
-        return usual
+    if _is_free(default):
+        return default
     with socket.socket() as any_free:
         any_free.bind((HOST, 0))
         return int(any_free.getsockname()[1])

@@ -76,9 +76,9 @@ def by_hand(
         else:
             result.unlink(missing_ok=True)
         result.parent.mkdir(parents=True, exist_ok=True)
-    own = {"DVC_ROOT": str(root), "STEPLADDER_TRACKING": "journal"} | ({FLOW_RUN: flow_run} if flow_run else {})
+    variables = {"DVC_ROOT": str(root), "STEPLADDER_TRACKING": "journal"} | ({FLOW_RUN: flow_run} if flow_run else {})
     code, errors = call(
-        ["sh", "-c", command], folder=workspace, environment=held.environment | own, log=log, hold=held.handles
+        ["sh", "-c", command], folder=workspace, environment=held.environment | variables, log=log, hold=held.handles
     )
     if code == USER_ERROR:
         raise UserError((errors or [f"{stage} was refused."])[-1].removeprefix("stepladder: "))
@@ -144,11 +144,11 @@ def ended_with_the_run() -> Iterator[None]:
 def end_left_over(flow_run: str) -> int:
     """End what a killed attempt at ``flow_run`` left running on this machine; returns the number of processes."""
     this = psutil.Process()
-    own = {this.pid, *(p.pid for p in this.parents()), *(p.pid for p in this.children(recursive=True))}
+    excluded = {this.pid, *(p.pid for p in this.parents()), *(p.pid for p in this.children(recursive=True))}
     left = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.pid not in own and process.environ().get(FLOW_RUN) == flow_run:
+            if process.pid not in excluded and process.environ().get(FLOW_RUN) == flow_run:
                 left.append(process)
     _end_all(left)
     return len(left)

@@ -150,9 +150,9 @@ def models(folder: Path) -> list[Path]:
     return sorted(file.parent for file in folder.rglob(TRAINING))
 
 
-def write(file: Path, content: Mapping[str, object] | Sequence[object], apart: Sequence[str] = TIMES) -> None:
+def write(file: Path, content: Mapping[str, object] | Sequence[object], volatile: Sequence[str] = TIMES) -> None:
     """Write ``content`` to ``file`` but for what is named ``apart``, wherever it stands, which is kept by what was written."""
-    decided, happened = _split(content, apart)
+    decided, happened = _split(content, volatile)
     text = json.dumps(decided, indent=2, ensure_ascii=False) + "\n"
     _write_at_once(file, text)
     if happened:

@@ -138,8 +138,8 @@ def draw(
     Raises:
         UserError: there is no such class, sampler or number of steps, or they do not go together.
     """
-    usual = {"sampler": model.process.usual_sampler} if "sampler" not in sampling else {}
-    settings = build({"sampling": usual | sampling}).sampling
+    default = {"sampler": model.process.usual_sampler} if "sampler" not in sampling else {}
+    settings = build({"sampling": default | sampling}).sampling
     conditions = dict(condition or {}) | {"labels": _numbers(model, labels)}
     return drawing.draw(model.network, model.description, conditions, steps, settings, seed=seed, callback=callback)
 
@@ -204,8 +204,8 @@ def judge(
     from stepladder.evaluation.pictures.judging import Judge
 
     judging = Judge(params or build({}), Path(data), Path(feature_net))
-    wanted = None if labels is None else torch.as_tensor(labels)
-    return judging.point(drawn, wanted) | {f"floor_{name}": value for name, value in judging.floor.items()}
+    classes = None if labels is None else torch.as_tensor(labels)
+    return judging.point(drawn, classes) | {f"floor_{name}": value for name, value in judging.floor.items()}
 
 
 def train(
@@ -253,8 +253,8 @@ def experiment(
     """
     tree = params if isinstance(params, Params) else build(dict(params or {}))
     start = import_module(FAMILIES[family].module).experiment
-    made: Experiment = start(tree, Path(data), **({"timesteps": timesteps} if family == "diffusion" else {}))
-    return made
+    result: Experiment = start(tree, Path(data), **({"timesteps": timesteps} if family == "diffusion" else {}))
+    return result
 
 
 def samplers() -> dict[str, Callable[..., Tensor]]:

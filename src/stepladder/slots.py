@@ -60,11 +60,11 @@ def devices() -> int:
     return _count("STEPLADDER_DEVICES", 1)
 
 
-def _count(variable: str, usual: int) -> int:
+def _count(variable: str, default: int) -> int:
     value = os.environ.get(variable, "")
     if value and (not value.isdecimal() or int(value) == 0):
         raise UserError(f"{variable}={value!r} is not a number of {variable.split('_')[1].lower()}, 1 or more.")
-    return int(value) if value else usual
+    return int(value) if value else default
 
 
 def all_slots() -> list[Slot]:

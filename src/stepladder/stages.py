@@ -115,18 +115,18 @@ def classifier(params: Params, start: str) -> Params:
 
 def paths(files: Iterable[str]) -> list[str]:
     """Source files as dependencies of a graph: a folder for all of its files, where all are meant."""
-    left, complete = {Path(file) for file in files}, []
-    folders = sorted({parent for file in left for parent in file.parents if parent != Path()})
+    remaining, complete = {Path(file) for file in files}, []
+    folders = sorted({parent for file in remaining for parent in file.parents if parent != Path()})
     for folder in folders:
         inside = {
             file.relative_to(dependencies.HOME)
             for file in (dependencies.HOME / folder).rglob("*")
             if file.is_file() and "__pycache__" not in file.parts and not dependencies.is_bare(file)
         }
-        if inside <= left:
-            left -= inside
+        if inside <= remaining:
+            remaining -= inside
             complete.append(folder)
-    return [f"{SOURCE}/{path.as_posix()}" for path in sorted([*complete, *left])]
+    return [f"{SOURCE}/{path.as_posix()}" for path in sorted([*complete, *remaining])]
 
 
 def code_of(entry: Any) -> list[str]:

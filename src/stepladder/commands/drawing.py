@@ -62,7 +62,7 @@ def sample(args: argparse.Namespace) -> int:
     from stepladder.description import kind
     from stepladder.tracking.fetch import fetch
 
-    folder, usual = fetch(args.model)
+    folder, defaults = fetch(args.model)
     if kind(folder) in BASELINES:
         return _sample_baseline(args, folder)
     from stepladder.diffusion import requests
@@ -70,7 +70,7 @@ def sample(args: argparse.Namespace) -> int:
 
     model, description = load(folder)
     requests.from_nothing(description)
-    sampling, steps = _sampling(args, description, usual)
+    sampling, steps = _sampling(args, description, defaults)
     classifier, known = _classifier(args, folder, description, sampling)
     rows = requests.rows(known, args.label, args.text, args.count)
     condition = requests.condition(known, requests.tokenizer(folder, description), *rows)
@@ -91,10 +91,10 @@ def inpaint(args: argparse.Namespace) -> int:
     from stepladder.diffusion.sampling.drawing import load
     from stepladder.tracking.fetch import fetch
 
-    folder, usual = fetch(args.model)
+    folder, defaults = fetch(args.model)
     model, description = load(folder)
     requests.from_nothing(description)
-    sampling, steps = _sampling(args, description, usual)
+    sampling, steps = _sampling(args, description, defaults)
     shape = description.model.shape
     known = scaled(picture_files.picture(args.picture, *shape)[None])[0]
     mask = torch.from_numpy(picture_files.mask(args.mask, *shape[1:]))
@@ -120,10 +120,10 @@ def upscale(args: argparse.Namespace) -> int:
     from stepladder.diffusion.sampling.drawing import draw, load
     from stepladder.tracking.fetch import fetch
 
-    folder, usual = fetch(args.model)
+    folder, defaults = fetch(args.model)
     model, description = load(folder)
     small = (description.model.shape[0], *super_resolution.sides(description))
-    sampling, steps = _sampling(args, description, usual)
+    sampling, steps = _sampling(args, description, defaults)
     files = picture_files.files(args.pictures)
     low = scaled(np.stack([picture_files.picture(file, *small) for file in files]))
     classifier, classes = _classifier(args, folder, description, sampling)
@@ -150,14 +150,14 @@ def _sample_baseline(args: argparse.Namespace, folder: Path) -> int:
     return 0
 
 
-def _sampling(args: argparse.Namespace, description: DiffusionDescription, usual: Settings) -> tuple[Any, int]:
+def _sampling(args: argparse.Namespace, description: DiffusionDescription, defaults: Settings) -> tuple[Any, int]:
     """How a diffusion model is to draw, and in how many steps S."""
     from stepladder.diffusion import requests
 
     options = {"sampler": getattr(args, "sampler", None), "spacing": args.spacing, "guidance_scale": args.scale}
     return (
-        requests.sampling(description, {**usual.get("sampling", {})}, options, args.set),
-        requests.steps(description, usual.get("steps"), args.steps),
+        requests.sampling(description, {**defaults.get("sampling", {})}, options, args.set),
+        requests.steps(description, defaults.get("steps"), args.steps),
     )
 
 

@@ -55,9 +55,9 @@ def _child(args: argparse.Namespace) -> int:
 
     if args.with_parent:
         child.end_with_parent()
-    made = child.read(args.name, args.point, args.seed, _places())
-    with slots.occupy(f"sweep {args.name}: {made.title}"):
-        return made.make()
+    sweep_child = child.read(args.name, args.point, args.seed, _places())
+    with slots.occupy(f"sweep {args.name}: {sweep_child.title}"):
+        return sweep_child.make()
 
 
 def _places() -> Any:

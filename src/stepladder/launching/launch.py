@@ -96,8 +96,8 @@ def train(
         }  # fmt: skip
         _write_spec(folder / "spec.json", spec)
         if world.node == 0:  # one that has begun goes on with what it began with, unless it has to begin anew
-            begun = (folder / history.JOURNAL).exists()
-            lineage.capture(folder / (lineage.ANEW if begun else lineage.FOLDER), params)
+            has_begun = (folder / history.JOURNAL).exists()
+            lineage.capture(folder / (lineage.ANEW if has_begun else lineage.FOLDER), params)
         refusal = folder / "error.txt"
         refusal.unlink(missing_ok=True)
         follower = Follower(folder / history.JOURNAL, header) if world.node == 0 else None

@@ -74,13 +74,13 @@ def complete(client: Any, name: str) -> Change | None:
     model = client.get_registered_model(name)
     if not (text := model.tags.get(PENDING)):
         return None
-    begun = json.loads(text)
-    change = Change(**begun["change"])
+    pending = json.loads(text)
+    change = Change(**pending["change"])
     now = str(model.aliases.get(change.alias, ""))
     if change.after not in references.versions(client, name) or now not in (change.before, change.after):
         client.delete_registered_model_tag(name, PENDING)
         return None
-    _carry_out(client, name, begun["tag"], change)
+    _carry_out(client, name, pending["tag"], change)
     return change
 
 
@@ -129,9 +129,9 @@ def rollback(name: str, to: str = "", *, reason: str) -> Change:
     client, to = health.registry(), to.removeprefix("v")
     name = references.name(client, name)
     with store.lock("registry"):
-        begun = complete(client, name)
-        if begun and begun.how == "rollback" and to in ("", begun.after):
-            return begun
+        pending = complete(client, name)
+        if pending and pending.how == "rollback" and to in ("", pending.after):
+            return pending
         model = client.get_registered_model(name)
         present = str(model.aliases.get(CHAMPION, ""))
         if not present:

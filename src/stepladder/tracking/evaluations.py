@@ -143,10 +143,10 @@ def _begin(client: Any, run_id: str, tag: str, text: str) -> _Points | None:
     ``tag`` first says that it was begun, and when: who completes it after a kill sends the same points again, at the same time, which
     the store already has or not.
     """
-    mark, begun = _mark(text), str(client.get_run(run_id).data.tags.get(tag, ""))
-    if begun == mark:
+    mark, state = _mark(text), str(client.get_run(run_id).data.tags.get(tag, ""))
+    if state == mark:
         return None
-    known, _, time = begun.partition(":")
+    known, _, time = state.partition(":")
     if known != mark or not time.isdecimal():
         time = str(store.now())
         client.set_tag(run_id, tag, f"{mark}:{time}")

@@ -67,9 +67,9 @@ def of_text(scores: Mapping[str, Any]) -> Figures | None:
     task = TASKS[name_of(scores)]
     if task.served is None:
         return None
-    figure, than = task.judging.figure, failure.baseline(scores)
+    figure, baseline = task.judging.figure, failure.baseline(scores)
     names = (f"{figure}_low", f"{figure}_high", *task.served.further)
-    compared = {BASELINE: than.value, BASELINE_OF: than.what} if than else {}
+    compared = {BASELINE: baseline.value, BASELINE_OF: baseline.what} if baseline else {}
     further = {each: scores.get(each) for each in names} | compared | _origin(scores.get("judged") or {})
     return Figures(figure, scores[figure], task.served.judged(scores), further)
 
@@ -121,5 +121,5 @@ def failed(tags: Tags, limits: Promotion) -> str:
         return failure.failed(numbers, {name: float(tags[tag]) for name, tag in real.items() if tag in tags}, limits)
     if not tags.get(FIGURE) or BASELINE not in tags:
         return ""
-    than = Baseline(tags[FIGURE], float(tags[BASELINE]), tags.get(BASELINE_OF, ""))
-    return failure.unskilled(than, *figure(tags), limits)
+    baseline = Baseline(tags[FIGURE], float(tags[BASELINE]), tags.get(BASELINE_OF, ""))
+    return failure.unskilled(baseline, *figure(tags), limits)

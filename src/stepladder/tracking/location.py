@@ -131,8 +131,8 @@ def _other_homes(connection: sqlite3.Connection, home: Path) -> set[str]:
     homes = set()
     for number, name, location in rows:
         folder, _, last = str(location).rpartition("/")
-        made = folder.startswith("file://") and folder.endswith(f"/{ARTIFACTS}")
-        if made and url2pathname(last) in (str(name), str(number)):
+        is_ours = folder.startswith("file://") and folder.endswith(f"/{ARTIFACTS}")
+        if is_ours and url2pathname(last) in (str(name), str(number)):
             homes.add(folder.removesuffix(f"/{ARTIFACTS}"))
     return homes - {home.as_uri()}
 

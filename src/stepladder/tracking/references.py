@@ -71,7 +71,7 @@ def versions(client: Any, name: str) -> list[str]:
     return sorted((str(each.version) for each in client.search_model_versions(f"name = '{name}'")), key=int)
 
 
-def version(client: Any, reference: str, usual: str = CHAMPION) -> tuple[str, str]:
+def version(client: Any, reference: str, default_alias: str = CHAMPION) -> tuple[str, str]:
     """(name, version) that ``reference`` means; of a name alone the version that the alias ``usual`` names.
 
     Raises:
@@ -83,7 +83,7 @@ def version(client: Any, reference: str, usual: str = CHAMPION) -> tuple[str, st
     if number == "latest" and known:
         number = known[-1]
     elif not number:
-        number = str(entry.aliases.get(_completed(alias or usual, entry.aliases), ""))
+        number = str(entry.aliases.get(_completed(alias or default_alias, entry.aliases), ""))
     if number not in known:
         listed = ", ".join([*known, *(f"@{each}" for each in sorted(entry.aliases))])
         raise UserError(f"{reference} is not in the registry; of {entry.name} it has: {listed or 'no version'}.")

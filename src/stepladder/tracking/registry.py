@@ -65,7 +65,7 @@ def restore(params: Params, models: Path, reports: Path, judge: Judge | None = N
     store then are ``params`` asked. What another such call began and did not end is completed.
     """
     comparison = candidates.read(reports)
-    judged = {name: (of or {}).get("model") for name, of in (comparison.get("judged") or {}).items()}
+    judged = {name: (entry or {}).get("model") for name, entry in (comparison.get("judged") or {}).items()}
     wanted = [
         candidate
         for candidate in candidates.of(comparison, params, models, reports)
@@ -128,8 +128,8 @@ def _complete(candidate: Candidate) -> bool:
     client = store.client()
     if (number := _version(client, candidate)) is None:
         return False
-    begun = aliases.PENDING in client.get_registered_model(candidate.name).tags
-    return not begun and aliases.VERDICT in client.get_model_version(candidate.name, number).tags
+    pending = aliases.PENDING in client.get_registered_model(candidate.name).tags
+    return not pending and aliases.VERDICT in client.get_model_version(candidate.name, number).tags
 
 
 def _create(client: Any, candidate: Candidate) -> str:
@@ -153,11 +153,11 @@ def _create(client: Any, candidate: Candidate) -> str:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     parent = {"sweep_run": run["parent_run_id"]} if run.get("parent_run_id") else {}
-    made = client.create_model_version(
+    version = client.create_model_version(
         candidate.name,
         source=logged.model_uri,
         run_id=run["run_id"],
         tags=candidate.identity | candidate.tags | parent,
         model_id=logged.model_id,
     )
-    return str(made.version)
+    return str(version.version)

@@ -104,14 +104,14 @@ def reproduce(
     registered, _ = fetch(f"models:/{name}/{number}")
     with tempfile.TemporaryDirectory() as temporary:
         origin = _origin(client, run, f"{name} version {number}", Path(temporary))
-        made = checkout.make(run.data.tags["mlflow.source.git.commit"], origin, folder, log)
+        copy = checkout.make(run.data.tags["mlflow.source.git.commit"], origin, folder, log)
     family, timesteps = run.data.tags["stepladder.family"], run.data.params.get("timesteps")
-    made.restore(DATA.get(family, "images"), run.data.tags["stepladder.data_hash"])
-    model = made.folder / "models" / (f"{family}/T{timesteps}" if timesteps else family)
+    copy.restore(DATA.get(family, "images"), run.data.tags["stepladder.data_hash"])
+    model = copy.folder / "models" / (f"{family}/T{timesteps}" if timesteps else family)
     stage = [family, *(["--timesteps", timesteps] if timesteps else [])]
     if not _trained(model):
-        made.stepladder("train", *stage)
-    record, record_folder = _history(made.folder, model)
+        copy.stepladder("train", *stage)
+    record, record_folder = _history(copy.folder, model)
     identical, count, largest = _compare(registered, model)
     then = json.loads(lineage.recorded(client, run.info.run_id, lineage.ENVIRONMENT))
     now = json.loads((record_folder / lineage.FOLDER / lineage.ENVIRONMENT).read_text(encoding="utf-8"))
@@ -120,7 +120,7 @@ def reproduce(
         changed.append("the training is another one by its spec, data and code")
     figures = {}
     if evaluate or not identical:
-        figures = _judge(client, run.info.run_id, made, stage, version.tags)
+        figures = _judge(client, run.info.run_id, copy, stage, version.tags)
     result = Reproduction(
         name, number, str(folder), identical, count, largest, tuple(changed), figures, record["figures"]["seconds"]
     )
@@ -161,12 +161,12 @@ def _history(root: Path, model: Path) -> tuple[history.Run, Path]:
     return known, home / known["key"]
 
 
-def _compare(registered: Path, made: Path) -> tuple[bool, int, float]:
+def _compare(registered: Path, reproduced: Path) -> tuple[bool, int, float]:
     """(whether all weights are the same bits, their number, the largest difference)."""
     import torch
     from safetensors.torch import load_file
 
-    then, now = (load_file(folder / "model.safetensors") for folder in (registered, made))
+    then, now = (load_file(folder / "model.safetensors") for folder in (registered, reproduced))
     count = sum(weight.numel() for weight in now.values())
     if {key: (w.shape, w.dtype) for key, w in then.items()} != {key: (w.shape, w.dtype) for key, w in now.items()}:
         return False, count, float("inf")
@@ -181,25 +181,25 @@ def _bits(weight: Any) -> Any:
     return weight.reshape(-1).view(torch.uint8)
 
 
-def _judge(client: Any, run_id: str, made: Checkout, stage: list[str], tags: dict[str, str]) -> dict[str, Difference]:
+def _judge(client: Any, run_id: str, copy: Checkout, stage: list[str], tags: dict[str, str]) -> dict[str, Difference]:
     """The figures with an interval that both evaluations have; {} where the first was not recorded."""
     if not any(artifact.path == "evaluation/metrics.json" for artifact in client.list_artifacts(run_id, "evaluation")):
-        made.log("the registered model's evaluation is not recorded: there is nothing to compare with")
+        copy.log("the registered model's evaluation is not recorded: there is nothing to compare with")
         return {}
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(client.download_artifacts(run_id, "evaluation/metrics.json", temporary))
         then = json.loads(file.read_text(encoding="utf-8"))
     if "points" in then:
         steps = int(tags["sampling_steps"])
-        wanted = [f"sweep.timesteps=[{stage[-1]}]", f"sweep.sampling_steps=[{steps}]"]
-        made.stepladder("params", *(part for text in wanted for part in ("-S", text)), "--write")
-        spec = yaml.safe_load((made.folder / PARAMS_FILE).read_text(encoding="utf-8"))  # as that commit admits them
+        changes = [f"sweep.timesteps=[{stage[-1]}]", f"sweep.sampling_steps=[{steps}]"]
+        copy.stepladder("params", *(part for text in changes for part in ("-S", text)), "--write")
+        spec = yaml.safe_load((copy.folder / PARAMS_FILE).read_text(encoding="utf-8"))  # as that commit admits them
         guided = spec.get("sampling", {}).get("classifier_scale", 0) > 0
         for judge in ("feature-net", *["noisy-classifier"] * guided):
-            if not _trained(made.folder / "models" / judge) and not made.fetched("checkout", f"models/{judge}"):
-                made.stepladder("train", judge)
-    made.stepladder("evaluate", *stage)
-    report = made.folder / "reports" / (f"{stage[0]}/T{stage[-1]}" if len(stage) > 1 else stage[0])
+            if not _trained(copy.folder / "models" / judge) and not copy.fetched("checkout", f"models/{judge}"):
+                copy.stepladder("train", judge)
+    copy.stepladder("evaluate", *stage)
+    report = copy.folder / "reports" / (f"{stage[0]}/T{stage[-1]}" if len(stage) > 1 else stage[0])
     now = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
     if "points" in then:
         then, now = ({p["sampling_steps"]: p for p in each["points"]}[steps] for each in (then, now))

@@ -57,7 +57,7 @@ def add(verb: Verb) -> None:
 def sample(args: argparse.Namespace) -> int:
     """Draw pictures with a diffusion model, a VAE or a GAN, and save them as one sheet. Returns 0.
 
-    Raises ``UserError`` where the model cannot draw what is asked for, or the file cannot be written.
+    Raises ``UserError`` where the model cannot draw this, or the file cannot be written.
     """
     from stepladder.description import kind
     from stepladder.tracking.fetch import fetch
@@ -81,7 +81,7 @@ def sample(args: argparse.Namespace) -> int:
 def inpaint(args: argparse.Namespace) -> int:
     """Draw anew what is white in the mask, in a picture of the size that the model draws, and save it. Returns 0.
 
-    Raises ``UserError`` where a picture cannot be read, the model cannot draw what is asked for, or the file cannot be written.
+    Raises ``UserError`` where a picture cannot be read, the model cannot draw this, or the file cannot be written.
     """
     import torch
 
@@ -151,7 +151,7 @@ def _sample_baseline(args: argparse.Namespace, folder: Path) -> int:
 
 
 def _sampling(args: argparse.Namespace, description: DiffusionDescription, defaults: Settings) -> tuple[Any, int]:
-    """How a diffusion model is to draw, and in how many steps S."""
+    """The settings of sampling for a diffusion model, and its number of steps S."""
     from stepladder.diffusion import requests
 
     options = {"sampler": getattr(args, "sampler", None), "spacing": args.spacing, "guidance_scale": args.scale}
@@ -164,12 +164,12 @@ def _sampling(args: argparse.Namespace, description: DiffusionDescription, defau
 def _classifier(
     args: argparse.Namespace, folder: Path, description: DiffusionDescription, sampling: Any
 ) -> tuple[Any, DiffusionDescription]:
-    """The noisy classifier, where one is to guide, and ``description`` with the classes that can be asked for, then its own.
+    """The noisy classifier, where one guides, and ``description`` with the classes that can be drawn: then the classifier's.
 
-    It is the one that is named, else the one that a registered model brings along, else the workspace's.
+    It is the one of ``--classifier``, else the one in a registered model's folder, else the workspace's.
 
     Raises:
-        UserError: it is named and does not guide, or it is missing or of another kind.
+        UserError: it is named although ``sampling.classifier_scale`` is 0, or it is missing or of another kind.
     """
     from stepladder.diffusion.classifier import load
     from stepladder.diffusion.processes.settings import BESIDE
@@ -195,7 +195,7 @@ def _on_device(model: Any) -> Any:
 def _save_pictures(
     args: argparse.Namespace, pictures: Any, description: DiffusionDescription, steps: int, sampling: Any
 ) -> int:
-    """Save ``pictures``, a single one as it is and several as a sheet, and say how they came to be."""
+    """Save ``pictures``, a single one as it is and several as a sheet, and print how they were drawn."""
     import json
 
     from stepladder.data.grid import grid, single

@@ -45,7 +45,7 @@ def add(verb: Verb) -> None:
 
 
 def evaluate(args: argparse.Namespace) -> int:
-    """Judge the model that a stage has trained, or any model by its name, on the held-out data. Returns 0.
+    """Judge a stage's trained model, or any model by its name, on the held-out data. Returns 0.
 
     The figures of a stage go into ``reports/`` and to the tracking store. Raises ``UserError`` where there is no such model, or no data
     to judge it by.
@@ -122,7 +122,7 @@ def _evaluate(args: argparse.Namespace, params: Any) -> int:
 
 @contextmanager
 def _replacing(model: Path, out: Path) -> Iterator[Path]:
-    """A folder for what is found of ``model``, put in the place of ``out`` at the end; refused at once where it cannot be recorded."""
+    """A new folder for the evaluation of ``model``, which replaces ``out`` at the end; ``Refused`` if its run is not writable."""
     from stepladder.replacing import replacing
     from stepladder.tracking import runs
 
@@ -168,7 +168,7 @@ def _known(point: Mapping[str, object]) -> dict[str, object]:
 
 
 def track(record: Callable[[], object]) -> None:
-    """Call ``record``, where there is a tracking store. Figures are on disk already: a store that fails costs a line, not the stage."""
+    """Call ``record`` where there is a tracking store. Figures are on disk already, so a failing store costs only a line."""
     from stepladder.tracking import store
 
     if store.uri():

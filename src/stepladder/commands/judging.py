@@ -73,7 +73,7 @@ def export(args: argparse.Namespace) -> int:
 
 
 def attention(args: argparse.Namespace) -> int:
-    """Draw what a language model attends to in one text, a map for each layer and head asked for, and save it. Returns 0.
+    """Draw what a language model attends to in one text, a map for each chosen layer and head, and save it. Returns 0.
 
     Raises ``UserError`` where the text is empty, the model has no such kind, layer or head, or the file cannot be written.
     """

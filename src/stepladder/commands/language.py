@@ -89,7 +89,7 @@ def translate(args: argparse.Namespace) -> int:
 
 
 def generate(args: argparse.Namespace) -> int:
-    """Print texts that a language model continues from a prompt: the first as it is drawn, the others after it. Returns 0.
+    """Print texts that a language model continues from a prompt: the first while it is sampled, then the others. Returns 0.
 
     Raises ``UserError`` where the model is not one of running text, or an option is out of range.
     """
@@ -128,7 +128,7 @@ def classify(args: argparse.Namespace) -> int:
     """Print the likeliest classes of each line that arrives, with their probabilities. Returns 0.
 
     An overlong line is named on standard error and answered with an empty one.
-    Raises ``UserError`` where the model is no classifier, has fewer classes than asked for, or the lines cannot be read.
+    Raises ``UserError`` where the model is no classifier, has fewer than ``--top`` classes, or the lines cannot be read.
     """
     from stepladder.tracking.fetch import fetch
     from stepladder.transformer.inference.classification import classify, encode, too_long
@@ -168,7 +168,7 @@ def _decoding(added: argparse.ArgumentParser) -> None:
 
 
 def _resolved(args: argparse.Namespace, settings: Settings, **options: Any) -> Any:
-    """The model's way of decoding, with what the command line says."""
+    """The model's settings of decoding, with the command line's options."""
     from stepladder.params import Decoding, merge, override, section
 
     values: dict[str, Any] = {

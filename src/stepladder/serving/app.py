@@ -24,7 +24,7 @@ from stepladder.params import Sampling
 from stepladder.serving.models import Painter, Translator
 
 PAGE = Path(__file__).with_name("page.html")
-LONGEST = 2000  # characters of a sentence, or of a text to be drawn
+LONGEST = 2000  # characters of a sentence, or of a text for a picture
 SECURITY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -37,14 +37,14 @@ else:
 
 
 class Ask(BaseModel):
-    """What every request to a model names."""
+    """A request to a served model."""
 
     model_config = ConfigDict(extra="forbid")
     model: str = Field(description="name of a served model")
 
 
 class Drawing(Ask):
-    """Pictures that are asked for: one a label, all from the noise of ``seed``."""
+    """A request for pictures: one for each label, all from the noise of ``seed``."""
 
     labels: list[Annotated[str, Field(max_length=LONGEST)]] = Field(min_length=1, max_length=64)
     text: str = Field("", max_length=LONGEST)
@@ -55,7 +55,7 @@ class Drawing(Ask):
 
 
 class Translation(Ask):
-    """Sentences that are to be translated."""
+    """A request for translations of sentences."""
 
     sentences: list[Annotated[str, Field(max_length=LONGEST)]] = Field(min_length=1, max_length=100)
     beam_size: int | None = Field(None, ge=1, le=64)
@@ -66,8 +66,8 @@ def app(models: Mapping[str, Painter | Translator], figures: Mapping[str, str], 
     """The page and its interface for ``models``, by the names that the page shows.
 
     Args:
-        figures: what the page says of a model, by the same names.
-        hosts: names by which it may be called; others, such as a foreign page's, are refused.
+        figures: the page's text about each model, by the same names.
+        hosts: allowed host names of requests; others, such as those of a foreign page, are refused.
     """
     served = FastAPI(title="Stepladder", openapi_url=None)
     served.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)

@@ -1,7 +1,7 @@
-"""Predictions for a whole file or folder: a file of sentences to a file of translations, a table of labels to a folder of pictures.
+"""Predictions for a file or folder: translations for a file of sentences, a folder of pictures for a table of labels.
 
-What is done is kept chunk by chunk in ``OUT.parts/``: whoever asks for the same again, of the same version of the model, goes on
-where it was stopped. ``OUT`` itself appears whole.
+Finished chunks are kept in ``OUT.parts/``: the same request to the same version of the model resumes after the last one.
+``OUT`` itself appears only when it is complete.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Options:
-    """How to predict; ``None``: as the model does by default. ``seed`` is of all pictures, each by its number."""
+    """How to predict; ``None``: the model's default. ``seed`` is for all pictures; each picture also depends on its number."""
 
     steps: int | None = None
     sampler: str | None = None
@@ -41,7 +41,7 @@ class Options:
 
 
 class Work(Protocol):
-    """One file: its rows, one chunk of them to a folder, and all chunks' folders to the result."""
+    """The work on one file: answers its rows chunk by chunk into folders, and joins these to the result."""
 
     def __len__(self) -> int: ...
 
@@ -56,11 +56,11 @@ def predict(
     model: str, source: Path, out: Path, options: Options | None = None, *, chunk: int = CHUNK,
     log: Log = print, progress: Progress = lambda done, count: None,
 ) -> list[Path]:  # fmt: skip
-    """Answer every row of the file ``source``, or of every file in that folder; returns what was made.
+    """Answer every row of the file ``source``, or of every file in that folder; returns the results' paths.
 
     A translation model reads ``.txt``, a sentence a line, and writes the same; a diffusion model reads ``.csv`` with a column ``label``
     or ``text`` or both, and makes a folder of numbered pictures with ``pictures.csv``. Of a folder, ``out`` is a folder with a result
-    of the same name for each file; those that are there already are left as they are.
+    of the same name for each file; existing results are left as they are.
 
     Args:
         model: folder, or ``models:/NAME@ALIAS``.
@@ -68,7 +68,7 @@ def predict(
         progress: called with the rows done and the rows of the file.
 
     Raises:
-        UserError: a file, a row or an option is not fit, named before any work on its file starts; or ``out`` exists.
+        UserError: a file, a row or an option is not valid, which is checked before work on its file starts; or ``out`` exists.
     """
     if chunk < 1:
         raise UserError(f"--chunk {chunk} given; a chunk has 1 row or more.")
@@ -122,7 +122,7 @@ def _answer(work: Work, request: list[Any], out: Path, chunk: int, log: Log, pro
 
 @dataclass(frozen=True)
 class Sentences(Work):
-    """A file of sentences, a line each; of a blank line the answer is one."""
+    """A file of sentences, one in each line; the answer to a blank line is a blank line."""
 
     model: Translator
     lines: list[str]
@@ -145,7 +145,7 @@ class Sentences(Work):
 
 @dataclass(frozen=True)
 class Pictures(Work):
-    """A table of classes and texts, a picture a row."""
+    """A table of classes and texts, with a picture for each row."""
 
     model: Painter
     rows: list[tuple[str, str]]
@@ -173,7 +173,7 @@ class Pictures(Work):
 
 
 def _work(model: Painter | Translator, file: Path, options: Options) -> Work:
-    """The work that ``file`` asks for, checked."""
+    """The work on ``file``, after its rows and the options were checked."""
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -210,7 +210,7 @@ def _rows(file: Path, text: str) -> list[tuple[str, str]]:
 
 
 def _identity(model: str) -> str:
-    """What does not name another model tomorrow: of a registered one its version, of a folder its weights."""
+    """A text that identifies the model for good: a registered model's version, or the hash of a folder's weights."""
     if not Path(model).is_dir():
         with store.answering():
             return "/".join(references.version(health.registry(), model))

@@ -1,4 +1,4 @@
-"""``stepladder serve``: which models the page has, and the server."""
+"""``stepladder serve``: chooses the page's models and runs the server."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from stepladder.serving.models import Painter, Translator, load
 from stepladder.tracking import figures, health, references, store
 
 FOLDERS = ("diffusion/T*", "transformer")
-BACKLOG = 2048  # uvicorn's own
+BACKLOG = 2048  # uvicorn's default
 
 
 def serve(names: Sequence[str], models: Path, host: str, port: int, log: Callable[[str], None] = print) -> None:
     """Serve the page with the models ``names`` until it is ended.
 
     Args:
-        names: folders, or ``models:/NAME@ALIAS``; none: every registered champion, else what is in ``models``.
+        names: folders, or ``models:/NAME@ALIAS``; none: every registered champion, else the models in ``models``.
         host: address that it listens on.
         port: 0: any that is free.
 
     Raises:
-        UserError: there is no model to be served, or one that was named cannot be, or the address is taken.
+        UserError: there is no model, or one of ``names`` cannot be served, or the address is taken.
     """
     import socket
 
@@ -40,7 +40,7 @@ def serve(names: Sequence[str], models: Path, host: str, port: int, log: Callabl
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-        listening.listen(BACKLOG)  # before the address is said: who comes at once waits, and is not refused
+        listening.listen(BACKLOG)  # before the address is printed: an immediate request then waits
     except OSError as error:
         listening.close()
         raise UserError(f"{host}:{port} cannot be listened on ({error.strerror}); name another with --port.") from None
@@ -51,7 +51,7 @@ def serve(names: Sequence[str], models: Path, host: str, port: int, log: Callabl
 
 
 def _default_models(models: Path, log: Callable[[str], None]) -> dict[str, Painter | Translator]:
-    """Every champion, else every model in ``models``; those that cannot be served are named and passed over."""
+    """Every champion, else every model in ``models``; models that cannot be served are named and skipped."""
     loaded: dict[str, Painter | Translator] = {}
     folders = [str(folder) for pattern in FOLDERS for folder in sorted(models.glob(pattern))]
     for name in _champions() or folders:
@@ -73,7 +73,7 @@ def _champions() -> list[str]:
 
 
 def _caption(name: str) -> str:
-    """What the page says of a model: of a registered one its version and its figure."""
+    """The page's text about a model: for a registered one its version and its figure."""
     if Path(name).is_dir():
         return name
     with store.answering():
@@ -84,5 +84,5 @@ def _caption(name: str) -> str:
 
 
 def _hosts(host: str) -> list[str]:
-    """Names by which the page may be called: where it listens to this machine only, no other machine's page may call it."""
+    """Allowed host names of requests; any, unless the server listens to this machine only."""
     return ["127.0.0.1", "localhost"] if host == "localhost" or host.startswith("127.") else ["*"]

@@ -1,4 +1,4 @@
-"""What the comparison says is to be registered: the recommended diffusion model and the language model."""
+"""The models that the comparison says are to be registered: the recommended diffusion model and the language model."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Candidate:
     """A model to be registered, and the figures it is judged by.
 
     Attributes:
-        settings: what the served model does unless it is told otherwise.
-        example: rows that it can answer: classes and texts, or sentences.
+        settings: the served model's defaults.
+        example: input rows that it can answer: classes and texts, or sentences.
         needed_models: folders of other models that it needs, see ``loadable.log``.
     """
 
@@ -48,7 +48,7 @@ class Candidate:
 
     @cached_property
     def header(self) -> Header:
-        """Of the journal of its training."""
+        """The header of its training's journal."""
         return history.header(self.folder)
 
     @property
@@ -58,10 +58,10 @@ class Candidate:
 
     @property
     def identity(self) -> dict[str, str]:
-        """Tags by which a version is found again: the same training, served with the same settings."""
+        """Tags that identify a version: the same training, served with the same settings."""
         custom = plugins.named(
             {SAMPLER.key: self.settings.get("sampling", {}).get("sampler")}
-        )  # of the network's the key tells
+        )  # the key covers the network's own code
         served = json.dumps(self.settings, sort_keys=True) + "".join(plugins.code_hash(custom))
         settings = hashlib.sha256(served.encode()).hexdigest()[:16]
         return {KEY: self.header["key"], SETTINGS: settings}
@@ -76,7 +76,7 @@ class Candidate:
 
     @property
     def tags(self) -> dict[str, str]:
-        """Tags of its version that say what it is and how good."""
+        """Tags of its version: where it comes from, and its figures."""
         header = self.header
         origin = {
             "data": header["data"]["name"],
@@ -103,7 +103,7 @@ def read(reports: Path) -> Mapping[str, Any]:
 def of(comparison: Mapping[str, Any], params: Params, models: Path, reports: Path) -> list[Candidate]:
     """The models that ``comparison`` says are to be registered.
 
-    A model that enlarges pictures is left out: the columns of a served model hold names and texts.
+    A model that enlarges pictures is left out, since the columns of a served model hold only names and texts.
     """
     judged = comparison.get("judged") or {}
     wanted = []
@@ -127,7 +127,7 @@ def of(comparison: Mapping[str, Any], params: Params, models: Path, reports: Pat
 
 
 def _guide_settings(params: Params, classifier: Path, folder: Path) -> Settings:
-    """Which noisy classifier guides the model in ``folder``, for its settings; empty where none does.
+    """The settings that name the noisy classifier that guides the model in ``folder``; empty where none does.
 
     Raises:
         UserError: ``sampling.classifier_scale`` asks for one, and there is none of the model's kind.
@@ -147,7 +147,7 @@ def _language_model(params: Params, folder: Path, reports: Path, measured: Figur
 
 
 def _enlarges(folder: Path) -> bool:
-    """Whether the model draws from pictures, which rows of names and texts do not hold: such a one is not registered."""
+    """Whether the model enlarges pictures; its input is a picture, not names and texts, so it is not registered."""
     return bool(read_description(folder, DiffusionDescription).model.low_resolution)
 
 

@@ -1,4 +1,4 @@
-"""The figures that a version is judged by, as tags of its own: found again by whoever compares it."""
+"""The figures that a version is judged by, as its tags: whoever compares versions reads them there."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Figure = tuple[float, float, float]  # value, low, high
 
 @dataclass(frozen=True)
 class Figures:
-    """What an evaluation found of a model.
+    """The figures of a model from one evaluation.
 
     Attributes:
         name, value: the figure that counts.
-        judged: how it was found; figures found in different ways are not compared.
+        judged: how it was measured; figures measured in different ways are not compared.
         further: other figures.
     """
 
@@ -49,7 +49,7 @@ class Figures:
 
 
 def of_pictures(point: Mapping[str, Any], floor: Mapping[str, Any], judged: Mapping[str, Any]) -> Figures:
-    """Those of a point (T, S); ``floor``: of real pictures, ``judged``: see ``identity.judged``."""
+    """The figures of a point (T, S); ``floor``: those of real pictures, ``judged``: see ``identity.judged``."""
     names = ("timesteps", "sampling_steps", "frechet_low", "frechet_high", "accuracy", "kid", "coverage")
     real = floor.get("frechet")
     return Figures(
@@ -63,7 +63,7 @@ def of_pictures(point: Mapping[str, Any], floor: Mapping[str, Any], judged: Mapp
 
 
 def of_text(scores: Mapping[str, Any]) -> Figures | None:
-    """Those of an evaluation of text; ``None`` of a model that answers nothing by itself."""
+    """The figures of an evaluation of text; ``None`` for a model that cannot be served."""
     task = TASKS[name_of(scores)]
     if task.served is None:
         return None
@@ -75,7 +75,7 @@ def of_text(scores: Mapping[str, Any]) -> Figures | None:
 
 
 def of_metrics(metrics: Mapping[str, Any]) -> Figures | None:
-    """Those in the ``metrics.json`` of one model, of its first point where it has several."""
+    """The figures in one model's ``metrics.json``; those of its first point where it has several."""
     if "points" in metrics:
         return of_pictures(metrics["points"][0], metrics.get("floor") or {}, metrics.get("judged") or {})
     return of_text(metrics)
@@ -86,14 +86,14 @@ def _origin(judged: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def figure(tags: Tags, name: str = "") -> Figure:
-    """The figure that a version is judged by, or the one of that ``name``; without an interval it is as wide as nothing."""
+    """The figure that a version is judged by, or that ``name``; low and high are the value itself where it has no interval."""
     name = name or tags[FIGURE]
     value = float(tags[name])
     return value, float(tags.get(f"{name}_low", value)), float(tags.get(f"{name}_high", value))
 
 
 def text(tags: Tags, name: str = "") -> str:
-    """The figure that a version is judged by, or the one of that ``name``, with its interval."""
+    """The figure that a version is judged by, or the one of that ``name``, with its interval, for people."""
     name = name or tags.get(FIGURE, "")
     if not name or name not in tags:
         return "no figure"
@@ -114,7 +114,7 @@ def better(ours: Tags, theirs: Tags) -> bool:
 
 
 def failed(tags: Tags, limits: Promotion) -> str:
-    """Why a version counts as failed by its figures, in a few words; empty where it does not. Not measured is not judged."""
+    """Why a version counts as failed by its figures, in a few words; empty where it does not. Missing figures do not count."""
     numbers = {name: float(tags[name]) for name in ("frechet", "coverage", "accuracy") if name in tags}
     if tags.get(FIGURE) == "frechet":
         real = {"frechet": FLOOR, "coverage": FLOOR_COVERAGE}

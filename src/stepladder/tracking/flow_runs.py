@@ -1,4 +1,4 @@
-"""What an orchestrator says of the runs that it scheduled: tags of the MLflow runs."""
+"""What Prefect says of the trainings that it started, as tags of their MLflow runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Follows a training from beside it: opens its run, and forwards its journal while it grows."""
+"""Follows a training from a thread of its parent process: opens its run, and forwards its journal while it grows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EVERY_SECONDS = 5.0
 class Follower(threading.Thread):
     """Forwards the journal of the training that ``header`` describes, every few seconds and once at the end.
 
-    A store that fails costs a line on the terminal and nothing else: it is tried again, and what it lacks in the end stays in
+    A store that fails costs a line on the terminal and nothing else: it is tried again, and what is not sent in the end stays in
     the journal for ``stepladder sync``.
     """
 
@@ -33,7 +33,7 @@ class Follower(threading.Thread):
         self.status = "FINISHED"
 
     def open(self) -> None:
-        """Open the run where a server is asked, so that a login that may not write is refused before any work.
+        """Open the run where the store is a server, so that a login that may not write is refused before any work.
 
         Raises:
             Refused: by the server. Whatever else fails is tried again while the training runs.
@@ -53,7 +53,7 @@ class Follower(threading.Thread):
             return
         last_error = ""
         while True:
-            over = self.over.is_set()  # asked before, so that what was written until then is sent
+            over = self.over.is_set()  # read before forwarding, so that all lines until then are sent
             try:
                 self._forward(over)
                 last_error = ""

@@ -1,8 +1,8 @@
 """A model as MLflow loads it anywhere: a pyfunc model from code.
 
-In its folder are safetensors weights and JSON configuration, ``pyfunc_FAMILY.py``, the source of ``stepladder`` as it was,
-and pinned requirements; there is no pickle in it. Where ``stepladder`` is not installed it brings its own; a process that
-has imported ``stepladder`` already goes on using that one.
+Its folder has safetensors weights and JSON configuration, ``pyfunc_FAMILY.py``, the source of ``stepladder`` at that time,
+and pinned requirements; nothing is pickled. Where ``stepladder`` is not installed, this source is used; a process that
+has imported ``stepladder`` already keeps using that one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from stepladder.text_tasks import tasks
 from stepladder.text_tasks.record import Settings
 from stepladder.transformer.networks.description import TextDescription, read_text
 
-SERVED = "stepladder.served"  # of a logged model: see ``_digest``
+SERVED = "stepladder.served"  # tag of a logged model: see ``_digest``
 HERE = Path(__file__).parent
 SOURCE = tuple(file.relative_to(dependencies.HOME).as_posix() for file in dependencies.HOME.rglob("*.py"))
 FILES = ("model.safetensors", "config.json", "tokenizer.json")
@@ -47,12 +47,12 @@ def log(
 ) -> Any:
     """The model in ``folder``, logged with ``run_id`` once it has answered its input example; MLflow's ``LoggedModel``.
 
-    One that was logged so, or begun to be, and that no version has yet, is taken, or completed.
+    If the same model was logged before, it is returned; if that was interrupted, it is completed.
 
     Args:
-        settings: what it does unless its params say otherwise (``model_config``).
-        example: rows, kept as the input example.
-        needed: folders of other models that it needs, by the name that they get in its own.
+        settings: its defaults, which a request's params override (``model_config``).
+        example: input rows, kept as the input example.
+        needed: folders of other models that it needs, by their names inside its folder.
 
     Raises:
         Exception: whatever it fails with on its example; then nothing usable is logged.
@@ -89,8 +89,8 @@ def _save(
     """Write the model to ``path`` as MLflow loads it, and have it answer its example; raises whatever it fails with.
 
     Args:
-        folders: its own by the name "", and those of models that it needs by theirs.
-        own: files and folders of its maker's own code, which go with it as the package does.
+        folders: its own under the name "", and those of models that it needs under theirs.
+        custom: files and folders of the user's code, saved with it as the package is.
     """
     import mlflow
     import pandas as pd
@@ -131,7 +131,7 @@ def _save(
 
 
 def _logged_model(client: Any, run: Any, family: str, digest: str) -> Any:
-    """The run's logged model of that ``digest``, the finished one before others; made where there is none."""
+    """The run's logged model of that ``digest``, a finished one if there is one; created where there is none."""
     from mlflow.entities import LoggedModelStatus
 
     experiment, run_id = run.info.experiment_id, run.info.run_id
@@ -145,14 +145,14 @@ def _logged_model(client: Any, run: Any, family: str, digest: str) -> Any:
 
 
 def _digest(settings: Settings, example: list[dict[str, str]], custom: list[str]) -> str:
-    """Of what a logged model is, beside its run's weights: how it is served, its example, and the code that goes with it."""
+    """Hash of all of a logged model but its weights: how it is served, its example, and the code that is saved with it."""
     code = [dependencies.code_hash(SOURCE), *plugins.code_hash(custom)]
     content = json.dumps([settings, example, *code], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def table(model_input: Any) -> Any:
-    """``model_input`` as a ``DataFrame`` of a request a row; MLflow makes of a dictionary of columns one row of lists.
+    """``model_input`` as a ``DataFrame`` with a request in each row; MLflow makes one row of lists of a dictionary of columns.
 
     Raises:
         UserError: the lists are of different lengths.

@@ -1,9 +1,9 @@
-"""Where a SQLite store's artifacts are: in ``artifacts/`` beside its file, wherever that lies.
+"""Keeps a SQLite store's artifacts in ``artifacts/`` next to its file, also after the folder was moved.
 
-MLflow keeps absolute locations. The store therefore says in a table of its own in which folder it was last used; where it
-is found in another one, because the project was copied or moved, every location within the former folder is rewritten,
-all in one transaction, before anything is read or written. A store of a version that did not say so is brought home by
-``stepladder doctor --store``.
+MLflow keeps absolute locations. The store therefore records in an extra table in which folder it was last used. When it
+is in another folder, because the project was copied or moved, every location in the former folder is rewritten in one
+transaction, before anything is read or written. ``stepladder doctor --store`` does this for a store of a version without
+that table.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from urllib.request import url2pathname
 from stepladder.errors import UserError
 
 TABLE, ARTIFACTS = "stepladder_home", "artifacts"
-PATIENCE = 30.0  # seconds in which another process's write ends
-OWNERS = (("runs", "artifact_uri"), ("logged_models", "artifact_location"))  # whose files a store has
+PATIENCE = 30.0  # seconds to wait for another process's write
+OWNERS = (("runs", "artifact_uri"), ("logged_models", "artifact_location"))  # tables and columns with artifacts
 COMING = ".coming"
 
 
 def check(file: Path) -> None:
-    """Raise ``UserError`` where the store names artifacts in another project's folder and does not say why; changes nothing."""
+    """Raise ``UserError`` where the store names artifacts in another folder and has no record of its own; changes nothing."""
     with _opened(file) as connection:
         if _recorded(connection) is None and (other_homes := _other_homes(connection, file.parent)):
             raise UserError(_other_homes_message(file, other_homes))
 
 
 def relocate(file: Path) -> None:
-    """Have the store at ``file`` name its artifacts beside itself, and say that it lies there.
+    """Make the store at ``file`` name its artifacts in its own folder, and record that folder.
 
     Raises:
-        UserError: it names some elsewhere, and was last used by a version that did not say where it lay.
+        UserError: it names artifacts elsewhere, and was last used by a version that did not record the folder.
     """
     home_uri = file.parent.as_uri()
     with _opened(file) as connection:
@@ -51,7 +51,7 @@ def relocate(file: Path) -> None:
 
 
 def relocate_if_moved(file: Path) -> None:
-    """The same for whoever only reads, such as MLflow itself: a store that does not say where it lay is left as it is."""
+    """``relocate`` for processes that only read, such as MLflow itself: a store without a recorded folder is left as it is."""
     if not file.is_file():
         return
     with _opened(file) as connection:
@@ -61,10 +61,10 @@ def relocate_if_moved(file: Path) -> None:
 
 
 def bring_home(file: Path) -> str:
-    """Settle a store of any version; a sentence of what was done.
+    """Relocate a store of any version; returns a sentence that says what was done.
 
-    What its own runs and models have in another project's folder, because an older version wrote there after the project was
-    copied, is copied beside the store first; nothing there is changed. Killed at any point and run again it ends the same.
+    Files of its runs and models in another project's folder, where an older version wrote them after the project was
+    copied, are first copied to the store's folder; the other folder is not changed. It can be killed and run again.
     """
     home = file.parent
     with _opened(file) as connection:
@@ -116,7 +116,7 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _recorded(connection: sqlite3.Connection) -> str | None:
-    """The folder, as a URI, that the store says it lies in."""
+    """The folder, as a URI, that the store was last used in; ``None`` where it is not recorded."""
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (TABLE,)).fetchone():
         return None
     row = connection.execute(f"SELECT uri FROM {TABLE}").fetchone()
@@ -124,7 +124,7 @@ def _recorded(connection: sqlite3.Connection) -> str | None:
 
 
 def _other_homes(connection: sqlite3.Connection, home: Path) -> set[str]:
-    """Other folders than ``home`` in which experiments were given artifacts as Stepladder gives them: ``FOLDER/artifacts/NAME``."""
+    """Folders other than ``home`` where experiments have artifacts in Stepladder's layout: ``FOLDER/artifacts/NAME``."""
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
         return set()
     rows = connection.execute("SELECT experiment_id, name, artifact_location FROM experiments").fetchall()
@@ -138,7 +138,7 @@ def _other_homes(connection: sqlite3.Connection, home: Path) -> set[str]:
 
 
 def _rewrite(connection: sqlite3.Connection, before: set[str], home_uri: str) -> None:
-    """Put ``here`` in the place of each of ``before``, in every text of every table that is a location of artifacts there."""
+    """Replace each of ``before`` by ``home_uri`` in every text of every table that is a location of artifacts there."""
     for table, column in _texts(connection):
         for old in before:
             known, new = f"{old}/{ARTIFACTS}", f"{home_uri}/{ARTIFACTS}"
@@ -152,7 +152,7 @@ def _rewrite(connection: sqlite3.Connection, before: set[str], home_uri: str) ->
 
 
 def _texts(connection: sqlite3.Connection) -> list[tuple[str, str]]:
-    """(table, column) of everything that holds text."""
+    """(table, column) of every column that holds text."""
     tables = [str(row[0]) for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     return [
         (table, str(column))

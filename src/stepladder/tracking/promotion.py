@@ -1,9 +1,9 @@
-"""The gate that a version passes to become ``@champion``; a refused one is told everything that stands in its way.
+"""The gate that a version must pass to become ``@champion``; a refusal lists all reasons.
 
-It does not count as failed (``judgement.failure``), the first one neither; it is better than the champion by more than the interval, on
-the same held-out data, judged in the same way by the same figure; it loads in a fresh process and answers its input example there; its
-size and its time are within ``promotion.*``; and nobody has rolled it back. A champion whose figures are of other held-out data, or were
-found in another way, is judged again on the present ones.
+The version, even the first, must not count as failed (``judgement.failure``). It must be better than the champion by more than the
+interval, on the same held-out data, judged in the same way by the same figure. It must load and answer its input example in a fresh
+process, with size and time within ``promotion.*``, and must not have been rolled back. A champion whose figures are of other held-out
+data, or were measured in another way, is judged again on the present data.
 "Better by more than the interval": the interval of the difference of the two figures excludes zero. That of a difference of two
 estimates with intervals of their own is MOVER's (Zou and Donner 2008, Statistics in Medicine 27, equation 4; Newcombe 1998, method 10).
 """
@@ -38,12 +38,12 @@ class Unfit(Exception):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate says of a version.
+    """The verdict of the gate on a version.
 
     Attributes:
-        promoted: whether it is ``@champion`` now because of it.
-        reasons: all that stands in its way, each a clause; empty: nothing.
-        why: the verdict in a sentence, which its version keeps.
+        promoted: whether the verdict makes it ``@champion``.
+        reasons: why it is refused, each a clause; empty where it passes.
+        why: the verdict in a sentence, which is stored with the version.
     """
 
     name: str
@@ -57,12 +57,12 @@ class Verdict:
 def promote(
     reference: str, limits: Promotion, *, force: bool = False, reason: str = "", again: Judge | None = None
 ) -> Verdict:
-    """Make the version that ``reference`` names ``@champion`` if it passes the gate, or if it is forced, for a reason.
+    """Make the version that ``reference`` names ``@champion`` if it passes the gate, or if it is forced with a reason.
 
     Args:
-        reference: ``models:/NAME/VERSION``, ``models:/NAME@ALIAS`` or NAME, whose ``@challenger`` it is then.
-        force: whatever the gate says; the history keeps ``reason`` and what was overridden.
-        again: judges again what has figures of other held-out data.
+        reference: ``models:/NAME/VERSION``, ``models:/NAME@ALIAS`` or NAME, which means its ``@challenger``.
+        force: promote against the gate's verdict; the history keeps ``reason`` and what was overridden.
+        again: judges versions again that have figures of other held-out data.
 
     Raises:
         UserError: there is no such version or store, or it is forced without a reason.
@@ -87,10 +87,10 @@ def promote(
 
 
 def judge(client: Any, name: str, number: str, limits: Promotion, again: Judge | None = None) -> Verdict:
-    """What the gate says; no alias is moved. Its version gets the measured size and times as tags.
+    """The verdict of the gate; no alias is moved. The version gets the measured size and times as tags.
 
     Args:
-        again: judges the champion, and the version, again where their figures cannot be compared; ``None``: that stands in the way.
+        again: judges both versions again where their figures cannot be compared; ``None``: that is a reason to refuse.
     """
     champion = str(references.model(client, name).aliases.get(aliases.CHAMPION, ""))
     ours: Tags = client.get_model_version(name, number).tags
@@ -114,7 +114,7 @@ def judge(client: Any, name: str, number: str, limits: Promotion, again: Judge |
 
 
 def apply_verdict(client: Any, verdict: Verdict, how: str) -> None:
-    """Do as the verdict says, and keep its sentence with its version; a champion keeps the one that made it champion."""
+    """Carry out the verdict and store its sentence with the version; a champion keeps the one that made it champion."""
     if verdict.promoted:
         aliases.move(client, verdict.name, aliases.CHAMPION, verdict.version, how=how, why=verdict.why)
     elif verdict.reasons:
@@ -124,7 +124,7 @@ def apply_verdict(client: Any, verdict: Verdict, how: str) -> None:
 def _against_champion(
     client: Any, name: str, number: str, champion: str, again: Judge | None
 ) -> tuple[Tags, str, bool]:
-    """The version's figures, how they compare with the champion's, in words, and whether that stands in the way."""
+    """(the version's figures, how they compare with the champion's, in words, whether that is a reason to refuse)."""
     ours, theirs = (client.get_model_version(name, each).tags for each in (number, champion))
     if not (incomparable := _incomparable(ours, theirs, champion)):
         return ours, *_comparison(ours, theirs, champion, "on the same data")
@@ -153,7 +153,7 @@ def _incomparable(ours: Tags, theirs: Tags, champion: str) -> str:
 
 
 def _comparison(ours: Tags, theirs: Tags, champion: str, where: str) -> tuple[str, bool]:
-    """How the two compare, in words, and whether that stands in the way."""
+    """(how the two compare, in words, whether that is a reason to refuse)."""
     value = text(theirs, ours[FIGURE]).removeprefix(f"{ours[FIGURE]} ")
     compared = f"{text(ours)} against {value} of version {champion} {where}"
     if better(ours, theirs):
@@ -162,7 +162,7 @@ def _comparison(ours: Tags, theirs: Tags, champion: str, where: str) -> tuple[st
 
 
 def _probe_objections(client: Any, name: str, number: str, limits: Promotion) -> list[str]:
-    """What a fresh process finds wrong with the version."""
+    """Reasons to refuse the version from a trial in a fresh process; the measured size and times become its tags."""
     try:
         measured = probe(f"models:/{name}/{number}")
     except Unfit as error:

@@ -1,4 +1,4 @@
-"""A diffusion model as MLflow serves it: a class, and a text where it reads them, in; pictures out. Loaded without pickle."""
+"""A diffusion model as MLflow serves it, loaded without pickle: the input is a class, and a text for models that read texts."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from stepladder.tracking import loadable
 
 
 class DiffusionModel(PythonModel):
-    """Draws one picture a row, of the class that ``label`` names or numbers and, where the model reads texts, of ``text``.
+    """Draws one picture for each row: of the class named or numbered ``label`` and, where the model reads texts, of ``text``.
 
-    An empty ``label``, or text, asks for none; ``label`` is ignored by a model without classes.
+    An empty ``label`` or ``text`` means none; ``label`` is ignored by a model without classes.
     """
 
     def load_context(self, context: Any) -> None:
@@ -50,7 +50,7 @@ class DiffusionModel(PythonModel):
 
 
 def _column(rows: pd.DataFrame, name: str) -> list[str]:
-    """What stands in column ``name``, "" where nothing does."""
+    """The values of column ``name``, "" where one is missing."""
     return ["" if pd.isna(value) else str(value) for value in rows.get(name, [None] * len(rows))]
 
 

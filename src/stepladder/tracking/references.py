@@ -1,7 +1,7 @@
-"""What a name of a registered model means: one reading for every verb.
+"""What the name of a registered model means, the same for every verb.
 
-``models:/NAME/VERSION``, ``models:/NAME@ALIAS`` or NAME, each also without ``models:/``. A name, or an alias, that is there counts as
-it stands; else the only one that begins so.
+``models:/NAME/VERSION``, ``models:/NAME@ALIAS`` or NAME, each also without ``models:/``. An existing name or alias
+is taken as it is; otherwise the only one that begins with it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FORMS = "models:/NAME/VERSION or models:/NAME@ALIAS"
 
 
 def registered_name(family: str, data: str) -> str:
-    """The name under which models of ``family`` of the data so named are registered."""
+    """The name under which models of ``family``, trained on the data named ``data``, are registered."""
     return re.sub(r"[^a-z0-9_.-]+", "-", f"{family}-{data}".lower())
 
 
@@ -29,7 +29,7 @@ def readable(reference: str) -> bool:
 
 
 def name(client: Any, reference: str) -> str:
-    """The registered name that ``reference`` means; raises ``UserError`` where there is none, or several begin so."""
+    """The registered name that ``reference`` means; raises ``UserError`` where there is none, or several begin with it."""
     return str(model(client, reference).name)
 
 
@@ -37,7 +37,7 @@ def model(client: Any, reference: str) -> Any:
     """MLflow's ``RegisteredModel`` that ``reference`` means.
 
     Raises:
-        UserError: it has no such form, the registry has none of that name, or several begin so.
+        UserError: it does not have such a form, the registry has no such model, or several begin with it.
     """
     from mlflow.exceptions import MlflowException
 
@@ -72,7 +72,7 @@ def versions(client: Any, name: str) -> list[str]:
 
 
 def version(client: Any, reference: str, default_alias: str = CHAMPION) -> tuple[str, str]:
-    """(name, version) that ``reference`` means; of a name alone the version that the alias ``usual`` names.
+    """(name, version) that ``reference`` means; a name alone means the version of the alias ``default_alias``.
 
     Raises:
         UserError: as ``model``, or there is no such version or alias.
@@ -99,7 +99,7 @@ def _parts(reference: str) -> tuple[str, str, str]:
 
 
 def _completed(prefix: str, known: Iterable[str]) -> str:
-    """``given`` where it is among ``known``, else the only one that begins so, whatever its case; else ``given``."""
+    """``prefix`` where it is among ``known``, else the only one that begins with it, ignoring case; else ``prefix``."""
     if prefix in known:
         return prefix
     matches = [each for each in known if each.lower().startswith(prefix.lower())]

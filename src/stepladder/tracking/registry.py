@@ -1,7 +1,7 @@
 """The registry: the models that others load by ``models:/NAME@champion``.
 
 Each new version becomes ``@challenger``, and ``@champion`` where it passes the gate of ``promotion``: the figures that it is
-judged by are tags of the versions. What was begun and cut short is completed by doing it again.
+judged by are tags of the versions. An interrupted registration is completed by repeating the call.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ REGISTERED = "registered.json"
 @store.answering()
 def register(params: Params, models: Path, reports: Path, judge: Judge | None = None) -> Registered:
     """Register the recommended diffusion model and the language model; writes ``reports/registered.json``, which says what is to be
-    registered; what becomes of it in this store is history (``history.REGISTRATION``), and returned with it.
+    registered. Versions and aliases in this store go to the history (``history.REGISTRATION``) and are returned with it.
 
-    Doing it again registers nothing twice. Without a store the history says so. A model that enlarges pictures is left out.
+    A repeated call registers nothing twice. Without a store the history says so. A model that enlarges pictures is left out.
 
     Args:
-        judge: judges a champion again whose figures are of other held-out data; ``None``: it is not, and stays.
+        judge: judges a champion again whose figures are of other held-out data; ``None``: such a champion stays.
 
     Raises:
         UserError: there is no comparison yet, it is of another training or other data than those in place, or the store does
@@ -51,7 +51,7 @@ def register(params: Params, models: Path, reports: Path, judge: Judge | None = 
 
 @store.answering()
 def registered_runs() -> set[str]:
-    """The runs whose models are registered, under whatever name; none where there is no store."""
+    """Ids of the runs whose models are registered, under any name; none where there is no store."""
     if not store.uri():
         return set()
     return {str(version.run_id) for version in store.client().search_model_versions() if version.run_id}
@@ -59,10 +59,10 @@ def registered_runs() -> set[str]:
 
 @store.answering()
 def restore(params: Params, models: Path, reports: Path, judge: Judge | None = None) -> list[Registration]:
-    """Register again what the present store lacks of ``reports/registered.json``; returns that.
+    """Register again the models of ``reports/registered.json`` that the present store lacks; returns these.
 
-    It is done as it was then: what parameters or models have become since, ``register`` registers. Only where there was no
-    store then are ``params`` asked. What another such call began and did not end is completed.
+    They are registered with their former settings; ``register`` is for changed parameters or models. ``params`` matter only
+    where there was no store at that time. An interrupted call is completed.
     """
     comparison = candidates.read(reports)
     judged = {name: (entry or {}).get("model") for name, entry in (comparison.get("judged") or {}).items()}
@@ -109,7 +109,7 @@ def _register(candidate: Candidate, limits: Promotion, judge: Judge | None) -> R
 
 
 def _decided(candidate: Candidate) -> Registration:
-    """What is to be registered, whatever the store."""
+    """The part of a registration that does not depend on the store."""
     return {
         "name": candidate.name,
         "key": candidate.header["key"],
@@ -124,7 +124,7 @@ def _version(client: Any, candidate: Candidate) -> str | None:
 
 
 def _complete(candidate: Candidate) -> bool:
-    """Whether the store has the version and the gate's verdict on it, and nothing of it was begun and cut short."""
+    """Whether the store has the version and the gate's verdict on it, and no change of an alias is pending."""
     client = store.client()
     if (number := _version(client, candidate)) is None:
         return False

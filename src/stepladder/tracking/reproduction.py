@@ -1,4 +1,4 @@
-"""``stepladder reproduce``: a registered model made again from its lineage, in a folder of its own, and compared with itself."""
+"""``stepladder reproduce``: trains a registered model again from its lineage, in a separate folder, and compares the two."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from stepladder.tracking.fetch import fetch
 
 HOME = ".reproductions"
 RESULT = "reproduction.json"
-DATA = {"transformer": "text"}  # families of other data than pictures
+DATA = {"transformer": "text"}  # families that do not learn from pictures
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A figure of both evaluations: (value, low, high) each, and the interval of ``now`` minus ``then``."""
+    """A figure of both evaluations, each (value, low, high), and the interval of ``now`` minus ``then``."""
 
     then: tuple[float, float, float]
     now: tuple[float, float, float]
@@ -34,19 +34,19 @@ class Difference:
 
     @property
     def explained(self) -> bool:
-        """Whether the interval says that there need be no difference."""
+        """Whether the interval includes zero."""
         return self.low <= 0 <= self.high
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """How a model made again compares with the registered one.
+    """How a reproduced model compares with the registered one.
 
     Attributes:
-        identical: every weight, bit for bit.
-        largest: difference of two weights; infinite where the tensors are not the same ones.
-        environment: what is not as it was, in words.
-        figures: of both evaluations, where the weights differ or that was asked for.
+        identical: whether every weight is the same, bit for bit.
+        largest: largest difference of two weights; infinite where the tensors have other names, shapes or types.
+        environment: what has changed since then, in words.
+        figures: those of both evaluations, where the weights differ or ``evaluate`` was set.
     """
 
     name: str
@@ -85,11 +85,11 @@ def reproduce(
 ) -> Reproduction:
     """Train the version that ``uri`` names again, from its commit, data and parameters, and compare.
 
-    Nothing of the workspace changes, nor of its store. The result is also in ``OUT/reproduction.json``.
+    Neither the workspace nor its store is changed. The result is also in ``OUT/reproduction.json``.
 
     Args:
-        out: folder for it, new or of a reproduction that was cut short; default: ``.reproductions/NAME-VERSION``.
-        evaluate: judge it again also where it is bit-identical.
+        out: folder for it, new or of an interrupted reproduction; default: ``.reproductions/NAME-VERSION``.
+        evaluate: judge it also where it is bit-identical.
 
     Raises:
         UserError: something that it needs is missing, or a step of it failed.
@@ -145,14 +145,14 @@ def _origin(client: Any, run: Any, what: str, folder: Path) -> Path:
 
 
 def _trained(model: Path) -> bool:
-    """Whether there is a model, of whatever commit."""
+    """Whether the folder has a model, made by the code of any commit."""
     return any((model / file).exists() for file in (history.TRAINING, history.RUN))
 
 
 def _history(root: Path, model: Path) -> tuple[history.Run, Path]:
-    """What is known of the model that the project in ``root`` has made, and the folder that its lineage is in.
+    """The record of the model that the project in ``root`` has made, and the folder with its lineage.
 
-    The code of older commits left both beside the weights.
+    The code of older commits left both in the model's folder.
     """
     if (model / history.RUN).exists():
         return json.loads((model / history.RUN).read_text(encoding="utf-8")), model
@@ -182,7 +182,7 @@ def _bits(weight: Any) -> Any:
 
 
 def _judge(client: Any, run_id: str, copy: Checkout, stage: list[str], tags: dict[str, str]) -> dict[str, Difference]:
-    """The figures with an interval that both evaluations have; {} where the first was not recorded."""
+    """The figures that have an interval in both evaluations; {} where the first evaluation was not recorded."""
     if not any(artifact.path == "evaluation/metrics.json" for artifact in client.list_artifacts(run_id, "evaluation")):
         copy.log("the registered model's evaluation is not recorded: there is nothing to compare with")
         return {}
@@ -193,7 +193,7 @@ def _judge(client: Any, run_id: str, copy: Checkout, stage: list[str], tags: dic
         steps = int(tags["sampling_steps"])
         changes = [f"sweep.timesteps=[{stage[-1]}]", f"sweep.sampling_steps=[{steps}]"]
         copy.stepladder("params", *(part for text in changes for part in ("-S", text)), "--write")
-        spec = yaml.safe_load((copy.folder / PARAMS_FILE).read_text(encoding="utf-8"))  # as that commit admits them
+        spec = yaml.safe_load((copy.folder / PARAMS_FILE).read_text(encoding="utf-8"))  # as that commit reads them
         guided = spec.get("sampling", {}).get("classifier_scale", 0) > 0
         for judge in ("feature-net", *["noisy-classifier"] * guided):
             if not _trained(copy.folder / "models" / judge) and not copy.fetched("checkout", f"models/{judge}"):

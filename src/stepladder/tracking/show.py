@@ -1,4 +1,4 @@
-"""What ``stepladder show`` says of a registered version: how good it is, where it comes from, and how to use it."""
+"""``stepladder show``: how good a registered version is, where it comes from, and how to use it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from stepladder import lineage
 from stepladder.params import Params, flatten
 from stepladder.tracking import figures, flow_runs, health, references, store
 
-HASH = 16  # characters of a hash that are shown
+HASH = 16  # characters of a hash that are printed
 
 
 @store.answering()
 def show(uri: str) -> str:
-    """The version that ``uri`` names, in lines of a name and what it is.
+    """A description of the version that ``uri`` names, a line for each property.
 
     Raises:
         UserError: the registry does not know it, or the store does not answer.
@@ -63,7 +63,7 @@ def show(uri: str) -> str:
 
 
 def _versions(environment: Mapping[str, object]) -> str:
-    """Where it was made under others than those installed."""
+    """The versions that it was made with, where they differ from the installed ones."""
     other = lineage.differences(environment, lineage.versions())
     return f"made with {other}" if other else ""
 
@@ -86,7 +86,7 @@ def _figures(tags: dict[str, str]) -> str:
 
 
 def _parameters(params: dict[str, str]) -> str:
-    """Those that differ from the defaults."""
+    """The parameters that differ from the defaults."""
     defaults = {key: str(value) for key, value in flatten(Params()).items()}
     changed = [f"{key}={value}" for key, value in sorted(params.items()) if defaults.get(key) != value]
     return ", ".join(changed) or "the defaults"

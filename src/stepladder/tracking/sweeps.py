@@ -1,4 +1,4 @@
-"""What a whole sweep gives, in the run that its children are nested in."""
+"""Records the results of a sweep in the parent run of its children."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stepladder.tracking import runs, store
 
 
 class Row(TypedDict):
-    """A point; ``None`` is what its seeds do not say yet."""
+    """A point; ``None`` where its seeds give no value yet."""
 
     point: Mapping[str, object]  # its values by dotted key
     mean: float | None
@@ -34,9 +34,9 @@ class Table(TypedDict):
 
 @store.answering()
 def record(name: str, metric: str, table: Table) -> None:
-    """Log the table ``found`` (``sweeps/NAME/results.json``) in the parent run of the sweep ``name``, where it has one.
+    """Log ``table`` (``sweeps/NAME/results.json``) in the parent run of the sweep ``name``, where it has one.
 
-    Means and intervals have step = place in the table, from 1; ``best/...`` are of the first. The run is finished when a point is.
+    Means and intervals have step = place in the table, from 1; ``best/...`` is the first point. One finished point finishes the run.
     """
     client = store.client()
     parents = _parents(client, name)

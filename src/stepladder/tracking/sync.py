@@ -1,4 +1,4 @@
-"""``stepladder sync``: what the store lacks of journals, evaluations and registered models."""
+"""``stepladder sync``: sends the journals, evaluations and registered models that the store lacks."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from stepladder.tracking.again import Judge
 def sync(paths: list[Path], judging: Callable[[Params], Judge] | None = None) -> str:
     """Send every journal under ``paths`` (default: those of the project), then evaluations and registrations.
 
-    A journal whose run the store does not have, because it was written without one or the store is new, gets a run. One
-    that a training is writing now is left to it; a damaged one is named and passed over. Works again and again, and from
-    any machine, and completes what was begun and cut short. Returns a sentence of what was sent.
+    A journal without a run in the store, because it was written without a store or the store is new, gets a run. A journal
+    that a training is still writing is skipped; a damaged one is named and skipped. It can be repeated, on any machine, and
+    completes interrupted calls. Returns a sentence that says what was sent.
 
     Args:
-        judging: who judges a champion again whose figures are of other held-out data; ``None``: nobody does.
+        judging: makes the judge of champions whose figures are of other held-out data; ``None``: they are not judged again.
 
     Raises:
         UserError: there is no store to send to, it fails, or a path does not exist.
@@ -54,7 +54,7 @@ def sync(paths: list[Path], judging: Callable[[Params], Judge] | None = None) ->
 
 
 def _journals(home: Path) -> list[Path]:
-    """Those in the folder ``home``, or of the models in it; a file is one itself."""
+    """The journals in the folder ``home`` and of the models in it; a file is itself a journal."""
     if home.is_file():
         return [home]
     return [*home.rglob(history.JOURNAL), *map(history.journal, history.models(home))]

@@ -1,11 +1,11 @@
-"""``python -m pipelines.automations``: what the Prefect server does by itself, for the runs of all workers.
+"""``python -m pipelines.automations``: automations of the Prefect server, for the runs of all workers.
 
 - A run whose process is gone (no sign of life for ``SILENT``) is marked crashed.
-- A crashed run starts again, the same run with the same parameters, and goes on from the checkpoints; at most
+- A crashed run starts again, as the same run with the same parameters, and resumes from the checkpoints; at most
   ``STARTS`` times in all.
-- With ``STEPLADDER_NOTIFY=TYPE/NAME``, such as ``slack-webhook/team``, the end of every run is told by that notification block.
+- With ``STEPLADDER_NOTIFY=TYPE/NAME``, such as ``slack-webhook/team``, that notification block reports the end of every run.
 
-They are made, or brought up to date, on the server that ``PREFECT_API_URL`` names. `make ui` does this for its own.
+They are made, or brought up to date, on the server that ``PREFECT_API_URL`` names. `make ui` does so for its server.
 """
 
 from __future__ import annotations

@@ -20,12 +20,12 @@ FLOWS: tuple[Flow[..., Any], ...] = tuple(getattr(import_module(module), flow) f
 
 
 def deployments() -> list[RunnerDeployment]:
-    """A deployment of each flow, with the schedules that someone gave it."""
+    """A deployment of each flow, with the schedules that users have set."""
     return [flow.to_deployment(NAME, tags=[TAG], schedules=_schedules(flow.name)) for flow in FLOWS]  # type: ignore[misc]
 
 
 def _schedules(flow: str) -> list[DeploymentScheduleCreate] | None:
-    """The schedules that someone gave the deployment, which Prefect would else remove."""
+    """The schedules that users have set for the deployment, which Prefect would otherwise remove."""
     try:
         with get_client(sync_client=True) as client:
             existing = client.read_deployment_by_name(f"{flow}/{NAME}").schedules

@@ -1,8 +1,8 @@
-"""The form of a flow: what the Prefect page shows, and the parameters that the filled-in form means.
+"""The form of a flow: its fields on the Prefect page, and the parameters that a filled-in form means.
 
-Every field is empty at first, which means: as the chosen preset has it, laid over the workspace's ``params.yaml``. What is
-typed counts, also where it equals a default. A field's help, choices and bounds are those of ``stepladder.params``, and the
-value in ``params.yaml`` when the form was made stands beside them.
+Every field is empty at first, which means the value of the chosen preset, laid over the workspace's ``params.yaml``. A typed
+value counts even if it equals a default. A field's help, choices and bounds come from ``stepladder.params``; the help also has
+the value in ``params.yaml`` when the form was made.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ HELP = {
 }
 """Of fields that several flows have; a flow's own field is explained in its docstring."""
 EMPTY: Any = MISSING
-"""The default of a field that shows nothing: none, in the form's schema, where ``None`` would be sent as null and refused."""
+"""The default of an empty field: it leaves the form's schema without a default; ``None`` would be sent as null and refused."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -54,7 +54,7 @@ SHOWN = _workspace_params()
 
 
 def _with_bounds(schema: dict[str, Any]) -> str:
-    """The help in a field's JSON schema, its bounds added: Prefect's form checks bounds but does not show them."""
+    """The help in a field's JSON schema, with its bounds, which Prefect's form checks but does not show."""
     texts: list[str] = []
     for words, part in (("", schema), ("each ", schema.get("items", {}))):
         bounds = [f"{name} {part[key]}" for key, name in BOUNDS.items() if key in part]
@@ -64,7 +64,7 @@ def _with_bounds(schema: dict[str, Any]) -> str:
 
 
 class _MayBeEmpty:
-    """In the form, a field that may be left empty is one of its kind: no choice between a value and null."""
+    """Gives an optional field the form's schema of its type, without a choice between a value and null."""
 
     def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         while core["type"] != "nullable":
@@ -74,7 +74,7 @@ class _MayBeEmpty:
 
 def _without_default(schema: dict[str, Any]) -> None:
     schema.pop("default", None)
-    if schema.get("type") == "boolean":  # a choice, for a switch that is off cannot say "as the preset has it"
+    if schema.get("type") == "boolean":  # a choice: a switch that is off could not mean "as in the preset"
         schema |= {"type": "string", "enum": ["true", "false"]}
 
 
@@ -84,7 +84,7 @@ def _may_be_empty(kind: Any) -> Any:
 
 
 def _section(section: BaseModel, name: str) -> type[BaseModel]:
-    """``shown``'s section with every field left empty at first."""
+    """A model named ``name`` with the fields of ``section``, each empty at first."""
     properties = type(section).model_json_schema()["properties"]
     fields: dict[str, Any] = {}
     for key, field in type(section).model_fields.items():
@@ -110,7 +110,7 @@ def _with_value(schema: dict[str, Any], value: Any) -> str:
 
 
 def declared(verb: str) -> list[str]:
-    """What ``dvc.yaml`` says can be trained, or evaluated: ``diffusion`` of the stages ``train-diffusion``."""
+    """The models that ``dvc.yaml`` has stages for: ``diffusion`` for the stages ``train-diffusion``."""
     try:
         stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
     except (OSError, KeyError, TypeError, yaml.YAMLError):
@@ -119,7 +119,7 @@ def declared(verb: str) -> list[str]:
 
 
 def _registered(alias: str) -> str:
-    """The diffusion model of the workspace's pictures."""
+    """The reference of the diffusion model for the workspace's pictures."""
     name = SHOWN.images.name or Path(SHOWN.images.source).name
     return f"models:/{registered_name('diffusion', name)}@{alias}"
 
@@ -190,9 +190,9 @@ def described(function: F) -> F:
 
 
 def read(preset: str, fields: dict[str, Any]) -> Params:
-    """The parameters meant by a form: the workspace's, ``preset`` laid over them, and all that was typed in ``fields``.
+    """The parameters of a filled-in form: the workspace's, with ``preset`` and then the values of ``fields`` laid over them.
 
-    Raises ``UserError`` for what no run can have, and where a field names code that neither the file nor the preset does.
+    Raises ``UserError`` for invalid values, and where a field names code that neither the file nor the preset names.
     """
     typed: dict[str, Any] = {}
     for name, value in fields.items():
@@ -214,7 +214,7 @@ def filled_in(params: Params, fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_chosen(values: dict[str, Any]) -> dict[str, Any]:
-    """``values`` with the form's own words for yes and no."""
+    """``values`` with booleans as the form has them: "true" and "false"."""
     chosen: dict[str, Any] = {}
     for key, value in values.items():
         inside = _as_chosen(value) if isinstance(value, dict) else value

@@ -1,7 +1,7 @@
-"""The device slots on the Prefect page, as a global concurrency limit a host.
+"""Shows the device slots on the Prefect page, as one global concurrency limit for each host.
 
-The limit shows what the file locks decide and decides nothing itself: it is written whenever a flow takes or gives back a
-slot, counts those held by shells too, and a flow that was killed leaves no slot taken for longer than until the next writes.
+The limit only shows what the file locks decide. It is written whenever a flow takes or returns a slot, and counts slots that
+shells hold too. After a flow was killed it is wrong only until the next flow writes it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from prefect.exceptions import ObjectNotFound
 from pipelines import clients
 from stepladder import slots
 
-_writer = ThreadPoolExecutor(1, "slots-limit")  # in turn; no stage waits for the page
+_writer = ThreadPoolExecutor(1, "slots-limit")  # one write after the other; no stage waits for the page
 
 
 def name() -> str:
@@ -26,7 +26,7 @@ def name() -> str:
 
 
 def show() -> Future[None]:
-    """Bring the limit in step with the slots of this host, meanwhile. A server that does not take it costs a line, not the run.
+    """Update the limit to the slots of this host, in the background. If the server fails, a line says so and the run goes on.
 
     Raises:
         UserError: the environment names an impossible number of slots.

@@ -1,4 +1,4 @@
-"""Writes the page of the workspace, or of an experiment, and changes nothing else: nothing is trained, judged or registered."""
+"""Writes the page of the workspace or of an experiment, and nothing else: it does not train, judge or register."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ TITLE = "report"
 
 
 def write(experiment: str) -> State[None]:
-    """The pages of the workspace, or of ``experiment``, brought up to date; the state in which the flow run ends.
+    """Bring the pages of the workspace, or of ``experiment``, up to date; returns the final state of the flow run.
 
-    Where all that they need has been made with the present parameters, they are DVC's stages as any other. Else they are
-    written, in a copy, from those results that have, and the rest is named.
+    If all results that they need were made with the present parameters, DVC runs them as other stages. Otherwise they are
+    written in a copy, from the results with these parameters, and the missing ones are named.
     """
     try:
         root = begin()
@@ -37,7 +37,7 @@ def write(experiment: str) -> State[None]:
 
 
 def _stale(root: Path) -> bool:
-    """Whether anything that the pages need is missing or of other parameters in the workspace."""
+    """Whether a result that the pages need is missing in the workspace, or was made with other parameters."""
     full = graph.read(root)
     needs = selection.missing(full, selection.pages(full), [])
     command = ["dvc", "--wait-for-lock", "status", "--quiet", *needs]

@@ -1,4 +1,4 @@
-"""The flow ``predict``: a registered model's answers to a whole file or folder, kept chunk by chunk."""
+"""The flow ``predict``: a registered model answers a complete file or folder, and each finished chunk is kept."""
 
 from __future__ import annotations
 

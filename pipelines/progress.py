@@ -1,4 +1,4 @@
-"""How far a training is, on the Prefect page: a progress artifact that follows the training's journal."""
+"""Shows the progress of a training on the Prefect page: an artifact that follows the training's journal."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ TAIL_BYTES = 8192
 
 @contextmanager
 def published(stage: str, workspace: Path, root: Path, warn: Callable[[str], None]) -> Iterator[None]:
-    """Within the block, which runs ``stage``, show how far its training is; nothing where it trains nothing.
+    """While the block runs ``stage``, show the progress of its training, if it trains.
 
-    ``root`` is the project that owns the checkpoints. A page that does not answer costs one line of ``warn``.
+    ``root`` is the project that owns the checkpoints. If the page does not answer, ``warn`` gets one line.
     """
     over, began, done = threading.Event(), time.time(), False
     follow = _Follower(stage, workspace, root / ".checkpoints", began, warn)
@@ -58,7 +58,7 @@ class _Follower:
         self.last_words = ""
 
     def look(self) -> None:
-        """Find the training, then show the last figures of its journal, where there are new ones."""
+        """Find the training, then show its journal's last figures if they are new."""
         self.training = self.training or training(self.stage, self.workspace, self.checkpoints, self.began)
         if self.training is not None and (last := last_figures(self.training[0] / "journal.jsonl")):
             spec, step = self.training[1], last["step"]

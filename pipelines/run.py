@@ -1,4 +1,4 @@
-"""What all flows do: bring stages up to date, each as soon as what it needs is there, as many at once as there are slots."""
+"""Brings stages up to date for all flows: each starts when what it needs is ready, as many at once as there are slots."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Outcome:
     skipped: list[str] = field(default_factory=list)
 
     def sentence(self) -> str:
-        """For people: how many failed, why, and what was not run or is kept."""
+        """A sentence for people: how many failed, why, and what was not run or is kept."""
         if not self.failed:
             return f"All {len(self.done)} stages are up to date."
         children = "; ".join(f"{stage}: {why}" for stage, why in self.failed.items())
@@ -48,7 +48,7 @@ class Outcome:
         return f"{len(self.failed)} of {self.count()} stages failed. {children}{'' if children.endswith('.') else '.'}{skipped}{done}"
 
     def count(self) -> int:
-        """Of all stages."""
+        """The number of all stages."""
         return len(self.done) + len(self.failed) + len(self.skipped)
 
 
@@ -66,7 +66,7 @@ def _is_worth_retrying(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) 
     persist_result=False,
 )
 def run_stage(stage: str, workspace: Path, root: Path, by_hand: bool = False) -> State[None] | None:
-    """Bring one stage up to date, or run its command ``by_hand`` on what there is. A stage that refuses its input fails at once; any other failure is tried again."""
+    """Bring one stage up to date, or run its command ``by_hand``. A refused input fails at once; other failures are retried."""
     log = get_run_logger()
     try:
         with slots.hold(stage, log=log.info) as held, progress.published(stage, workspace, root, log.warning):
@@ -84,7 +84,7 @@ def run_stage(stage: str, workspace: Path, root: Path, by_hand: bool = False) ->
 
 
 def run(preset: str, fields: dict[str, Any], select: Select, *, title: str) -> State[None]:
-    """Run the stages that ``select`` chooses with the parameters of a filled-in form; the state in which the flow run ends.
+    """Run the stages that ``select`` chooses with the parameters of a filled-in form; returns the final state.
 
     The workspace's own parameters run in the workspace; others in a copy, kept as a DVC experiment named after the
     flow run.
@@ -133,8 +133,8 @@ def _unmeasured(full: Graph, done: set[str]) -> str:
 
 
 def begin() -> Path:
-    """The project's folder; what an earlier attempt at this flow run left is ended first: its processes on this machine, and
-    its tasks, which the page would show as running for ever.
+    """The project's folder. First it ends what an earlier attempt at this flow run left: its processes on this machine, and
+    its tasks, which the page would otherwise show as running for ever.
     """
     limits.show()
     flow_run = runtime.flow_run.id
@@ -150,7 +150,7 @@ def begin() -> Path:
 
 
 def _record(preset: str, params: spec.Params, fields: dict[str, Any], title: str) -> None:
-    """What runs, on the run's page: its parameters without an empty field, and the whole tree as an artifact."""
+    """Show the parameters on the run's page: the form's fields with all values, and all parameters as an artifact."""
     try:
         artifacts.parameters(params, preset, title)
         if flow_run := runtime.flow_run.id:
@@ -162,7 +162,7 @@ def _record(preset: str, params: spec.Params, fields: dict[str, Any], title: str
 
 
 def publish(results: Results, title: str, outcome: Outcome, root: Path, experiment: str | None) -> None:
-    """The artifacts show results that are safe on disk: what hinders them costs a line, not the run."""
+    """Publish the artifacts. The results are safe on disk, so a failure only logs a line."""
     try:
         artifacts.publish(results, title=title, outcome=outcome.sentence(), root=root, experiment=experiment)
     except Exception as error:
@@ -170,13 +170,13 @@ def publish(results: Results, title: str, outcome: Outcome, root: Path, experime
 
 
 def state(outcome: Outcome, remark: str = "") -> State[None]:
-    """How the flow run ended, with the sentence that its page shows."""
+    """The final state of the flow run, with the sentence for its page."""
     message = outcome.sentence() + remark
     return Failed(message=message) if outcome.failed else Completed(message=message)
 
 
 def run_stages(part: Graph, workspace: Path, root: Path, by_hand: bool = False) -> Outcome:
-    """Run the stages of ``part``, each when what it needs is there, as many at once as devices are free; what became of each."""
+    """Run the stages of ``part``, each when what it needs is ready, up to the number of free slots; returns how each ended."""
     share = create_progress_artifact(progress=0.0, key="stages-done", description=f"of {len(part)} stages")
     outcome = Outcome()
     if any(graph.family(stage) in source.STAGES for stage in part):

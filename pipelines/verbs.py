@@ -1,4 +1,4 @@
-"""Flows that are one command: `stepladder VERB ...` as a process, its lines in the log, its last words the outcome."""
+"""Runs a flow that is one command, `stepladder VERB ...`: logs its lines; its last line is the outcome."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stepladder import project
 
 
 def run(*arguments: str) -> State[None]:
-    """Run the verb; the flow run fails, with the verb's own words, where it refuses or does not succeed."""
+    """Run the verb; the flow run fails with the verb's last line where it refuses or fails."""
     log, lines = get_run_logger(), list[str]()
 
     def collect(line: str) -> None:

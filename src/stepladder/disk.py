@@ -1,6 +1,6 @@
-"""A disk budget: unfinished trainings' checkpoints, the oldest first, then weights that sweeps keep only to go on faster.
+"""Keeps a disk budget: removes checkpoints of unfinished trainings, the oldest first, then weights that only make sweeps faster.
 
-``STEPLADDER_DISK_GB`` bounds ``.checkpoints/`` and ``sweeps/*/models/`` together. What a process works with, what a DVC file
+``STEPLADDER_DISK_GB`` bounds ``.checkpoints/`` and ``sweeps/*/models/`` together. Folders in use, outputs that a DVC file
 names and the models of registered versions are never removed.
 """
 
@@ -25,7 +25,7 @@ BUDGET = "STEPLADDER_DISK_GB"
 
 @dataclass(frozen=True)
 class Kept:
-    """A folder that can be pruned: what it is, its bytes, and when it was last written."""
+    """A folder that may be pruned: a name for people, its bytes, and when it was last written."""
 
     folder: Path
     what: str
@@ -35,7 +35,7 @@ class Kept:
 
 
 def budget() -> int | None:
-    """Bytes; ``None`` where the environment sets no budget."""
+    """The budget in bytes; ``None`` where the environment sets none."""
     value = os.environ.get(BUDGET, "")
     if not value:
         return None
@@ -49,9 +49,9 @@ def budget() -> int | None:
 
 
 def prune(allowed: int, log: Callable[[str], None], registered: Callable[[], set[str]], *, dry: bool = False) -> int:
-    """Remove what can go until no more than ``allowed`` bytes are left, a line of ``log`` each; returns the bytes removed.
+    """Remove folders until at most ``allowed`` bytes are left, with a line of ``log`` for each; returns the bytes removed.
 
-    ``registered``: the runs of registered models; asked only where finished models would go.
+    ``registered``: returns the runs of registered models; called only before a finished model would be removed.
     """
     folders = sorted(prunable(), key=lambda kept: (not kept.unfinished, kept.written))
     total, freed = sum(kept.size for kept in folders), 0
@@ -81,7 +81,7 @@ def prune(allowed: int, log: Callable[[str], None], registered: Callable[[], set
 
 
 def prunable() -> Iterator[Kept]:
-    """All that is counted."""
+    """All folders that the budget counts."""
     for folder in sorted(project.checkpoints().glob("*/")):
         yield _kept(folder, f"unfinished {_name(folder)}, .checkpoints/{folder.name}", unfinished=True)
     for folder in sorted(project.root().glob("sweeps/*/models/*/")):
@@ -91,7 +91,7 @@ def prunable() -> Iterator[Kept]:
 def _kept(folder: Path, what: str, *, unfinished: bool) -> Kept:
     size, written = 0, 0.0
     for file in folder.rglob("*"):
-        with suppress(OSError):  # a checkpoint is replaced just now
+        with suppress(OSError):  # a checkpoint is being replaced
             state = file.stat()
             size, written = size + (state.st_size if file.is_file() else 0), max(written, state.st_mtime)
     return Kept(folder, what, size, written or folder.stat().st_mtime, unfinished)
@@ -131,7 +131,7 @@ def _run_id(folder: Path) -> str:
 
 
 def _named_by_dvc() -> list[Path]:
-    """The outputs that ``dvc.lock`` and ``*.dvc`` files name, of the project and of the folders that prunable things are in."""
+    """The outputs that ``dvc.lock`` and ``*.dvc`` files name, in the project and in the folders of ``prunable``."""
     root = project.root()
     files = [*root.glob("dvc.lock"), *root.glob("*/dvc.lock"), *root.glob("*/*/dvc.lock")]
     files += [*root.glob("*.dvc"), *root.glob(".checkpoints/*.dvc"), *root.glob("sweeps/**/*.dvc")]

@@ -1,4 +1,4 @@
-"""Whether the objects in DVC's cache still are what their names say: DVC itself trusts what is there and restores it."""
+"""Checks that the objects in DVC's cache still match their names, which are hashes: DVC itself restores them unchecked."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Locked(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Damaged:
-    """An object whose content is another than its name says, now in ``ASIDE``.
+    """An object whose content does not match its name; it is now in ``ASIDE``.
 
     Attributes:
-        stages: those whose lock names it, as ``dvc repro`` takes them; none where only an experiment or an old commit does.
+        stages: names, for ``dvc repro``, of stages whose lock has it; none where only an experiment or an old commit has it.
     """
 
     name: str
@@ -43,10 +43,10 @@ class Damaged:
 
 
 def verify(root: Path) -> tuple[int, list[Damaged]]:
-    """Read every object of the cache of the DVC project ``root`` and put the damaged ones aside, so that nothing restores them.
+    """Read every object of the cache of the DVC project ``root`` and move damaged ones to ``ASIDE``, so that none is restored.
 
     Returns:
-        How many objects there were, and the damaged ones.
+        The number of objects, and the damaged ones.
 
     Raises:
         UserError: ``root`` is no DVC project.
@@ -78,7 +78,7 @@ def _md5(file: Path) -> str:
 
 
 def _makers(root: Path, objects: Path) -> dict[str, set[str]]:
-    """Of each object that a ``dvc.lock`` of the project names, alone or in a folder's listing, the stages that make it."""
+    """The stages that make each object which a ``dvc.lock`` of the project names, itself or in a folder's listing."""
     makers: dict[str, set[str]] = {}
     for lock in (root / "dvc.lock", *root.glob("*/dvc.lock"), *root.glob("studies/*/dvc.lock")):
         stages: dict[str, Locked] = (

@@ -1,10 +1,10 @@
-"""What happened, apart from what is decided.
+"""Separates what happened (times, runs, commits) from results, which code, data and parameters determine.
 
-DVC's results hold what code, data and parameters decide, so that the same job on the same kind of machine has the same hashes:
-of a training its weights, what it was (``training.json``) and its losses (``curve.jsonl``); of an evaluation its figures. When and
-by which run it was made, from which commit, and how long it took stands in ``.history/`` of the project, which DVC does not know:
-``KEY/`` of a training, by its key, and ``files/`` of figures and registrations, by the content of what is decided of them. Here
-alone the two are taken apart and brought together.
+DVC's results hold only what these determine, so that the same job on the same kind of machine has the same hashes: a
+training's weights, description (``training.json``) and losses (``curve.jsonl``); an evaluation's figures. When it was made, by
+which run, from which commit, and how long it took is in the project's ``.history/``, which DVC does not know: in ``KEY/`` for a
+training, by its key, and in ``files/`` for figures and registrations, by a hash of their determined part. Only this module
+splits and joins the two.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from stepladder.journal.record import Header, Line
 
 FOLDER = ".history"
 TRAINING, CURVE = "training.json", "curve.jsonl"  # in a model's folder
-RUN, JOURNAL, PREVIEWS = "run.json", "journal.jsonl", "previews"  # in a training's history, beside its ``lineage``
-HAPPENED = ("git_commit", "git_dirty", "dvc_lock", "flow_run", "started")  # of a journal's header
+RUN, JOURNAL, PREVIEWS = "run.json", "journal.jsonl", "previews"  # in a training's history, next to its ``lineage``
+HAPPENED = ("git_commit", "git_dirty", "dvc_lock", "flow_run", "started")  # keys of a journal's header
 TIMES = ("seconds", "milliseconds_per_image", "sentences_per_second", "compiled_graphs")
-"""Of figures, wherever they stand."""
-REGISTRATION = ("tracking_uri", "why", "version", "aliases", "run_id")  # of a registered model, what is the store's
-SYSTEM = "system/"  # of a machine's load
+"""Figures that are times, at any depth."""
+REGISTRATION = ("tracking_uri", "why", "version", "aliases", "run_id")  # a registered model's keys of the store
+SYSTEM = "system/"  # prefix of figures of a machine's load
 C = TypeVar("C", bound=Mapping[str, Any])
 
 
 class Training(Header, total=False):
-    """``training.json``: what is decided of the journal's header, and figures; empty: there is no model."""
+    """``training.json``: the determined part of the journal's header, and figures; empty: there is no model."""
 
     figures: dict[str, float]
 
 
 class Run(Training, total=False):
-    """All that is known of a model: where its history is here, its run, what ``HAPPENED``, and the times among the figures."""
+    """All that is known of a model: if its history is here, also its run, the keys ``HAPPENED``, and times among the figures."""
 
     run_id: str | None
     parent_run_id: str | None
@@ -49,17 +49,17 @@ class Run(Training, total=False):
 
 
 def home() -> Path:
-    """The project's history."""
+    """The folder of the project's history."""
     return project.root() / FOLDER
 
 
 def of(key: str) -> Path:
-    """The history of the training of that key."""
+    """The folder with the history of the training with that key."""
     return home() / key
 
 
 def training(model: Path) -> Training:
-    """What the model in ``model`` was trained as.
+    """The ``training.json`` of the model in ``model``.
 
     Raises:
         UserError: the file is not JSON.
@@ -69,7 +69,7 @@ def training(model: Path) -> Training:
 
 
 def key(model: Path) -> str | None:
-    """The key of the training that left the model in ``model``; ``None`` where nothing there says it."""
+    """The key of the training that made the model in ``model``; ``None`` where it is not recorded."""
     try:
         return training(model).get("key")
     except UserError:
@@ -86,7 +86,7 @@ def run(model: Path, home: Path | None = None) -> Run:
 
 
 def header(model: Path) -> Header:
-    """The header of its journal; where that is not here, as far as the model's folder says it."""
+    """The header of its journal; without the journal, the part of it in the model's folder."""
     known = training(model)
     if known and (lines := _lines(of(known["key"]) / JOURNAL)):
         return lines[0]["header"]
@@ -94,15 +94,15 @@ def header(model: Path) -> Header:
 
 
 def curve(model: Path) -> list[Line]:
-    """The figures of its training, a line a step, without times; none where there is no model."""
+    """The figures of its training, one line for each step, without times; none where there is no model."""
     return _lines(model / CURVE)
 
 
 def keep(state: Path, model: Path, header: Header, run: Mapping[str, object], figures: Mapping[str, float]) -> None:
-    """Take apart what a finished training left in ``state``: its history goes where histories are, the rest into ``model``.
+    """Split the files of a finished training in ``state``: its history goes to ``.history/KEY/``, the rest into ``model``.
 
     Args:
-        header: of its journal; ``run``: of the tracking store; ``figures``: of the training, times and all.
+        header: of its journal; ``run``: of the tracking store; ``figures``: of the training, with times.
     """
     decided, times = _split(figures, TIMES)
     known = {name: value for name, value in header.items() if name not in HAPPENED}
@@ -123,9 +123,9 @@ def keep(state: Path, model: Path, header: Header, run: Mapping[str, object], fi
 
 
 def journal(model: Path) -> Path:
-    """The journal of the training that left ``model``; where its history is not here, one is made of what the folder holds.
+    """The journal of the training that made ``model``; without its history, one is made from the model's folder.
 
-    Such a one names no commit and has one time for all its lines: that of the file.
+    Such a journal names no commit, and all its lines have the time of the file.
     """
     known = training(model)
     folder = of(known["key"])
@@ -139,7 +139,7 @@ def journal(model: Path) -> Path:
 
 
 def times(model: Path) -> list[float]:
-    """When the training of the model in ``model`` began and when it wrote a line, in unix seconds; none where it is not known here."""
+    """When the training of ``model`` began and when it wrote each line, in unix seconds; none where its history is not here."""
     known = training(model)
     lines = _lines(of(known["key"]) / JOURNAL) if known else []
     return [line.get("time") or line["header"]["started"] for line in lines]
@@ -151,18 +151,18 @@ def models(folder: Path) -> list[Path]:
 
 
 def write(file: Path, content: Mapping[str, object] | Sequence[object], volatile: Sequence[str] = TIMES) -> None:
-    """Write ``content`` to ``file`` but for what is named ``apart``, wherever it stands, which is kept by what was written."""
+    """Write ``content`` to ``file`` without the keys ``volatile``, at any depth, which go to the history, by the file's hash."""
     decided, happened = _split(content, volatile)
     text = json.dumps(decided, indent=2, ensure_ascii=False) + "\n"
     _write_at_once(file, text)
     if happened:
         _write_json(_of_text(text), happened)
-    else:  # of another such file
+    else:  # kept for an earlier file with the same text
         _of_text(text).unlink(missing_ok=True)
 
 
 def read(file: Path) -> Any:
-    """What ``write`` was given: what is in ``file``, with the rest where that is known here; ``{}`` where there is no file.
+    """The content that was passed to ``write``: that of ``file``, with the history's part if it is here; ``{}`` without a file.
 
     Raises:
         UserError: it is not JSON.
@@ -173,8 +173,8 @@ def read(file: Path) -> Any:
 
 
 def compared(comparison: C, models: Path, reports: Path) -> C:
-    """A comparison with what it took and by which runs, as far as that is known here: of each point its times, of each training
-    ``seconds`` and the ids of its runs.
+    """A comparison with times and runs, as far as the history here has them: each point's times, each training's
+    ``seconds`` and ids of runs.
     """  # fmt: skip
     folders = {t: reports / "diffusion" / f"T{t}" for t in {point["timesteps"] for point in comparison["sweep"]}}
     points = {t: read(folder / "metrics.json").get("points", []) for t, folder in folders.items()}
@@ -201,7 +201,7 @@ def compared(comparison: C, models: Path, reports: Path) -> C:
 
 
 def _split(content: Any, names: Sequence[str]) -> tuple[Any, Any]:
-    """(``content`` without ``names``, these alone): of a list the latter are by place."""
+    """(``content`` without the keys ``names``, these keys alone); for a list the latter are by index."""
     if isinstance(content, Mapping):
         parts = {name: _split(value, names) for name, value in content.items() if name not in names}
         taken = {name: value for name, value in content.items() if name in names}
@@ -215,7 +215,7 @@ def _split(content: Any, names: Sequence[str]) -> tuple[Any, Any]:
 
 
 def _join(left: Any, taken: Any) -> Any:
-    """What ``_split`` was given."""
+    """The content that was passed to ``_split``."""
     if isinstance(left, dict) and isinstance(taken, dict):
         both = {name: _join(value, taken.get(name)) for name, value in left.items()}
         return both | {name: value for name, value in taken.items() if name not in left}
@@ -241,12 +241,12 @@ def _header(known: Training, model: Path) -> Header:
 
 
 def _of_text(text: str) -> Path:
-    """Where that is kept which belongs to a file of this content."""
+    """The history's file for a file with this content."""
     return home() / "files" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
 
 
 def _lines(file: Path) -> list[Line]:
-    """The complete lines, none where there is no file; one cut off by a kill is passed over."""
+    """The complete lines of a file, none where there is no file; a line that a kill cut off is skipped."""
     lines: list[Line] = []
     for line in file.read_text(encoding="utf-8").split("\n") if file.exists() else ():
         with suppress(ValueError):
@@ -268,7 +268,7 @@ def _write_json(file: Path, content: object) -> None:
 
 
 def _write_at_once(file: Path, text: str) -> None:
-    """In one stroke."""
+    """Write atomically."""
     file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_name(f".{file.name}.{os.getpid()}")
     try:

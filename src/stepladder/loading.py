@@ -1,4 +1,4 @@
-"""A trained network from its folder, of whichever family."""
+"""Loads a trained network of any family from its folder."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def load(folder: Path, build: Callable[[D], N], *records: type[D], remedy: str =
 
     Args:
         build: makes the network that a description describes.
-        records: families that are looked for. remedy: see ``description.read``.
+        records: records of the accepted families. remedy: see ``description.read``.
 
     Raises:
-        UserError: as ``description.read``, or the weights are damaged, or not those of the network that is described.
+        UserError: as ``description.read``, or the weights are damaged, or do not fit the described network.
     """
     described = read(folder, *records, remedy=remedy)
     names = [described.kind]

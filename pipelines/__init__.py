@@ -1,4 +1,4 @@
-"""When, where and how many at once: Prefect flows over the stages that ``dvc.yaml`` declares."""
+"""Prefect flows over the stages that ``dvc.yaml`` declares: they decide when, where and how many run at once."""
 
 import sys
 from importlib.util import find_spec
@@ -16,7 +16,7 @@ if _lacking:
 
 
 def deployed() -> dict[str, str]:
-    """Each flow's name, and the module it is in: what ``prefect.yaml`` deploys."""
+    """The flows that ``prefect.yaml`` deploys: the name of each, and its module."""
     listed = yaml.safe_load(Path(__file__).resolve().parents[1].joinpath("prefect.yaml").read_text(encoding="utf-8"))
     entrypoints = [one["entrypoint"].partition(":") for one in listed["deployments"]]
     return {flow: file.removesuffix(".py").replace("/", ".") for file, _, flow in entrypoints}

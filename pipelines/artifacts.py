@@ -1,6 +1,6 @@
-"""What a run leaves on the Prefect page: a summary, the table of results, the figure, a grid of samples, and links.
+"""The artifacts of a run on the Prefect page: a summary, the table of results, the plot, a grid of samples, and links.
 
-Made from what the stages left in the folder that they ran in, so a run that failed half-way shows what it has.
+They are made from the stages' results in the folder of the run, so a run that failed half-way shows what it has.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ SAMPLES_WIDTH = 640
 
 @dataclass(frozen=True)
 class Results:
-    """What the stages ``part`` left in ``workspace``; ``page``: where its report is kept, ``None`` where it is not."""
+    """Results of the stages ``part`` in ``workspace``; ``page``: where the report is kept, ``None`` where it is not kept."""
 
     workspace: Path
     params: Params
@@ -56,17 +56,17 @@ class Results:
 
     @property
     def translation(self) -> bool:
-        """Whether a text model was among them."""
+        """Whether ``part`` has a text model."""
         return any(graph.family(stage).endswith("-transformer") for stage in self.part)
 
     @property
     def reports(self) -> Path:
-        """Where their figures are."""
+        """The folder of their figures."""
         return self.workspace / "reports"
 
     @property
     def models(self) -> Path:
-        """Where their models are."""
+        """The folder of their models."""
         return self.workspace / "models"
 
 
@@ -86,10 +86,10 @@ def publish(results: Results, *, title: str, outcome: str, root: Path, experimen
     if best and (grid := _samples(results, best)):
         at = f"T={best['timesteps']}, S={best['sampling_steps']}"
         pictures["samples"] = (grid, f"Samples at the recommended {at}; a column a class")
-    shown = {help_: _data_uri(picture) for picture, help_ in pictures.values()}
+    uris = {help_: _data_uri(picture) for picture, help_ in pictures.values()}
     report = _report(results, root)
     create_markdown_artifact(
-        _summary(results, comparison, shown, outcome, _place(root, experiment, report)),
+        _summary(results, comparison, uris, outcome, _place(root, experiment, report)),
         key=f"{title}-summary",
         description="What came of the run, and where it is",
     )
@@ -108,7 +108,7 @@ def publish(results: Results, *, title: str, outcome: str, root: Path, experimen
 
 
 def parameters(params: Params, preset: str, title: str) -> None:
-    """Publish the artifact ``title-parameters``: all that runs, whatever part of it the form has."""
+    """Publish the artifact ``title-parameters``: all parameters of the run, also those that the form does not have."""
     changed = [f"- `{change}`" for change in differences(params)]
     parts = [f"From `{preset}` and the form.", "### Other than in params.yaml", "\n".join(changed) or "Nothing."]
     parts += ["### All", f"```yaml\n{render(params)}```"]
@@ -118,7 +118,7 @@ def parameters(params: Params, preset: str, title: str) -> None:
 
 
 def _compare(results: Results, scratch: Path) -> tuple[Mapping[str, Any], bytes | None]:
-    """The comparison of what there is, made in ``scratch``, and its figure of quality."""
+    """(the comparison of the present results, made in ``scratch``, and its plot of quality as PNG)."""
     kinds = ["diffusion", *(["transformer"] if results.translation else [])]
     for kind in kinds:
         if (results.reports / kind).is_dir():
@@ -161,7 +161,7 @@ def _summary(
 
 
 def page(root: Path, experiment: str = "") -> Path:
-    """Where the report of the workspace, or of an experiment, is kept."""
+    """The path where the report of the workspace, or of an experiment, is kept."""
     return root / "reports" / (Path("experiments", experiment) if experiment else "") / "index.html"
 
 
@@ -194,14 +194,14 @@ def _place(root: Path, experiment: str | None, report: str | None) -> str:
 
 
 def _runs(results: Results) -> dict[str, history.Run]:
-    """What is known of each model that this run was about, by the name of its training."""
-    found = {}
+    """The record of each model in ``part``, by the name of its training."""
+    runs = {}
     for stage in results.part:
         kind, _, timesteps = stage.removeprefix("train-").partition("@")
         folder = results.models / kind / (f"T{timesteps}" if timesteps else "")
         if run := history.run(folder):
-            found[f"{kind} T={timesteps}" if timesteps else kind] = run
-    return found
+            runs[f"{kind} T={timesteps}" if timesteps else kind] = run
+    return runs
 
 
 def _trainings(results: Results) -> list[str]:
@@ -216,7 +216,7 @@ def _trainings(results: Results) -> list[str]:
 
 
 def _sweep_address(results: Results) -> str | None:
-    """The page of the sweep's run, where there is one, else of a training's."""
+    """The MLflow page of the sweep's run; without a sweep, that of a training's run."""
     runs = sorted(_runs(results).values(), key=lambda run: not run.get("parent_run_id"))
     return (
         _page(links.run_address(runs[0] | {"run_id": runs[0].get("parent_run_id") or runs[0].get("run_id")}))
@@ -232,8 +232,8 @@ def _page(address: str | None) -> str | None:
 
 
 def _row(point: dict[str, Any]) -> dict[str, Any]:
-    shown = {heading: point[key] for key, heading in COLUMNS.items() if point.get(key) is not None}
-    return {heading: float(f"{value:.4g}") if isinstance(value, float) else value for heading, value in shown.items()}
+    cells = {heading: point[key] for key, heading in COLUMNS.items() if point.get(key) is not None}
+    return {heading: float(f"{value:.4g}") if isinstance(value, float) else value for heading, value in cells.items()}
 
 
 def _samples(results: Results, point: dict[str, Any]) -> bytes | None:

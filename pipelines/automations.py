@@ -1,11 +1,11 @@
-"""``python -m pipelines.automations``: what the Prefect server does by itself, for the runs of all workers.
+"""``python -m pipelines.automations``: automations of the Prefect server, for the runs of all workers.
 
 - A run whose process is gone (no sign of life for ``SILENT``) is marked crashed.
-- A crashed run starts again, the same run with the same parameters, and goes on from the checkpoints; at most
+- A crashed run starts again, as the same run with the same parameters, and resumes from the checkpoints; at most
   ``STARTS`` times in all.
-- With ``STEPLADDER_NOTIFY=TYPE/NAME``, such as ``slack-webhook/team``, the end of every run is told by that notification block.
+- With ``STEPLADDER_NOTIFY=TYPE/NAME``, such as ``slack-webhook/team``, that notification block reports the end of every run.
 
-They are made, or brought up to date, on the server that ``PREFECT_API_URL`` names. `make ui` does this for its own.
+They are made, or brought up to date, on the server that ``PREFECT_API_URL`` names. `make ui` does so for its server.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _notification() -> list[Automation]:
         posture=Posture.Reactive,
         threshold=1,
     )
-    tell = SendNotification(
+    notify = SendNotification(
         block_document_id=block._block_document_id,
         subject="{{ flow.name }} {{ flow_run.name }}: {{ flow_run.state.name }}",
         body="{{ flow_run.state.message }}\n{{ (flow_run|ui_url) or flow_run.id }}",
@@ -110,7 +110,7 @@ def _notification() -> list[Automation]:
             name="stepladder: ends are told",
             description=f"By the block {name}.",
             trigger=ended,
-            actions=[tell],
+            actions=[notify],
         )
     ]
 
@@ -119,11 +119,11 @@ def apply(wanted: list[Automation]) -> None:
     """Make those that are missing on the server, and bring the others up to date."""
     for automation in wanted:
         try:
-            there: Any = Automation.read(name=automation.name)
+            existing: Any = Automation.read(name=automation.name)
         except ValueError:
             automation.create()
         else:
-            automation.id, automation.enabled = there.id, there.enabled
+            automation.id, automation.enabled = existing.id, existing.enabled
             automation.update()
 
 

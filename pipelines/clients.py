@@ -1,7 +1,7 @@
-"""Work in another thread, which may outlive the run that asked for it, has a Prefect client of its own.
+"""Gives work in another thread, which may outlive its run, a separate Prefect client.
 
-Within a flow or a task Prefect's functions all use one client, found in the context and closed when that run ends. A thread
-that runs in a copy of the context would use it too, and fail where it comes to it later.
+Within a flow or a task Prefect's functions all use one client of the context, which is closed when that run ends. A thread
+that runs in a copy of the context would use it too, and fail after that.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from prefect.context import SyncClientContext
 T = TypeVar("T")
 
 
-def apart(work: Callable[[], T]) -> Callable[[], T]:
-    """``work`` for another thread: in the present run's context (its log, its settings), but with a client that is opened
-    and closed there.
+def with_own_client(work: Callable[[], T]) -> Callable[[], T]:
+    """``work`` for another thread: in the present run's context (its log, its settings), but with its own client,
+    which is opened and closed there.
     """
     context = contextvars.copy_context()
 
-    def with_its_own() -> T:
+    def with_client() -> T:
         SyncClientContext.__var__.set(None)  # type: ignore[arg-type]  # as outside any run: then a client is made
-        own = SyncClientContext()
-        with own.client:
-            SyncClientContext.__var__.set(own)
+        client_context = SyncClientContext()
+        with client_context.client:
+            SyncClientContext.__var__.set(client_context)
             return work()
 
-    return lambda: context.run(with_its_own)
+    return lambda: context.run(with_client)

@@ -20,19 +20,19 @@ FLOWS: tuple[Flow[..., Any], ...] = tuple(getattr(import_module(module), flow) f
 
 
 def deployments() -> list[RunnerDeployment]:
-    """A deployment of each flow, with the schedules that someone gave it."""
+    """A deployment of each flow, with the schedules that users have set."""
     return [flow.to_deployment(NAME, tags=[TAG], schedules=_schedules(flow.name)) for flow in FLOWS]  # type: ignore[misc]
 
 
 def _schedules(flow: str) -> list[DeploymentScheduleCreate] | None:
-    """The schedules that someone gave the deployment, which Prefect would else remove."""
+    """The schedules that users have set for the deployment, which Prefect would otherwise remove."""
     try:
         with get_client(sync_client=True) as client:
-            there = client.read_deployment_by_name(f"{flow}/{NAME}").schedules
+            existing = client.read_deployment_by_name(f"{flow}/{NAME}").schedules
     except ObjectNotFound:
         return None
     kept = {"schedule", "active", "parameters", "slug"}
-    return [DeploymentScheduleCreate(**{name: getattr(one, name) for name in kept}) for one in there] or None
+    return [DeploymentScheduleCreate(**{name: getattr(one, name) for name in kept}) for one in existing] or None
 
 
 if __name__ == "__main__":

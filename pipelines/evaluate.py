@@ -1,4 +1,4 @@
-"""The flow ``evaluate``: the models of one family judged, perhaps in another way than before."""
+"""The flow ``evaluate``: judges the models of one family, possibly with other settings than before."""
 
 from __future__ import annotations
 

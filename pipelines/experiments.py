@@ -1,4 +1,4 @@
-"""Other parameters than the workspace's: run in a copy of the project, kept as a DVC experiment.
+"""Runs parameters other than the workspace's in a copy of the project, and keeps the results as a DVC experiment.
 
 The copy is a git clone that shares the project's DVC cache, as ``dvc exp run --temp`` makes one, with two differences:
 its stages can run in parallel, and the project's own files are never touched, not even for the moment in which
@@ -26,8 +26,8 @@ from stepladder.params import PARAMS_FILE, Params, render
 
 @contextmanager
 def copy(root: Path, name: str, params: Params | None = None, commit: str = "") -> Iterator[Path]:
-    """A copy of the project in ``root``, at ``commit``, or as it is, uncommitted changes included, where none is named;
-    with ``params`` as its ``params.yaml`` where they are given.
+    """A copy of the project in ``root``, at ``commit`` or, without one, in its present state with uncommitted changes;
+    ``params``, if any, become its ``params.yaml``.
 
     It shares the DVC cache and is removed afterwards. Raises ``UserError`` where there is no commit to start from.
     """
@@ -60,14 +60,14 @@ def copy(root: Path, name: str, params: Params | None = None, commit: str = "") 
 
 
 def free_name(root: Path, wanted: str) -> str:
-    """``wanted`` as DVC admits it for an experiment of ``root``, with a number where that name is taken."""
+    """``wanted`` as a valid name for a DVC experiment of ``root``, with a number where that name is taken."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", wanted).strip("-") or "flow-run"
     taken = {ref.rpartition("/")[2] for ref in _refs(_top(root))}
     return next(n for n in (name, *(f"{name}-{i}" for i in range(2, len(taken) + 3))) if n not in taken)
 
 
 def commit(root: Path, experiment: str) -> str:
-    """The commit that DVC keeps ``experiment`` as; raises ``UserError`` where it keeps none of that name."""
+    """The commit of DVC's experiment ``experiment``; raises ``UserError`` where there is none of that name."""
     top = _top(root)
     kept = {ref.rpartition("/")[2]: ref for ref in _refs(top)}
     if experiment not in kept:
@@ -78,8 +78,8 @@ def commit(root: Path, experiment: str) -> str:
 def keep(
     root: Path, workspace: Path, name: str, ran: Iterable[str], restored: Iterable[str], log: Callable[[str], None]
 ) -> None:
-    """Keep the copy ``workspace`` as experiment ``name`` of the project in ``root``: what ``ran`` made there and what was
-    ``restored`` with its very parameters. Figures of all other stages, which came with the copy, are not its own and left out.
+    """Keep the copy ``workspace`` as experiment ``name`` of the project in ``root``, with the results of the stages that ``ran``
+    or were ``restored`` with the same parameters. Figures of all other stages, which came with the copy, are left out.
     """
     restoring.disown(workspace, {*ran, *restored})
     code, errors = call(["dvc", "exp", "save", "--name", name, *ran], folder=workspace, environment={}, log=log)
@@ -94,16 +94,16 @@ def _refs(folder: Path) -> list[str]:
 
 
 def _uncommitted(top: Path, index: Path) -> str:
-    """A commit of the uncommitted changes of tracked files, "" where there are none.
+    """A commit with the uncommitted changes of tracked files, "" where there are none.
 
     It works on ``index``, a copy of git's own, whose lock another flow run, or a person, may hold, and refreshes it first:
     ``git stash create`` fails without a word where a file's time, but not its content, has changed.
     """
     shutil.copy(top / _git(top, "rev-parse", "--git-path", "index"), index)
-    own = {"GIT_INDEX_FILE": str(index)}
+    environment = {"GIT_INDEX_FILE": str(index)}
     try:
-        _git(top, "update-index", "-q", "--refresh", environment=own, fine=(0, 1))
-        return _git(top, "stash", "create", environment=own)
+        _git(top, "update-index", "-q", "--refresh", environment=environment, fine=(0, 1))
+        return _git(top, "stash", "create", environment=environment)
     finally:
         index.unlink(missing_ok=True)
 
@@ -119,7 +119,7 @@ def _share_cache(root: Path, workspace: Path) -> None:
 
 
 def _remove_abandoned(home: Path) -> None:
-    """Copies whose flow run was killed: nobody holds their lock."""
+    """Remove copies whose flow run was killed: no process holds their lock."""
     for lock in home.glob("*.lock"):
         with suppress(BlockingIOError, FileNotFoundError), lock.open("r") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,8 +1,8 @@
-"""The form of a flow: what the Prefect page shows, and the parameters that the filled-in form means.
+"""The form of a flow: its fields on the Prefect page, and the parameters that a filled-in form means.
 
-Every field is empty at first, which means: as the chosen preset has it, laid over the workspace's ``params.yaml``. What is
-typed counts, also where it equals a default. A field's help, choices and bounds are those of ``stepladder.params``, and the
-value in ``params.yaml`` when the form was made stands beside them.
+Every field is empty at first, which means the value of the chosen preset, laid over the workspace's ``params.yaml``. A typed
+value counts even if it equals a default. A field's help, choices and bounds come from ``stepladder.params``; the help also has
+the value in ``params.yaml`` when the form was made.
 """
 
 from __future__ import annotations
@@ -39,32 +39,32 @@ HELP = {
 }
 """Of fields that several flows have; a flow's own field is explained in its docstring."""
 EMPTY: Any = MISSING
-"""The default of a field that shows nothing: none, in the form's schema, where ``None`` would be sent as null and refused."""
+"""The default of an empty field: it leaves the form's schema without a default; ``None`` would be sent as null and refused."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _shown() -> Params:
+def _workspace_params() -> Params:
     try:
         return spec.load()
     except UserError:
         return Params()
 
 
-SHOWN = _shown()
+SHOWN = _workspace_params()
 
 
 def _with_bounds(schema: dict[str, Any]) -> str:
-    """The help in a field's JSON schema, its bounds added: Prefect's form checks bounds but does not show them."""
-    said: list[str] = []
+    """The help in a field's JSON schema, with its bounds, which Prefect's form checks but does not show."""
+    texts: list[str] = []
     for words, part in (("", schema), ("each ", schema.get("items", {}))):
         bounds = [f"{name} {part[key]}" for key, name in BOUNDS.items() if key in part]
-        said += [words + " and ".join(bounds)] if bounds else []
+        texts += [words + " and ".join(bounds)] if bounds else []
     help_ = schema.get("description", "")
-    return "; ".join([help_] * bool(help_) + [text for text in said if text not in help_])
+    return "; ".join([help_] * bool(help_) + [text for text in texts if text not in help_])
 
 
 class _MayBeEmpty:
-    """In the form, a field that may be left empty is one of its kind: no choice between a value and null."""
+    """Gives an optional field the form's schema of its type, without a choice between a value and null."""
 
     def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         while core["type"] != "nullable":
@@ -74,7 +74,7 @@ class _MayBeEmpty:
 
 def _without_default(schema: dict[str, Any]) -> None:
     schema.pop("default", None)
-    if schema.get("type") == "boolean":  # a choice, for a switch that is off cannot say "as the preset has it"
+    if schema.get("type") == "boolean":  # a choice: a switch that is off could not mean "as in the preset"
         schema |= {"type": "string", "enum": ["true", "false"]}
 
 
@@ -83,12 +83,12 @@ def _may_be_empty(kind: Any) -> Any:
     return Annotated[Optional[kind], _MayBeEmpty(), none]  # noqa: UP045  # Annotated has no | at run time
 
 
-def _section(shown: BaseModel, name: str) -> type[BaseModel]:
-    """``shown``'s section with every field left empty at first."""
-    properties = type(shown).model_json_schema()["properties"]
+def _section(section: BaseModel, name: str) -> type[BaseModel]:
+    """A model named ``name`` with the fields of ``section``, each empty at first."""
+    properties = type(section).model_json_schema()["properties"]
     fields: dict[str, Any] = {}
-    for key, field in type(shown).model_fields.items():
-        value = getattr(shown, key)
+    for key, field in type(section).model_fields.items():
+        value = getattr(section, key)
         if isinstance(value, BaseModel):
             kind: Any = _section(value, name + key.title().replace("_", ""))
             help_ = inspect.getdoc(type(value))
@@ -101,16 +101,16 @@ def _section(shown: BaseModel, name: str) -> type[BaseModel]:
             help_ = _with_value(properties[key], value)
         empty = Field(default=None, description=help_, json_schema_extra=_without_default)
         fields[key] = (_may_be_empty(kind), empty)
-    return create_model(name, __config__=ConfigDict(extra="forbid"), __doc__=inspect.getdoc(type(shown)), **fields)
+    return create_model(name, __config__=ConfigDict(extra="forbid"), __doc__=inspect.getdoc(type(section)), **fields)
 
 
 def _with_value(schema: dict[str, Any], value: Any) -> str:
-    shown = json.dumps(value, ensure_ascii=False)
-    return f"{_with_bounds(schema)} ({WORKSPACE}: {shown})"
+    text = json.dumps(value, ensure_ascii=False)
+    return f"{_with_bounds(schema)} ({WORKSPACE}: {text})"
 
 
 def declared(verb: str) -> list[str]:
-    """What ``dvc.yaml`` says can be trained, or evaluated: ``diffusion`` of the stages ``train-diffusion``."""
+    """The models that ``dvc.yaml`` has stages for: ``diffusion`` for the stages ``train-diffusion``."""
     try:
         stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
     except (OSError, KeyError, TypeError, yaml.YAMLError):
@@ -119,7 +119,7 @@ def declared(verb: str) -> list[str]:
 
 
 def _registered(alias: str) -> str:
-    """The diffusion model of the workspace's pictures."""
+    """The reference of the diffusion model for the workspace's pictures."""
     name = SHOWN.images.name or Path(SHOWN.images.source).name
     return f"models:/{registered_name('diffusion', name)}@{alias}"
 
@@ -182,17 +182,17 @@ def _help() -> dict[str, str]:
 
 def described(function: F) -> F:
     """Add the spec's help to the docstring of ``function``, from which Prefect takes the help of a form's fields."""
-    said, texts = inspect.getdoc(function) or "", _help()
-    own = said if "\nArgs:\n" in said else f"{said}\n\nArgs:"
-    rest = [name for name in inspect.signature(function).parameters if f"\n    {name}: " not in own]
-    function.__doc__ = "\n".join([own, *(f"    {name}: {texts[name]}" for name in rest)])
+    doc, texts = inspect.getdoc(function) or "", _help()
+    with_args = doc if "\nArgs:\n" in doc else f"{doc}\n\nArgs:"
+    rest = [name for name in inspect.signature(function).parameters if f"\n    {name}: " not in with_args]
+    function.__doc__ = "\n".join([with_args, *(f"    {name}: {texts[name]}" for name in rest)])
     return function
 
 
 def read(preset: str, fields: dict[str, Any]) -> Params:
-    """The parameters meant by a form: the workspace's, ``preset`` laid over them, and all that was typed in ``fields``.
+    """The parameters of a filled-in form: the workspace's, with ``preset`` and then the values of ``fields`` laid over them.
 
-    Raises ``UserError`` for what no run can have, and where a field names code that neither the file nor the preset does.
+    Raises ``UserError`` for invalid values, and where a field names code that neither the file nor the preset names.
     """
     typed: dict[str, Any] = {}
     for name, value in fields.items():
@@ -201,9 +201,9 @@ def read(preset: str, fields: dict[str, Any]) -> Params:
             typed = spec.merge(typed, {PLACES[name]: {name: plain}} if name in PLACES else {name: plain})
     named = "" if preset == WORKSPACE else preset
     inner = {name: values for name, values in typed.items() if isinstance(values, dict)}
-    asked = {f"{name}.{key}": value for name, values in inner.items() for key, value in values.items()}
-    if plugins.named(asked):
-        plugins.from_outside(asked, spec.flatten(spec.resolve(named).params))
+    typed_keys = {f"{name}.{key}": value for name, values in inner.items() for key, value in values.items()}
+    if plugins.named(typed_keys):
+        plugins.from_outside(typed_keys, spec.flatten(spec.resolve(named).params))
     return spec.resolve(named, typed).params
 
 
@@ -214,7 +214,7 @@ def filled_in(params: Params, fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_chosen(values: dict[str, Any]) -> dict[str, Any]:
-    """``values`` with the form's own words for yes and no."""
+    """``values`` with booleans as the form has them: "true" and "false"."""
     chosen: dict[str, Any] = {}
     for key, value in values.items():
         inside = _as_chosen(value) if isinstance(value, dict) else value

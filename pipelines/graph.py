@@ -1,4 +1,4 @@
-"""DVC's stage graph, read once a run: the order of the stages is declared in ``dvc.yaml`` and nowhere else."""
+"""Reads DVC's stage graph, once for a run: the order of the stages is declared in ``dvc.yaml`` and nowhere else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Graph = dict[str, tuple[str, ...]]
 def read(root: Path) -> Graph:
     """The graph of the DVC project in ``root``; raises ``UserError`` with DVC's words where it cannot be read.
 
-    It is that of the ``dvc.yaml`` in ``root``, as for ``dvc repro``: those in other folders are each run by themselves.
+    Only the ``dvc.yaml`` in ``root`` counts, as for ``dvc repro``; graphs in other folders are run separately.
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
@@ -78,9 +78,9 @@ def family(stage: str) -> str:
 
 def of_family(graph: Graph, name: str) -> list[str]:
     """The stages ``name`` and ``name@...``; raises ``UserError`` where there is none."""
-    found = [stage for stage in graph if family(stage) == name]
-    if not found:
+    stages = [stage for stage in graph if family(stage) == name]
+    if not stages:
         raise UserError(
             f"dvc.yaml declares no stage {name}; it declares: {', '.join(dict.fromkeys(map(family, graph)))}."
         )
-    return found
+    return stages

@@ -1,4 +1,4 @@
-"""State-change hooks: the end of a flow run is written to the MLflow runs of its trainings."""
+"""State-change hooks that write the end of a flow run to the MLflow runs of its trainings."""
 
 from __future__ import annotations
 

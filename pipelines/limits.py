@@ -1,7 +1,7 @@
-"""The device slots on the Prefect page, as a global concurrency limit a host.
+"""Shows the device slots on the Prefect page, as one global concurrency limit for each host.
 
-The limit shows what the file locks decide and decides nothing itself: it is written whenever a flow takes or gives back a
-slot, counts those held by shells too, and a flow that was killed leaves no slot taken for longer than until the next writes.
+The limit only shows what the file locks decide. It is written whenever a flow takes or returns a slot, and counts slots that
+shells hold too. After a flow was killed it is wrong only until the next flow writes it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from prefect.exceptions import ObjectNotFound
 from pipelines import clients
 from stepladder import slots
 
-_writer = ThreadPoolExecutor(1, "slots-limit")  # in turn; no stage waits for the page
+_writer = ThreadPoolExecutor(1, "slots-limit")  # one write after the other; no stage waits for the page
 
 
 def name() -> str:
@@ -26,27 +26,27 @@ def name() -> str:
 
 
 def show() -> Future[None]:
-    """Bring the limit in step with the slots of this host, meanwhile. A server that does not take it costs a line, not the run.
+    """Update the limit to the slots of this host, in the background. If the server fails, a line says so and the run goes on.
 
     Raises:
         UserError: the environment names an impossible number of slots.
     """
     slots.number()
-    return _writer.submit(clients.apart(_write))
+    return _writer.submit(clients.with_own_client(_write))
 
 
 def _write() -> None:
-    there = slots.uses()
-    taken = sum(use.holder is not None for use in there)
+    uses = slots.uses()
+    taken = sum(use.holder is not None for use in uses)
     try:
         with get_client(sync_client=True) as client:
             try:
                 client.update_global_concurrency_limit(
-                    name(), GlobalConcurrencyLimitUpdate(limit=len(there), active_slots=taken)
+                    name(), GlobalConcurrencyLimitUpdate(limit=len(uses), active_slots=taken)
                 )
             except ObjectNotFound:
                 client.create_global_concurrency_limit(
-                    GlobalConcurrencyLimitCreate(name=name(), limit=len(there), active_slots=taken)
+                    GlobalConcurrencyLimitCreate(name=name(), limit=len(uses), active_slots=taken)
                 )
     except Exception as error:
         get_run_logger().warning(f"the page's number of device slots was not written: {type(error).__name__}: {error}")

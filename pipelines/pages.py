@@ -1,4 +1,4 @@
-"""Writes the page of the workspace, or of an experiment, and changes nothing else: nothing is trained, judged or registered."""
+"""Writes the page of the workspace or of an experiment, and nothing else: it does not train, judge or register."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ TITLE = "report"
 
 
 def write(experiment: str) -> State[None]:
-    """The pages of the workspace, or of ``experiment``, brought up to date; the state in which the flow run ends.
+    """Bring the pages of the workspace, or of ``experiment``, up to date; returns the final state of the flow run.
 
-    Where all that they need has been made with the present parameters, they are DVC's stages as any other. Else they are
-    written, in a copy, from those results that have, and the rest is named.
+    If all results that they need were made with the present parameters, DVC runs them as other stages. Otherwise they are
+    written in a copy, from the results with these parameters, and the missing ones are named.
     """
     try:
         root = begin()
@@ -28,8 +28,8 @@ def write(experiment: str) -> State[None]:
             return _write(root, root, "", by_hand=False)
         commit = experiments.commit(root, experiment) if experiment else ""
         with experiments.copy(root, experiment or TITLE, commit=commit) as workspace:
-            whole = graph.read(workspace)
-            lacking = selection.missing(whole, selection.pages(whole), restoring.restore(workspace, whole))
+            full = graph.read(workspace)
+            lacking = selection.missing(full, selection.pages(full), restoring.restore(workspace, full))
             remark = f" Not on it, for it was not made with these parameters: {', '.join(lacking)}." if lacking else ""
             return _write(root, workspace, experiment, by_hand=bool(lacking), remark=remark)
     except UserError as error:
@@ -37,17 +37,17 @@ def write(experiment: str) -> State[None]:
 
 
 def _stale(root: Path) -> bool:
-    """Whether anything that the pages need is missing or of other parameters in the workspace."""
-    whole = graph.read(root)
-    needs = selection.missing(whole, selection.pages(whole), [])
+    """Whether a result that the pages need is missing in the workspace, or was made with other parameters."""
+    full = graph.read(root)
+    needs = selection.missing(full, selection.pages(full), [])
     command = ["dvc", "--wait-for-lock", "status", "--quiet", *needs]
     return bool(needs) and stages.call(command, folder=root, environment={}, log=lambda _: None)[0] != 0
 
 
 def _write(root: Path, workspace: Path, experiment: str, *, by_hand: bool, remark: str = "") -> State[None]:
-    whole, params = graph.read(workspace), spec.load(workspace / spec.PARAMS_FILE)
-    pages = selection.pages(whole)
+    full, params = graph.read(workspace), spec.load(workspace / spec.PARAMS_FILE)
+    pages = selection.pages(full)
     outcome = run_stages(pages, workspace, root, by_hand)
-    results = Results(workspace, params, graph.upstream(whole, pages), artifacts.page(root, experiment))
+    results = Results(workspace, params, graph.upstream(full, pages), artifacts.page(root, experiment))
     publish(results, TITLE, outcome, root, experiment or None)
     return state(outcome, remark)

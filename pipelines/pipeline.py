@@ -1,4 +1,4 @@
-"""The flow ``pipeline``: everything that ``dvc.yaml`` declares, both families of models, to the report."""
+"""The flow ``pipeline``: all stages that ``dvc.yaml`` declares, for both families of models, up to the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The flow ``predict``: a registered model's answers to a whole file or folder, kept chunk by chunk."""
+"""The flow ``predict``: a registered model answers a complete file or folder, and each finished chunk is kept."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def predict(
         chunk: rows answered, and kept, at once; at least 1
     """
     options = [("--steps", steps), ("--beam-size", beam_size)]
-    given = [part for name, value in options if value for part in (name, str(value))]
+    arguments = [part for name, value in options if value for part in (name, str(value))]
     return verbs.run(
-        "predict", source, "--model", model, "--out", out, "--seed", str(seed), "--chunk", str(chunk), *given
+        "predict", source, "--model", model, "--out", out, "--seed", str(seed), "--chunk", str(chunk), *arguments
     )

@@ -1,4 +1,4 @@
-"""How far a training is, on the Prefect page: a progress artifact that follows the training's journal."""
+"""Shows the progress of a training on the Prefect page: an artifact that follows the training's journal."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ TAIL_BYTES = 8192
 
 
 @contextmanager
-def shown(stage: str, workspace: Path, root: Path, warn: Callable[[str], None]) -> Iterator[None]:
-    """Within the block, which runs ``stage``, show how far its training is; nothing where it trains nothing.
+def published(stage: str, workspace: Path, root: Path, warn: Callable[[str], None]) -> Iterator[None]:
+    """While the block runs ``stage``, show the progress of its training, if it trains.
 
-    ``root`` is the project that owns the checkpoints. A page that does not answer costs one line of ``warn``.
+    ``root`` is the project that owns the checkpoints. If the page does not answer, ``warn`` gets one line.
     """
     over, began, done = threading.Event(), time.time(), False
     follow = _Follower(stage, workspace, root / ".checkpoints", began, warn)
@@ -36,7 +36,7 @@ def shown(stage: str, workspace: Path, root: Path, warn: Callable[[str], None]) 
         while not over.wait(EVERY_SECONDS):
             follow.look()
 
-    thread = threading.Thread(target=clients.apart(work), daemon=True)
+    thread = threading.Thread(target=clients.with_own_client(work), daemon=True)
     thread.start()
     try:
         yield
@@ -53,25 +53,25 @@ class _Follower:
         self, stage: str, workspace: Path, checkpoints: Path, began: float, warn: Callable[[str], None]
     ) -> None:
         self.stage, self.workspace, self.checkpoints, self.began, self.warn = stage, workspace, checkpoints, began, warn
-        self.found: tuple[Path, Spec] | None = None
+        self.training: tuple[Path, Spec] | None = None
         self.artifact: Any = None
-        self.said = ""
+        self.last_words = ""
 
     def look(self) -> None:
-        """Find the training, then show the last figures of its journal, where there are new ones."""
-        self.found = self.found or training(self.stage, self.workspace, self.checkpoints, self.began)
-        if self.found is not None and (last := last_figures(self.found[0] / "journal.jsonl")):
-            spec, step = self.found[1], last["step"]
+        """Find the training, then show its journal's last figures if they are new."""
+        self.training = self.training or training(self.stage, self.workspace, self.checkpoints, self.began)
+        if self.training is not None and (last := last_figures(self.training[0] / "journal.jsonl")):
+            spec, step = self.training[1], last["step"]
             losses = [f"{name} {value:.4g}" for name, value in last["metrics"].items() if name.endswith("loss")]
             words = ", ".join([f"{spec['name']}: step {step} of {spec['steps']}", *losses])
             self._show(100.0 * step / spec["steps"], words)
 
     def finish(self) -> None:
-        if self.artifact is not None and self.found is not None:
-            self._show(100.0, f"{self.found[1]['name']}: all {self.found[1]['steps']} steps")
+        if self.artifact is not None and self.training is not None:
+            self._show(100.0, f"{self.training[1]['name']}: all {self.training[1]['steps']} steps")
 
     def _show(self, progress: float, words: str) -> None:
-        if words == self.said:
+        if words == self.last_words:
             return
         try:
             if self.artifact is None:
@@ -80,11 +80,11 @@ class _Follower:
             else:
                 update_progress_artifact(self.artifact, progress=progress, description=words)
         except Exception as error:
-            if not self.said.startswith("!"):
+            if not self.last_words.startswith("!"):
                 self.warn(f"the page does not show the progress of {self.stage}: {type(error).__name__}: {error}")
-            self.said = "!"
+            self.last_words = "!"
         else:
-            self.said = words
+            self.last_words = words
 
 
 def training(stage: str, workspace: Path, checkpoints: Path, since: float) -> tuple[Path, Spec] | None:
@@ -97,8 +97,8 @@ def training(stage: str, workspace: Path, checkpoints: Path, since: float) -> tu
             spec: Spec = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):  # it is being written, or has just finished
             continue
-        here = Path(spec["data"]).is_relative_to(workspace)
-        if here and (spec["family"], str(spec["timesteps"] or "")) == (family, timesteps):
+        is_here = Path(spec["data"]).is_relative_to(workspace)
+        if is_here and (spec["family"], str(spec["timesteps"] or "")) == (family, timesteps):
             return file.parent, spec
     return None
 

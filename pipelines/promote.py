@@ -1,4 +1,4 @@
-"""The flow ``promote``: a registered model made @champion, if it passes the gate."""
+"""The flow ``promote``: makes a registered model @champion, if it passes the gate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The flow ``report``: the page of what was run, in the workspace or in an experiment of earlier."""
+"""The flow ``report``: writes the report of the workspace or of an earlier experiment."""
 
 from __future__ import annotations
 

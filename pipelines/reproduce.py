@@ -1,4 +1,4 @@
-"""The flow ``reproduce``: a registered model trained again from its lineage, and compared."""
+"""The flow ``reproduce``: trains a registered model again from its lineage, and compares the two."""
 
 from __future__ import annotations
 

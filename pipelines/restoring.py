@@ -1,4 +1,4 @@
-"""What a copy of the project has without running anything: results made before by the same code from the same data."""
+"""Restores results in a copy of the project without running stages: those made before by the same code from the same data."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from stepladder.params import PARAMS_FILE, load
 
 
 def restore(workspace: Path, part: Graph) -> set[str]:
-    """Check out of DVC's cache what stages of ``part`` would make in ``workspace``, and note it in ``dvc.lock``; their names.
+    """Check out of DVC's cache the results of stages of ``part``, and note them in ``dvc.lock``; returns the stages' names.
 
-    A stage is restored where all that it needs is, and where ``dvc.lock`` or DVC's run cache knows its results for its present
-    command, parameters and files. Where the sources are, which no cache knows, is noted anew.
+    A stage is restored if all that it needs is restored, and ``dvc.lock`` or DVC's run cache has its results for its present
+    command, parameters and files. The paths of the sources, which no cache has, are noted anew.
     """
     from dvc.repo import Repo
 
@@ -41,7 +41,7 @@ def restore(workspace: Path, part: Graph) -> set[str]:
 
 
 def _is_noted(stage: Any) -> bool:
-    """Whether what a stage notes of a source is there; then ``dvc.lock`` says so."""
+    """Whether the results of a stage that notes a source exist; if so they are written to ``dvc.lock``."""
     if not all(out.exists for out in stage.outs):
         return False
     stage.save()
@@ -57,7 +57,7 @@ def _is_restored(repo: Any, stage: Any) -> bool:
         known = all(out.hash_info for out in stage.outs)
         if known and not stage.changed_stage() and not stage.changed_deps():
             return not stage.checkout().get("failed")
-        for out in stage.outs:  # else the cache is not asked by what the stage reads now
+        for out in stage.outs:  # otherwise the cache would not be searched by what the stage reads now
             out.hash_info = HashInfo()
         repo.stage_cache.restore(stage)
         stage.save()
@@ -67,9 +67,9 @@ def _is_restored(repo: Any, stage: Any) -> bool:
     return True
 
 
-def disown(workspace: Path, own: Collection[str]) -> None:
-    """Make ``dvc.lock`` say that no stage but those of ``own`` was made with the present parameters: their figures are empty, and
-    DVC makes them anew when asked. Their other results stay, for `dvc exp apply` refuses a stage without any.
+def disown(workspace: Path, kept: Collection[str]) -> None:
+    """Mark in ``dvc.lock`` all stages but ``kept`` as not made with the present parameters: their figures become empty, and
+    DVC can make them anew. Their other results stay, because `dvc exp apply` refuses a stage without results.
     """
     from dvc.repo import Repo
 
@@ -78,7 +78,7 @@ def disown(workspace: Path, own: Collection[str]) -> None:
     locked: dict[str, Any] = lock.get("stages", {})
     with Repo(str(workspace)) as repo, repo.lock:
         stages = graph.named(repo)
-        for name in set(locked).difference(own):
+        for name in set(locked).difference(kept):
             if name in stages:
                 outs = [_emptied(stages[name], entry) for entry in locked[name].get("outs", [])]
                 locked[name] = {"cmd": locked[name]["cmd"], "outs": outs}
@@ -89,7 +89,7 @@ def disown(workspace: Path, own: Collection[str]) -> None:
 
 
 def _emptied(stage: Any, entry: dict[str, Any]) -> dict[str, Any]:
-    """A result's ``entry`` in the lock; that of figures which `dvc exp show` and `dvc plots` would show, without any figure."""
+    """A result's ``entry`` in the lock; files of figures, which `dvc exp show` and `dvc plots` show, are emptied."""
     (out,) = [out for out in stage.outs if out.def_path == entry["path"]] or [None]
     if out is None or not (out.metric or out.plot):
         return entry

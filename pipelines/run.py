@@ -1,4 +1,4 @@
-"""What all flows do: bring stages up to date, each as soon as what it needs is there, as many at once as there are slots."""
+"""Brings stages up to date for all flows: each starts when what it needs is ready, as many at once as there are slots."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Outcome:
     skipped: list[str] = field(default_factory=list)
 
     def sentence(self) -> str:
-        """For people: how many failed, why, and what was not run or is kept."""
+        """A sentence for people: how many failed, why, and what was not run or is kept."""
         if not self.failed:
             return f"All {len(self.done)} stages are up to date."
         children = "; ".join(f"{stage}: {why}" for stage, why in self.failed.items())
@@ -48,7 +48,7 @@ class Outcome:
         return f"{len(self.failed)} of {self.count()} stages failed. {children}{'' if children.endswith('.') else '.'}{skipped}{done}"
 
     def count(self) -> int:
-        """Of all stages."""
+        """The number of all stages."""
         return len(self.done) + len(self.failed) + len(self.skipped)
 
 
@@ -66,10 +66,10 @@ def _is_worth_retrying(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) 
     persist_result=False,
 )
 def run_stage(stage: str, workspace: Path, root: Path, by_hand: bool = False) -> State[None] | None:
-    """Bring one stage up to date, or run its command ``by_hand`` on what there is. A stage that refuses its input fails at once; any other failure is tried again."""
+    """Bring one stage up to date, or run its command ``by_hand``. A refused input fails at once; other failures are retried."""
     log = get_run_logger()
     try:
-        with slots.hold(stage, log=log.info) as held, progress.shown(stage, workspace, root, log.warning):
+        with slots.hold(stage, log=log.info) as held, progress.published(stage, workspace, root, log.warning):
             limits.show()
             bring = stages.by_hand if by_hand else stages.run
             where: dict[str, Any] = {"workspace": workspace, "root": root, "held": held, "log": log.info}
@@ -84,7 +84,7 @@ def run_stage(stage: str, workspace: Path, root: Path, by_hand: bool = False) ->
 
 
 def run(preset: str, fields: dict[str, Any], select: Select, *, title: str) -> State[None]:
-    """Run the stages that ``select`` chooses with the parameters of a filled-in form; the state in which the flow run ends.
+    """Run the stages that ``select`` chooses with the parameters of a filled-in form; returns the final state.
 
     The workspace's own parameters run in the workspace; others in a copy, kept as a DVC experiment named after the
     flow run.
@@ -108,9 +108,9 @@ def _experiment(params: spec.Params, select: Select, root: Path, title: str) -> 
     log, name = get_run_logger(), experiments.free_name(root, str(runtime.flow_run.name or title))
     log.info(f"the parameters are not those of {spec.PARAMS_FILE}: running as the DVC experiment {name}")
     with experiments.copy(root, name, params) as workspace:
-        whole = graph.read(workspace)
-        asked, restored = select(whole), restoring.restore(workspace, whole)
-        part = selection.compared(whole, asked, restored)
+        full = graph.read(workspace)
+        selected, restored = select(full), restoring.restore(workspace, full)
+        part = selection.compared(full, selected, restored)
         outcome = run_stages(part, workspace, root)
         if not outcome.failed:
             experiments.keep(root, workspace, name, part, restored, log.info)
@@ -121,48 +121,48 @@ def _experiment(params: spec.Params, select: Select, root: Path, title: str) -> 
     if not kept:
         return state(outcome)
     listed = f" `dvc exp show` lists it as {name}; `dvc exp apply {name}` brings it into the workspace."
-    return state(outcome, listed + _unmeasured(whole, {*part, *restored}))
+    return state(outcome, listed + _unmeasured(full, {*part, *restored}))
 
 
-def _unmeasured(whole: Graph, there: set[str]) -> str:
-    comparisons = [stage for stage in whole if graph.family(stage) == selection.COMPARE and stage not in there]
+def _unmeasured(full: Graph, done: set[str]) -> str:
+    comparisons = [stage for stage in full if graph.family(stage) == selection.COMPARE and stage not in done]
     if not comparisons:
         return ""
-    lacking = ", ".join(selection.missing(whole, comparisons, there))
+    lacking = ", ".join(selection.missing(full, comparisons, done))
     return f" It has no figures there: its parameters have no results of {lacking} to compare."
 
 
 def begin() -> Path:
-    """The project's folder; what an earlier attempt at this flow run left is ended first: its processes on this machine, and
-    its tasks, which the page would show as running for ever.
+    """The project's folder. First it ends what an earlier attempt at this flow run left: its processes on this machine, and
+    its tasks, which the page would otherwise show as running for ever.
     """
     limits.show()
     flow_run = runtime.flow_run.id
     if flow_run and runtime.flow_run.run_count > 1:
         ended = stages.end_left_over(flow_run)
         get_run_logger().info(f"ended {ended} processes that an earlier attempt at this run had left")
-        mine = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(flow_run)]))
+        this_run = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(flow_run)]))
         with get_client(sync_client=True) as client:
-            for left in client.read_task_runs(flow_run_filter=mine):
-                if left.state is not None and not left.state.is_final():
-                    client.set_task_run_state(left.id, Crashed(message="An earlier attempt ended here."), force=True)
+            for old in client.read_task_runs(flow_run_filter=this_run):
+                if old.state is not None and not old.state.is_final():
+                    client.set_task_run_state(old.id, Crashed(message="An earlier attempt ended here."), force=True)
     return project.root().resolve()
 
 
 def _record(preset: str, params: spec.Params, fields: dict[str, Any], title: str) -> None:
-    """What runs, on the run's page: its parameters without an empty field, and the whole tree as an artifact."""
+    """Show the parameters on the run's page: the form's fields with all values, and all parameters as an artifact."""
     try:
         artifacts.parameters(params, preset, title)
         if flow_run := runtime.flow_run.id:
             with get_client(sync_client=True) as client:
-                asked = client.read_flow_run(UUID(flow_run)).parameters
-                client.update_flow_run(UUID(flow_run), parameters=asked | form.filled_in(params, fields))
+                filled = client.read_flow_run(UUID(flow_run)).parameters
+                client.update_flow_run(UUID(flow_run), parameters=filled | form.filled_in(params, fields))
     except Exception as error:
         get_run_logger().warning(f"the page does not show the parameters that run: {type(error).__name__}: {error}")
 
 
 def publish(results: Results, title: str, outcome: Outcome, root: Path, experiment: str | None) -> None:
-    """The artifacts show results that are safe on disk: what hinders them costs a line, not the run."""
+    """Publish the artifacts. The results are safe on disk, so a failure only logs a line."""
     try:
         artifacts.publish(results, title=title, outcome=outcome.sentence(), root=root, experiment=experiment)
     except Exception as error:
@@ -170,13 +170,13 @@ def publish(results: Results, title: str, outcome: Outcome, root: Path, experime
 
 
 def state(outcome: Outcome, remark: str = "") -> State[None]:
-    """How the flow run ended, with the sentence that its page shows."""
+    """The final state of the flow run, with the sentence for its page."""
     message = outcome.sentence() + remark
     return Failed(message=message) if outcome.failed else Completed(message=message)
 
 
 def run_stages(part: Graph, workspace: Path, root: Path, by_hand: bool = False) -> Outcome:
-    """Run the stages of ``part``, each when what it needs is there, as many at once as devices are free; what became of each."""
+    """Run the stages of ``part``, each when what it needs is ready, up to the number of free slots; returns how each ended."""
     share = create_progress_artifact(progress=0.0, key="stages-done", description=f"of {len(part)} stages")
     outcome = Outcome()
     if any(graph.family(stage) in source.STAGES for stage in part):

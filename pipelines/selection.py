@@ -1,4 +1,4 @@
-"""Which stages each flow may run, of whatever graph ``dvc.yaml`` declares.
+"""Selects the stages that each flow runs, from the graph that ``dvc.yaml`` declares.
 
 ``train`` and ``evaluate`` run what they name and what that needs; ``sweep`` is ``evaluate`` of the diffusion models; ``report``
 runs the pages alone; ``pipeline`` everything, and it alone registers.
@@ -12,37 +12,35 @@ from pipelines import graph
 from pipelines.graph import Graph
 
 COMPARE = "compare"
-"""The stage that makes the figures of ``dvc metrics`` and ``dvc exp show`` from evaluations, in a moment."""
+"""The stage that makes the figures of ``dvc metrics`` and ``dvc exp show`` from evaluations; it is fast."""
 REPORT = "report"
 PAGES = (COMPARE, REPORT)
-"""Stages that write what others found, and change nothing else."""
+"""Stages that write the results of others, and change nothing else."""
 
 Select = Callable[[Graph], Graph]
 
 
-def everything(whole: Graph) -> Graph:
+def everything(full: Graph) -> Graph:
     """All stages."""
-    return whole
+    return full
 
 
 def of(verb: str, models: str) -> Select:
     """The stages ``train-MODELS`` or ``evaluate-MODELS`` and what they need."""
-    return lambda whole: graph.upstream(whole, graph.of_family(whole, f"{verb}-{models}"))
+    return lambda full: graph.upstream(full, graph.of_family(full, f"{verb}-{models}"))
 
 
-def pages(whole: Graph) -> Graph:
-    """The pages, with what else they need."""
-    return {stage: needs for stage, needs in whole.items() if graph.family(stage) in PAGES}
+def pages(full: Graph) -> Graph:
+    """The stages of pages, with their needs."""
+    return {stage: needs for stage, needs in full.items() if graph.family(stage) in PAGES}
 
 
-def compared(whole: Graph, part: Graph, there: Collection[str]) -> Graph:
-    """``part`` and each comparison all of whose needs are in it, or among those ``there`` already."""
-    ready = {
-        stage for stage in whole if graph.family(stage) == COMPARE and not missing(whole, [stage], {*part, *there})
-    }
-    return {stage: needs for stage, needs in whole.items() if stage in part or stage in ready}
+def compared(full: Graph, part: Graph, done: Collection[str]) -> Graph:
+    """``part``, and each comparison whose needs are all in ``part`` or ``done``."""
+    ready = {stage for stage in full if graph.family(stage) == COMPARE and not missing(full, [stage], {*part, *done})}
+    return {stage: needs for stage, needs in full.items() if stage in part or stage in ready}
 
 
-def missing(whole: Graph, targets: Collection[str], there: Collection[str]) -> list[str]:
-    """What ``targets`` need, themselves apart, that is not ``there``."""
-    return [stage for stage in graph.upstream(whole, targets) if stage not in targets and stage not in there]
+def missing(full: Graph, targets: Collection[str], done: Collection[str]) -> list[str]:
+    """The stages that ``targets`` need and that are neither among them nor ``done``."""
+    return [stage for stage in graph.upstream(full, targets) if stage not in targets and stage not in done]

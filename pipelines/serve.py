@@ -1,8 +1,8 @@
 """``make ui``: the Prefect server, the MLflow server, the reports and the served flows on loopback, until Ctrl-C.
 
-Servers of one's own are used instead where ``PREFECT_API_URL`` or ``MLFLOW_TRACKING_URI`` names one. The ports are 4200,
-5000 and 5080, or ``STEPLADDER_PREFECT_PORT``, ``STEPLADDER_MLFLOW_PORT`` and ``STEPLADDER_REPORTS_PORT``, or free ones where
-the usual are taken.
+If ``PREFECT_API_URL`` or ``MLFLOW_TRACKING_URI`` names a server, that one is used instead. The ports are 4200, 5000 and
+5080, or ``STEPLADDER_PREFECT_PORT``, ``STEPLADDER_MLFLOW_PORT`` and ``STEPLADDER_REPORTS_PORT``; if a default port is taken,
+a free one is used.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ SETTINGS = {
 
 
 class Stop(Exception):
-    """Someone asked for the end: Ctrl-C or SIGTERM."""
+    """The user stops the servers: Ctrl-C or SIGTERM."""
 
 
 class Services:
-    """Child processes, each with a log of its own, ended together in the reverse order of their start."""
+    """Child processes, each with its own log, which are ended together in the reverse order of their start."""
 
     def __init__(self, logs: Path) -> None:
         self.logs = logs
@@ -61,7 +61,7 @@ class Services:
             )
 
     def wait_until(self, answers: Callable[[], bool], name: str) -> None:
-        """Return when ``name`` answers; raises ``UserError`` with its last words where it ends or takes too long."""
+        """Return when ``name`` answers; raises ``UserError`` with the end of its log where it ends or takes too long."""
         end = time.monotonic() + START_SECONDS
         while not answers():
             self.check()
@@ -70,7 +70,7 @@ class Services:
             time.sleep(0.3)
 
     def check(self) -> None:
-        """Raise ``UserError`` with the last words of a child that has ended."""
+        """Raise ``UserError`` with the end of the log of a child that has ended."""
         for name, child in self.children.items():
             if child.poll() is not None:
                 raise UserError(f"{name} ended with exit code {child.returncode}. {self._last_words(name)}")
@@ -81,9 +81,9 @@ class Services:
             family = _family(child.pid)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGTERM)
-            for left in psutil.wait_procs(family, timeout=STOP_SECONDS)[1]:
+            for process in psutil.wait_procs(family, timeout=STOP_SECONDS)[1]:
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    left.kill()
+                    process.kill()
 
     def _last_words(self, name: str) -> str:
         log = self.logs / f"{name}.log"
@@ -92,7 +92,7 @@ class Services:
 
 
 def main() -> int:
-    """Start what is not there yet, and wait for Ctrl-C or SIGTERM; the exit code."""
+    """Start the servers that do not run yet, and wait for Ctrl-C or SIGTERM; returns the exit code."""
 
     def stop(*_: object) -> None:
         raise Stop
@@ -134,7 +134,7 @@ def _start(root: Path, services: Services) -> None:
         )
     environment["PREFECT_API_URL"] = api
 
-    tracking, mlflow = store.uri(), store.shown()
+    tracking, mlflow = store.uri(), store.safe_uri()
     if tracking and not tracking.startswith(("http://", "https://")):
         store.client()
         port = _port("STEPLADDER_MLFLOW_PORT", 5000)
@@ -177,16 +177,16 @@ def _make_automations(environment: dict[str, str]) -> None:
         raise UserError((done.stderr.strip().splitlines() or ["The automations were not made."])[-1])
 
 
-def _port(variable: str, usual: int) -> int:
-    given = os.environ.get(variable, "")
-    if given:
-        if not given.isdigit() or not 0 < int(given) < 65536:
-            raise UserError(f"{variable}={given!r} is not a port, 1 to 65535.")
-        if not _is_free(int(given)):
-            raise UserError(f"Port {given}, named by {variable}, is taken; name another.")
-        return int(given)
-    if _is_free(usual):
-        return usual
+def _port(variable: str, default: int) -> int:
+    value = os.environ.get(variable, "")
+    if value:
+        if not value.isdigit() or not 0 < int(value) < 65536:
+            raise UserError(f"{variable}={value!r} is not a port, 1 to 65535.")
+        if not _is_free(int(value)):
+            raise UserError(f"Port {value}, named by {variable}, is taken; name another.")
+        return int(value)
+    if _is_free(default):
+        return default
     with socket.socket() as any_free:
         any_free.bind((HOST, 0))
         return int(any_free.getsockname()[1])

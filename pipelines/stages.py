@@ -1,4 +1,4 @@
-"""Runs one stage: ``dvc --wait-for-lock repro --single-item STAGE``, its lines into a log, its failure as a sentence."""
+"""Runs one stage: ``dvc --wait-for-lock repro --single-item STAGE``, logs its lines, and turns its failure into a sentence."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from stepladder.slots import Held
 USER_ERROR = 2
 GRACE_SECONDS = 15.0
 FLOW_RUN = "PREFECT__FLOW_RUN_ID"
-"""Prefect sets it in a run's own process; all that a run starts has it."""
+"""Prefect sets it in a run's process; all processes that the run starts inherit it."""
 
 ADVICE = re.compile(
     r"\s*(To track the changes|git add |To enable auto staging|dvc config core.autostage|Use `dvc push`|(Generat|Updat)ing lock)"
 )
-"""What DVC says to whoever types its commands, and no reader of a run's log needs."""
+"""DVC's advice for users of its command line, which a run's log does not need."""
 
 _running: dict[int, subprocess.Popen[str]] = {}
 _over = threading.Event()
 
 
 class StageError(Exception):
-    """A stage that failed by something other than its input: worth another attempt."""
+    """A stage failed for another reason than its input, so it may be tried again."""
 
 
 def run(stage: str, *, workspace: Path, root: Path, held: Held, log: Callable[[str], None], flow_run: str = "") -> None:
     """Bring ``stage`` of the DVC project in ``workspace`` up to date, in the slots ``held``, for ``flow_run``.
 
     ``root`` is the project that owns checkpoints and tracking store; it is ``workspace`` itself but for an experiment.
-    The processes stay in this process's group, so that whoever ends the group ends the training.
+    The processes stay in this process's group, so that ending the group ends the training.
 
     Raises ``UserError`` with the command's own sentence where it exits with code 2, else ``StageError``.
     """
@@ -64,7 +64,7 @@ def run(stage: str, *, workspace: Path, root: Path, held: Held, log: Callable[[s
 def by_hand(
     stage: str, *, workspace: Path, root: Path, held: Held, log: Callable[[str], None], flow_run: str = ""
 ) -> None:
-    """Run the command of ``stage`` on what there is in ``workspace``: without DVC, which wants all that the stage depends on,
+    """Run the command of ``stage`` on the files in ``workspace``: without DVC, which requires all dependencies of the stage,
     and without the tracking store. Arguments and errors are those of ``run``.
     """
     if _over.is_set():
@@ -76,9 +76,9 @@ def by_hand(
         else:
             result.unlink(missing_ok=True)
         result.parent.mkdir(parents=True, exist_ok=True)
-    own = {"DVC_ROOT": str(root), "STEPLADDER_TRACKING": "journal"} | ({FLOW_RUN: flow_run} if flow_run else {})
+    variables = {"DVC_ROOT": str(root), "STEPLADDER_TRACKING": "journal"} | ({FLOW_RUN: flow_run} if flow_run else {})
     code, errors = call(
-        ["sh", "-c", command], folder=workspace, environment=held.environment | own, log=log, hold=held.handles
+        ["sh", "-c", command], folder=workspace, environment=held.environment | variables, log=log, hold=held.handles
     )
     if code == USER_ERROR:
         raise UserError((errors or [f"{stage} was refused."])[-1].removeprefix("stepladder: "))
@@ -94,7 +94,7 @@ def call(
     log: Callable[[str], None],
     hold: tuple[int, ...] = (),
 ) -> tuple[int, list[str]]:
-    """Run ``command``, handing each of its lines to ``log``; the exit code and the lines of its error stream.
+    """Run ``command`` and pass each of its lines to ``log``; returns the exit code and the lines of standard error.
 
     ``hold`` are files that the process keeps open as long as it lives.
     """
@@ -129,9 +129,9 @@ def call(
 
 @contextmanager
 def ended_with_the_run() -> Iterator[None]:
-    """Whatever ends the block early, cancelling included, ends the stages that it started and all their processes.
+    """When the block ends early, also by cancelling, the stages that it started are ended with all their processes.
 
-    None is started afterwards, by a task that is about to be tried again. A process runs one such block at a time.
+    A task that would be tried again starts no stage after that. A process runs one such block at a time.
     """
     _over.clear()
     try:
@@ -144,11 +144,11 @@ def ended_with_the_run() -> Iterator[None]:
 def end_left_over(flow_run: str) -> int:
     """End what a killed attempt at ``flow_run`` left running on this machine; returns the number of processes."""
     this = psutil.Process()
-    own = {this.pid, *(p.pid for p in this.parents()), *(p.pid for p in this.children(recursive=True))}
+    excluded = {this.pid, *(p.pid for p in this.parents()), *(p.pid for p in this.children(recursive=True))}
     left = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.pid not in own and process.environ().get(FLOW_RUN) == flow_run:
+            if process.pid not in excluded and process.environ().get(FLOW_RUN) == flow_run:
                 left.append(process)
     _end_all(left)
     return len(left)
@@ -179,19 +179,19 @@ def _send(process: psutil.Process, number: signal.Signals) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """The interpreter's own commands first, and the code of the folder that the stage runs in."""
+    """Environment variables: commands of this interpreter come first; code comes from the stage's folder."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     code = os.pathsep.join(filter(None, ["src", os.environ.get("PYTHONPATH", "")]))
     return {"PATH": path, "PYTHONPATH": code, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
 
 
 def _failure(errors: list[str]) -> tuple[str, int | None]:
-    """The command's last words, or DVC's where it had none, and the exit code that DVC reports."""
-    said: list[str] = []
+    """(the command's last line, or DVC's where it printed none, and the exit code that DVC reports)."""
+    words: list[str] = []
     for line in errors:
-        found = re.search(r"ERROR: failed to reproduce .*exited with (-?\d+)", line)
-        if found:
-            return said[-1] if said else line.removeprefix("ERROR: "), int(found.group(1))
-        said.append(line)
+        match = re.search(r"ERROR: failed to reproduce .*exited with (-?\d+)", line)
+        if match:
+            return words[-1] if words else line.removeprefix("ERROR: "), int(match.group(1))
+        words.append(line)
     refused = [line.removeprefix("ERROR: ") for line in errors if line.startswith("ERROR: ")]
-    return (refused or said or ["DVC ended without a word"])[-1], None
+    return (refused or words or ["DVC ended without a word"])[-1], None

@@ -1,4 +1,4 @@
-"""The flow ``sweep``: the diffusion models of a timestep sweep, trained and judged."""
+"""The flow ``sweep``: trains and judges the diffusion models of a timestep sweep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The flow ``train``: the models of one family, and what they need."""
+"""The flow ``train``: trains the models of one family, and what they need."""
 
 from __future__ import annotations
 

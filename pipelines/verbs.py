@@ -1,4 +1,4 @@
-"""Flows that are one command: `stepladder VERB ...` as a process, its lines in the log, its last words the outcome."""
+"""Runs a flow that is one command, `stepladder VERB ...`: logs its lines; its last line is the outcome."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from stepladder import project
 
 
 def run(*arguments: str) -> State[None]:
-    """Run the verb; the flow run fails, with the verb's own words, where it refuses or does not succeed."""
-    log, said = get_run_logger(), list[str]()
+    """Run the verb; the flow run fails with the verb's last line where it refuses or fails."""
+    log, lines = get_run_logger(), list[str]()
 
-    def hear(line: str) -> None:
-        said.append(line)
+    def collect(line: str) -> None:
+        lines.append(line)
         log.info(line)
 
     flow_run = runtime.flow_run.id
     environment = {stages.FLOW_RUN: str(flow_run)} if flow_run else {}
     command = [sys.executable, "-m", "stepladder", *arguments]
     with stages.ended_with_the_run():
-        code, errors = stages.call(command, folder=project.root().resolve(), environment=environment, log=hear)
+        code, errors = stages.call(command, folder=project.root().resolve(), environment=environment, log=collect)
     if code == stages.USER_ERROR:
         return Failed(message=errors[-1].removeprefix("stepladder: ") if errors else f"{arguments[0]} was refused.")
     create_markdown_artifact(
-        "\n".join(f"    {line}" for line in said), key=f"{arguments[0]}-summary", description=" ".join(arguments)
+        "\n".join(f"    {line}" for line in lines), key=f"{arguments[0]}-summary", description=" ".join(arguments)
     )
-    last = said[-1] if said else f"{arguments[0]} ended with exit code {code}."
+    last = lines[-1] if lines else f"{arguments[0]} ended with exit code {code}."
     return Failed(message=last) if code else Completed(message=last)

@@ -1,7 +1,7 @@
 """Reproducible training of Transformers and diffusion models, with the timestep sweep as its own subject.
 
-As a library: ``import stepladder as sl``; ``dir(sl)`` lists what there is, docs/library.md shows it. Nothing heavy is imported before
-it is used.
+As a library: ``import stepladder as sl``; ``dir(sl)`` lists the names, docs/library.md explains them. Heavy modules are imported
+when they are first used.
 """
 
 from importlib import import_module
@@ -12,7 +12,7 @@ NAMES = (
     "Model", "Params", "Sampling", "build", "denoiser", "draw", "experiment", "judge", "load", "pictures", "process", "samplers",
     "schedule", "schedules", "train", "trajectory", "wrap",
 )  # fmt: skip
-"""What ``library`` has."""
+"""Public names of ``library``."""
 
 try:
     __version__ = version("stepladder")

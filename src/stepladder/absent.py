@@ -1,4 +1,4 @@
-"""What the parameters leave out: its stages leave a folder that says so, in place of data, a model or figures."""
+"""Data, models and figures that the parameters leave out: a folder with a file that says why takes their place."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ FILE = "absent.json"
 
 
 def leave(folder: Path, why: str) -> None:
-    """Put in the place of ``folder`` one that says ``why`` nothing is in it."""
+    """Replace ``folder`` by one with a file that says ``why`` it is empty."""
     with replacing(folder) as fresh:
         (fresh / FILE).write_text(json.dumps({"why": why}) + "\n", encoding="utf-8")
 
 
 def why(*folders: Path) -> str:
-    """Why there is nothing in the first of ``folders`` that is left out; empty where none is."""
+    """The reason why the first of ``folders`` that is left out is empty; "" where none is left out."""
     for folder in folders:
         if (folder / FILE).exists():
             return str(json.loads((folder / FILE).read_text(encoding="utf-8"))["why"])

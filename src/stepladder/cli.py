@@ -37,11 +37,11 @@ EXTRAS = {
          "rouge_score", "sacrebleu", "sacremoses", "safetensors", "scipy", "sklearn", "tokenizers", "torch", "yaml"), "",
     ),
 }  # fmt: skip
-"""What comes from elsewhere, and the extra of the package that brings it; "": the package itself."""
+"""Third-party packages, each with the extra of stepladder that installs it; "": stepladder itself installs it."""
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line; ``args.function`` is what the verb that was given calls."""
+    """The parser of the command line; ``args.function`` is the function of the chosen verb."""
     top = argparse.ArgumentParser(
         prog="stepladder", description="Reproducible training of Transformers and diffusion models."
     )
@@ -74,12 +74,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb; returns its exit code: 0, or 2 with one sentence for what the user can mend."""
+    """Run one verb; returns its exit code: 0, or 2 with one sentence for an error that the user can fix."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     args = parser().parse_args(argv)
     try:
-        if "DVC_ROOT" in os.environ:  # DVC runs this, and has compared the code that the project names
+        if "DVC_ROOT" in os.environ:  # DVC runs this command, after it has compared the code that the project names
             new.check(sys.argv[1:] if argv is None else argv)
         code: int = args.function(args)
         return code
@@ -98,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # whoever read the answers has gone, as `head` does
+    except BrokenPipeError:  # the reader of the output has ended, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 

@@ -1,7 +1,7 @@
-"""What a result depends on: which code runs, read off the source, and which parameters it is of, as its stage declares.
+"""What a result depends on: the code that runs, found in the source, and the parameters that its stage declares.
 
-The key of a training, the fingerprint of a sweep's child and the dependencies in ``dvc.yaml`` all come from here (``stages`` says
-where each begins), so that they cannot tell different things. Tests hold what is declared to what the code asks for.
+The key of a training, the fingerprint of a sweep's child and the dependencies in ``dvc.yaml`` all come from here (``stages`` has
+the entry points), so that they always agree. Tests compare the declared parameters with those that the code reads.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ ASIDE = {
     "replacing": "how a folder is put in place",
     "values": "what kind of things unchecked values are, for mypy",
 }
-"""Modules and packages that carry a result and do not make it, each with what it is for instead."""
+"""Modules and packages that do not change a result, each with its purpose."""
 COUNTED = ("params.backbones",)
-"""Of what is aside what counts all the same where it is imported: what a model's folder says of its network is read by it."""
+"""Modules within ``ASIDE`` that count where they are imported: they read the description of a model's network."""
 FOR_PEOPLE = {"preview"}
-"""Functions whose imports do not count: what they draw is looked at, and nothing is made of it."""
+"""Functions whose imports do not count: their pictures are only for people."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Stage:
     """One stage.
 
     Attributes:
-        functions: that it calls, as MODULE:FUNCTION of ``stepladder``.
-        reads: sections of the parameters, or single keys.
+        functions: those that it calls, as MODULE:FUNCTION of ``stepladder``.
+        reads: sections of the parameters, or single keys, that it reads.
     """
 
     functions: tuple[str, ...]
@@ -65,7 +65,7 @@ class Stage:
 
     @property
     def sections(self) -> tuple[str, ...]:
-        """Those of the parameters that it reads, in whole or in part."""
+        """The sections of the parameters that it reads, fully or in part."""
         return tuple(dict.fromkeys(read.partition(".")[0] for read in self.reads))
 
     def is_read(self, key: str) -> bool:
@@ -73,45 +73,45 @@ class Stage:
         return any(key == read or key.startswith(f"{read}.") for read in self.reads)
 
     def code(self) -> tuple[str, ...]:
-        """The source files, from the package's folder, that decide what it makes."""
+        """The source files, relative to the package's folder, that determine its results."""
         modules = (function.partition(":")[0] for function in self.functions)
         return tuple(sorted({*code(*modules), *section_code(self.reads)}))
 
 
 @cache
 def code(*modules: str) -> tuple[str, ...]:
-    """The source files, from the package's folder, that ``modules`` run: they and all they import, wherever they import it.
+    """The source files, relative to the package's folder, of ``modules`` and of all that they import, also in functions.
 
-    What is ``ASIDE`` does not count, unless one of ``modules`` is of it; nor does a file that says nothing but what it is.
+    Modules in ``ASIDE`` do not count, unless one of ``modules`` belongs to them; nor does a file with only a docstring.
 
     Raises:
-        ValueError: there is no such module, or one is imported by a name that is only known when it runs.
+        ValueError: there is no such module, or the name of an imported one is only known at run time.
     """
     aside = _aside(modules)
-    found: set[Path] = set()
+    files: set[Path] = set()
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
         file = _file(name)
         if file is None:
             raise ValueError(f"There is no module {PACKAGE}.{name}.")
-        if file in found or (_is_in(name, aside) and name not in COUNTED):
+        if file in files or (_is_in(name, aside) and name not in COUNTED):
             continue
-        found.add(file)
+        files.add(file)
         waiting += _imports(file)
     return tuple(
-        sorted(file.relative_to(HOME).as_posix() for file in found.union(*map(_pages, found)) if not is_bare(file))
+        sorted(file.relative_to(HOME).as_posix() for file in files.union(*map(_pages, files)) if not is_bare(file))
     )
 
 
 def section_code(reads: Iterable[str]) -> tuple[str, ...]:
-    """The source files that define the sections of parameters named, or those that hold the keys named: their defaults and
-    what they compute of their values.
+    """The source files that define the sections of parameters in ``reads``, or the sections of the keys in it: their defaults
+    and what they compute from their values.
     """
-    found: set[str] = set()
+    files: set[str] = set()
     for read in reads:
-        found |= set(_defined(Params.model_fields[read.partition(".")[0]].annotation))
-    return tuple(sorted(found))
+        files |= set(_defined(Params.model_fields[read.partition(".")[0]].annotation))
+    return tuple(sorted(files))
 
 
 def code_hash(files: Iterable[str]) -> str:
@@ -123,7 +123,7 @@ def code_hash(files: Iterable[str]) -> str:
 
 
 def _defined(kind: typing.Any) -> Iterator[str]:
-    """Files of a section's class, of those it is made of and of those it derives from."""
+    """Files of a section's class, of its fields' classes and of its base classes."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         for base in kind.__mro__:
             if base.__module__.startswith(f"{PACKAGE}."):
@@ -138,38 +138,38 @@ def _defined(kind: typing.Any) -> Iterator[str]:
 
 @cache
 def _imports(file: Path) -> tuple[str, ...]:
-    """Names, within the package, of the modules that ``file`` imports, at its top or in a function."""
-    found = []
+    """Names, within the package, of the modules that ``file`` imports, at the top or in a function."""
+    imported = []
     for node in _counted(_tree(file)):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            imported += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            imported += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Call) and _is_of_its_folder(node):
-            found += [
+            imported += [
                 f"{PACKAGE}.{'.'.join(file.parent.relative_to(HOME).parts)}.{other.stem}"
                 for other in sorted(file.parent.glob("*.py"))
             ]
         elif isinstance(node, ast.Call) and file != NAMED and _is_unforeseeable(node):
             raise ValueError(f"{file} imports {ast.unparse(node.args[0])}, whose name is only known when it runs.")
-    names = [name.removeprefix(f"{PACKAGE}.") for name in found if name.startswith(f"{PACKAGE}.")]
+    names = [name.removeprefix(f"{PACKAGE}.") for name in imported if name.startswith(f"{PACKAGE}.")]
     packages = [".".join(name.split(".")[:depth]) for name in names for depth in range(1, name.count(".") + 2)]
     return tuple(dict.fromkeys(name for name in packages if _file(name) is not None))
 
 
 def _is_unforeseeable(call: ast.Call) -> bool:
-    """Whether what it imports cannot be read; a family's module can: its training begins there, beside the worker."""
+    """Whether the import's name is only known at run time; a family's module does not count, since a stage names it too."""
     is_import = ast.unparse(call.func).rpartition(".")[2] in ("import_module", "__import__")
     return is_import and "FAMILIES" not in ast.unparse(call)
 
 
 def _is_of_its_folder(call: ast.Call) -> bool:
-    """Whether it imports a module beside its own, by a name that is only known when it runs: any of the folder may be meant."""
+    """Whether it imports a module of its own folder by a name that is only known at run time: it may be any of the folder."""
     return ast.unparse(call.func).endswith("import_module") and ast.unparse(call.args[0]).startswith("f'{__package__}.")
 
 
 def _pages(file: Path) -> set[Path]:
-    """Files beside a source file that it names: a page's template."""
+    """Other files in a source file's folder that it names, such as a page's template."""
     words = {
         node.value for node in ast.walk(_tree(file)) if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
@@ -179,7 +179,7 @@ def _pages(file: Path) -> set[Path]:
 
 
 def _counted(node: ast.AST) -> Iterator[ast.AST]:
-    """``node`` and all within it, without what is for people or for the type checker only."""
+    """``node`` and all nodes within it, without code that is only for people or for the type checker."""
     yield node
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.FunctionDef) and child.name in FOR_PEOPLE:
@@ -189,9 +189,9 @@ def _counted(node: ast.AST) -> Iterator[ast.AST]:
         yield from _counted(child)
 
 
-def _aside(begun: Iterable[str]) -> tuple[str, ...]:
-    """What is aside for whoever begins at these modules or functions."""
-    return tuple(name for name in ASIDE if not any(_is_in(one.partition(":")[0], (name,)) for one in begun))
+def _aside(roots: Iterable[str]) -> tuple[str, ...]:
+    """The names of ``ASIDE`` that do not contain any of the modules or functions ``roots``."""
+    return tuple(name for name in ASIDE if not any(_is_in(one.partition(":")[0], (name,)) for one in roots))
 
 
 def _is_in(module: str, packages: Iterable[str]) -> bool:

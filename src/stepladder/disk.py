@@ -1,6 +1,6 @@
-"""A disk budget: unfinished trainings' checkpoints, the oldest first, then weights that sweeps keep only to go on faster.
+"""Keeps a disk budget: removes checkpoints of unfinished trainings, the oldest first, then weights that only make sweeps faster.
 
-``STEPLADDER_DISK_GB`` bounds ``.checkpoints/`` and ``sweeps/*/models/`` together. What a process works with, what a DVC file
+``STEPLADDER_DISK_GB`` bounds ``.checkpoints/`` and ``sweeps/*/models/`` together. Folders in use, outputs that a DVC file
 names and the models of registered versions are never removed.
 """
 
@@ -25,7 +25,7 @@ BUDGET = "STEPLADDER_DISK_GB"
 
 @dataclass(frozen=True)
 class Kept:
-    """A folder that can be pruned: what it is, its bytes, and when it was last written."""
+    """A folder that may be pruned: a name for people, its bytes, and when it was last written."""
 
     folder: Path
     what: str
@@ -35,29 +35,29 @@ class Kept:
 
 
 def budget() -> int | None:
-    """Bytes; ``None`` where the environment sets no budget."""
-    given = os.environ.get(BUDGET, "")
-    if not given:
+    """The budget in bytes; ``None`` where the environment sets none."""
+    value = os.environ.get(BUDGET, "")
+    if not value:
         return None
     try:
-        gigabytes = float(given)
+        gigabytes = float(value)
     except ValueError:
         gigabytes = -1.0
     if not 0 <= gigabytes < float("inf"):
-        raise UserError(f"{BUDGET}={given!r} is not a number of gigabytes, 0 or more.")
+        raise UserError(f"{BUDGET}={value!r} is not a number of gigabytes, 0 or more.")
     return int(gigabytes * 1e9)
 
 
 def prune(allowed: int, log: Callable[[str], None], registered: Callable[[], set[str]], *, dry: bool = False) -> int:
-    """Remove what can go until no more than ``allowed`` bytes are left, a line of ``log`` each; returns the bytes removed.
+    """Remove folders until at most ``allowed`` bytes are left, with a line of ``log`` for each; returns the bytes removed.
 
-    ``registered``: the runs of registered models; asked only where finished models would go.
+    ``registered``: returns the runs of registered models; called only before a finished model would be removed.
     """
-    there = sorted(found(), key=lambda kept: (not kept.unfinished, kept.written))
-    total, freed = sum(kept.size for kept in there), 0
-    log(f"{len(there)} folders, {_shown(total)} of {_shown(allowed)}")
+    folders = sorted(prunable(), key=lambda kept: (not kept.unfinished, kept.written))
+    total, freed = sum(kept.size for kept in folders), 0
+    log(f"{len(folders)} folders, {_size_text(total)} of {_size_text(allowed)}")
     tracked, runs = _named_by_dvc(), None
-    for kept in there:
+    for kept in folders:
         if total - freed <= allowed:
             break
         if any(
@@ -70,18 +70,18 @@ def prune(allowed: int, log: Callable[[str], None], registered: Callable[[], set
             if _run_id(kept.folder) in runs:
                 log(f"keeps    {kept.what}: it is registered")
                 continue
-        if not _removed(kept, dry):
+        if not _remove(kept, dry):
             log(f"keeps    {kept.what}: it is in use")
             continue
         freed += kept.size
-        log(f"{'would remove' if dry else 'removes '} {kept.what}, {_shown(kept.size)}")
+        log(f"{'would remove' if dry else 'removes '} {kept.what}, {_size_text(kept.size)}")
     if total - freed > allowed:
-        log(f"{_shown(total - freed)} are left, more than the {_shown(allowed)} allowed: nothing else may go")
+        log(f"{_size_text(total - freed)} are left, more than the {_size_text(allowed)} allowed: nothing else may go")
     return freed
 
 
-def found() -> Iterator[Kept]:
-    """All that is counted."""
+def prunable() -> Iterator[Kept]:
+    """All folders that the budget counts."""
     for folder in sorted(project.checkpoints().glob("*/")):
         yield _kept(folder, f"unfinished {_name(folder)}, .checkpoints/{folder.name}", unfinished=True)
     for folder in sorted(project.root().glob("sweeps/*/models/*/")):
@@ -91,13 +91,13 @@ def found() -> Iterator[Kept]:
 def _kept(folder: Path, what: str, *, unfinished: bool) -> Kept:
     size, written = 0, 0.0
     for file in folder.rglob("*"):
-        with suppress(OSError):  # a checkpoint is replaced just now
+        with suppress(OSError):  # a checkpoint is being replaced
             state = file.stat()
             size, written = size + (state.st_size if file.is_file() else 0), max(written, state.st_mtime)
     return Kept(folder, what, size, written or folder.stat().st_mtime, unfinished)
 
 
-def _removed(kept: Kept, dry: bool) -> bool:
+def _remove(kept: Kept, dry: bool) -> bool:
     """Remove the folder unless a training, or a sweep's child, holds its lock."""
     file = kept.folder.with_suffix(".lock")
     was_there, lock = file.exists(), FileLock(file)
@@ -131,7 +131,7 @@ def _run_id(folder: Path) -> str:
 
 
 def _named_by_dvc() -> list[Path]:
-    """The outputs that ``dvc.lock`` and ``*.dvc`` files name, of the project and of the folders that prunable things are in."""
+    """The outputs that ``dvc.lock`` and ``*.dvc`` files name, in the project and in the folders of ``prunable``."""
     root = project.root()
     files = [*root.glob("dvc.lock"), *root.glob("*/dvc.lock"), *root.glob("*/*/dvc.lock")]
     files += [*root.glob("*.dvc"), *root.glob(".checkpoints/*.dvc"), *root.glob("sweeps/**/*.dvc")]
@@ -146,5 +146,5 @@ def _named_by_dvc() -> list[Path]:
     return outs
 
 
-def _shown(size: int) -> str:
+def _size_text(size: int) -> str:
     return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.2f} MB"

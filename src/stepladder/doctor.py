@@ -1,4 +1,4 @@
-"""``stepladder doctor``: what this machine has, what is wrong, and how to mend it. Never an exception, never slow."""
+"""``stepladder doctor``: what this machine has, what is wrong, and how to fix it. It never raises and is never slow."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SECONDS = 8.0
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the answer: ``text`` says what there is; for ``warn`` and ``wrong`` also how to mend it."""
+    """The result of one check: ``text`` describes the state; for ``warn`` and ``wrong`` also how to fix it."""
 
     verdict: Literal["ok", "warn", "wrong"]
     text: str
@@ -38,7 +38,7 @@ Check = Callable[[], Finding]
 
 
 def run() -> int:
-    """Print a line a check, in a fixed order; 1 where something is wrong, else 0. Checks run at once and are cut off."""
+    """Print a line for each check, in a fixed order; returns 1 where something is wrong, else 0. Checks run in parallel."""
     root = project.root().resolve()
     checks: dict[str, Check] = {
         "python": python,
@@ -52,8 +52,8 @@ def run() -> int:
         "data": partial(data, root),
     }
     with ThreadPoolExecutor(len(checks)) as pool:
-        found = {name: pool.submit(_safely, check) for name, check in checks.items()}
-        findings = {name: future.result() for name, future in found.items()}
+        futures = {name: pool.submit(_safely, check) for name, check in checks.items()}
+        findings = {name: future.result() for name, future in futures.items()}
     for name, finding in findings.items():
         print(f"{finding.verdict:<6} {name:<11} {finding.text}")
     wrong = sum(finding.verdict == "wrong" for finding in findings.values())
@@ -63,7 +63,7 @@ def run() -> int:
 
 
 def cache() -> int:
-    """Check DVC's cache, object by object; a line for each that is damaged with how to mend it, and 1 where there are any."""
+    """Check all objects of DVC's cache; prints a line with the remedy for each damaged one, and returns 1 if there are any."""
     from stepladder import dvc_cache
 
     count, damaged = dvc_cache.verify(project.root())
@@ -96,7 +96,7 @@ def python() -> Finding:
 
 
 def torch() -> Finding:
-    """In a process of its own: importing torch takes seconds, and a broken driver can end the process."""
+    """Versions and GPUs of torch, from a separate process: its import takes seconds, and a broken driver can end the process."""
     code = (
         "import json, torch; n = torch.cuda.device_count(); "
         "print(json.dumps([torch.__version__, [torch.cuda.get_device_name(i) for i in range(n)], torch.version.cuda]))"
@@ -135,7 +135,7 @@ def disk(root: Path) -> Finding:
 
 
 def git(root: Path) -> Finding:
-    """Whether git is there and ``root`` has a commit."""
+    """Whether git is installed and ``root`` has a commit."""
     if shutil.which("git") is None:
         return Finding("wrong", "git is not installed; DVC experiments and the record of the code need it")
     done = subprocess.run(
@@ -147,7 +147,7 @@ def git(root: Path) -> Finding:
 
 
 def dvc(root: Path) -> Finding:
-    """Whether DVC is installed, ``root`` is a project of it, and its cache can be written to."""
+    """Whether DVC is installed, ``root`` is a DVC project, and its cache can be written to."""
     from stepladder import stages
 
     version = _version("dvc")
@@ -207,32 +207,32 @@ def parameters(root: Path) -> Finding:
     from stepladder import params
 
     loaded = params.load(root / params.PARAMS_FILE)
-    shown = ", ".join(map(str, loaded.sweep.timesteps))
-    return Finding("ok", f"valid: {loaded.images.source} at T={shown}; {loaded.text.source}")
+    timesteps = ", ".join(map(str, loaded.sweep.timesteps))
+    return Finding("ok", f"valid: {loaded.images.source} at T={timesteps}; {loaded.text.source}")
 
 
 def data(root: Path) -> Finding:
-    """What is prepared, and whether that is of what the parameters name now, as it is now."""
+    """Which data is prepared, and whether it is up to date with the parameters and the present sources."""
     from stepladder import params
     from stepladder.data import source
 
-    there = ", ".join(_prepared(root / "data"))
-    if not there:
+    prepared = ", ".join(_prepared(root / "data"))
+    if not prepared:
         return Finding("warn", "none is prepared; `dvc repro prepare` makes it")
     loaded = params.load(root / params.PARAMS_FILE)
-    unfound = source.refresh(loaded, root)
+    unreachable = source.refresh(loaded, root)
     reasons = (source.changed(key, getattr(loaded, key), root / "data" / key) for key in source.KEYS)
     if changed := list(filter(None, reasons)):
-        return Finding("warn", f"prepared: {there}; {'; '.join(changed)}: `dvc repro` prepares it again")
-    if unfound:
-        return Finding("warn", f"prepared: {there}; whether that is still so is not known: {' '.join(unfound)}")
-    return Finding("ok", f"prepared: {there}")
+        return Finding("warn", f"prepared: {prepared}; {'; '.join(changed)}: `dvc repro` prepares it again")
+    if unreachable:
+        return Finding("warn", f"prepared: {prepared}; whether that is still so is not known: {' '.join(unreachable)}")
+    return Finding("ok", f"prepared: {prepared}")
 
 
 def _prepared(folder: Path) -> Iterator[str]:
     for card in sorted(folder.glob("*/card.json")):
-        found = json.loads(card.read_text(encoding="utf-8"))
-        yield f"{found.get('name') or card.parent.name} ({', '.join(f'{n} {split}' for split, n in found.get('counts', {}).items())})"
+        content = json.loads(card.read_text(encoding="utf-8"))
+        yield f"{content.get('name') or card.parent.name} ({', '.join(f'{n} {split}' for split, n in content.get('counts', {}).items())})"
 
 
 def _version(distribution: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Whether the objects in DVC's cache still are what their names say: DVC itself trusts what is there and restores it."""
+"""Checks that the objects in DVC's cache still match their names, which are hashes: DVC itself restores them unchecked."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Locked(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Damaged:
-    """An object whose content is another than its name says, now in ``ASIDE``.
+    """An object whose content does not match its name; it is now in ``ASIDE``.
 
     Attributes:
-        stages: those whose lock names it, as ``dvc repro`` takes them; none where only an experiment or an old commit does.
+        stages: names, for ``dvc repro``, of stages whose lock has it; none where only an experiment or an old commit has it.
     """
 
     name: str
@@ -43,10 +43,10 @@ class Damaged:
 
 
 def verify(root: Path) -> tuple[int, list[Damaged]]:
-    """Read every object of the cache of the DVC project ``root`` and put the damaged ones aside, so that nothing restores them.
+    """Read every object of the cache of the DVC project ``root`` and move damaged ones to ``ASIDE``, so that none is restored.
 
     Returns:
-        How many objects there were, and the damaged ones.
+        The number of objects, and the damaged ones.
 
     Raises:
         UserError: ``root`` is no DVC project.
@@ -55,13 +55,13 @@ def verify(root: Path) -> tuple[int, list[Damaged]]:
     files = sorted(file for file in objects.glob("*/*") if file.is_file() and len(file.parent.name) == 2)
     wrong = [file for file in files if _md5(file) != file.parent.name + file.name.removesuffix(".dir")]
     makers = _makers(root, objects)
-    found = []
+    damaged = []
     for file in wrong:
         name = file.parent.name + file.name
         (root / ASIDE).mkdir(parents=True, exist_ok=True)
         shutil.move(file, root / ASIDE / name)
-        found.append(Damaged(name, tuple(sorted(makers.get(name, set())))))
-    return len(files), found
+        damaged.append(Damaged(name, tuple(sorted(makers.get(name, set())))))
+    return len(files), damaged
 
 
 def _place(root: Path) -> Path:
@@ -78,8 +78,8 @@ def _md5(file: Path) -> str:
 
 
 def _makers(root: Path, objects: Path) -> dict[str, set[str]]:
-    """Of each object that a ``dvc.lock`` of the project names, alone or in a folder's listing, the stages that make it."""
-    found: dict[str, set[str]] = {}
+    """The stages that make each object which a ``dvc.lock`` of the project names, itself or in a folder's listing."""
+    makers: dict[str, set[str]] = {}
     for lock in (root / "dvc.lock", *root.glob("*/dvc.lock"), *root.glob("studies/*/dvc.lock")):
         stages: dict[str, Locked] = (
             yaml.safe_load(lock.read_text(encoding="utf-8")).get("stages", {}) if lock.exists() else {}
@@ -89,8 +89,8 @@ def _makers(root: Path, objects: Path) -> dict[str, set[str]]:
             address = stage if where == Path("dvc.yaml") else f"{where}:{stage}"
             for name in (out["md5"] for out in outs if "md5" in out):
                 for each in (name, *_listed(objects / name[:2] / name[2:])):
-                    found.setdefault(each, set()).add(address)
-    return found
+                    makers.setdefault(each, set()).add(address)
+    return makers
 
 
 def _listed(listing: Path) -> list[str]:

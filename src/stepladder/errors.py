@@ -1,8 +1,8 @@
-"""The one error that a person is meant to read."""
+"""The error that is written for users."""
 
 
 class UserError(Exception):
-    """Something the user can mend: one sentence with what was given, what is allowed and what to do.
+    """An error that the user can fix: one sentence with the value, what is allowed and what to do.
 
     The command line prints it without a traceback and exits with code 2.
     """

@@ -1,10 +1,10 @@
-"""What happened, apart from what is decided.
+"""Separates what happened (times, runs, commits) from results, which code, data and parameters determine.
 
-DVC's results hold what code, data and parameters decide, so that the same job on the same kind of machine has the same hashes:
-of a training its weights, what it was (``training.json``) and its losses (``curve.jsonl``); of an evaluation its figures. When and
-by which run it was made, from which commit, and how long it took stands in ``.history/`` of the project, which DVC does not know:
-``KEY/`` of a training, by its key, and ``files/`` of figures and registrations, by the content of what is decided of them. Here
-alone the two are taken apart and brought together.
+DVC's results hold only what these determine, so that the same job on the same kind of machine has the same hashes: a
+training's weights, description (``training.json``) and losses (``curve.jsonl``); an evaluation's figures. When it was made, by
+which run, from which commit, and how long it took is in the project's ``.history/``, which DVC does not know: in ``KEY/`` for a
+training, by its key, and in ``files/`` for figures and registrations, by a hash of their determined part. Only this module
+splits and joins the two.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from stepladder.journal.record import Header, Line
 
 FOLDER = ".history"
 TRAINING, CURVE = "training.json", "curve.jsonl"  # in a model's folder
-RUN, JOURNAL, PREVIEWS = "run.json", "journal.jsonl", "previews"  # in a training's history, beside its ``lineage``
-HAPPENED = ("git_commit", "git_dirty", "dvc_lock", "flow_run", "started")  # of a journal's header
+RUN, JOURNAL, PREVIEWS = "run.json", "journal.jsonl", "previews"  # in a training's history, next to its ``lineage``
+HAPPENED = ("git_commit", "git_dirty", "dvc_lock", "flow_run", "started")  # keys of a journal's header
 TIMES = ("seconds", "milliseconds_per_image", "sentences_per_second", "compiled_graphs")
-"""Of figures, wherever they stand."""
-REGISTRATION = ("tracking_uri", "why", "version", "aliases", "run_id")  # of a registered model, what is the store's
-SYSTEM = "system/"  # of a machine's load
+"""Figures that are times, at any depth."""
+REGISTRATION = ("tracking_uri", "why", "version", "aliases", "run_id")  # a registered model's keys of the store
+SYSTEM = "system/"  # prefix of figures of a machine's load
 C = TypeVar("C", bound=Mapping[str, Any])
 
 
 class Training(Header, total=False):
-    """``training.json``: what is decided of the journal's header, and figures; empty: there is no model."""
+    """``training.json``: the determined part of the journal's header, and figures; empty: there is no model."""
 
     figures: dict[str, float]
 
 
 class Run(Training, total=False):
-    """All that is known of a model: where its history is here, its run, what ``HAPPENED``, and the times among the figures."""
+    """All that is known of a model: if its history is here, also its run, the keys ``HAPPENED``, and times among the figures."""
 
     run_id: str | None
     parent_run_id: str | None
@@ -49,27 +49,27 @@ class Run(Training, total=False):
 
 
 def home() -> Path:
-    """The project's history."""
+    """The folder of the project's history."""
     return project.root() / FOLDER
 
 
 def of(key: str) -> Path:
-    """The history of the training of that key."""
+    """The folder with the history of the training with that key."""
     return home() / key
 
 
 def training(model: Path) -> Training:
-    """What the model in ``model`` was trained as.
+    """The ``training.json`` of the model in ``model``.
 
     Raises:
         UserError: the file is not JSON.
     """
-    found: Training = _json(model / TRAINING)
-    return found
+    content: Training = _json(model / TRAINING)
+    return content
 
 
 def key(model: Path) -> str | None:
-    """The key of the training that left the model in ``model``; ``None`` where nothing there says it."""
+    """The key of the training that made the model in ``model``; ``None`` where it is not recorded."""
     try:
         return training(model).get("key")
     except UserError:
@@ -86,7 +86,7 @@ def run(model: Path, home: Path | None = None) -> Run:
 
 
 def header(model: Path) -> Header:
-    """The header of its journal; where that is not here, as far as the model's folder says it."""
+    """The header of its journal; without the journal, the part of it in the model's folder."""
     known = training(model)
     if known and (lines := _lines(of(known["key"]) / JOURNAL)):
         return lines[0]["header"]
@@ -94,22 +94,22 @@ def header(model: Path) -> Header:
 
 
 def curve(model: Path) -> list[Line]:
-    """The figures of its training, a line a step, without times; none where there is no model."""
+    """The figures of its training, one line for each step, without times; none where there is no model."""
     return _lines(model / CURVE)
 
 
 def keep(state: Path, model: Path, header: Header, run: Mapping[str, object], figures: Mapping[str, float]) -> None:
-    """Take apart what a finished training left in ``state``: its history goes where histories are, the rest into ``model``.
+    """Split the files of a finished training in ``state``: its history goes to ``.history/KEY/``, the rest into ``model``.
 
     Args:
-        header: of its journal; ``run``: of the tracking store; ``figures``: of the training, times and all.
+        header: of its journal; ``run``: of the tracking store; ``figures``: of the training, with times.
     """
-    decided, times = _apart(figures, TIMES)
+    decided, times = _split(figures, TIMES)
     known = {name: value for name, value in header.items() if name not in HAPPENED}
     _write_json(model / TRAINING, known | {"figures": decided})
-    lines = [{"step": line["step"], "metrics": found} for line in _lines(state / JOURNAL) if (found := _decided(line))]
+    lines = [{"step": line["step"], "metrics": point} for line in _lines(state / JOURNAL) if (point := _decided(line))]
     (model / CURVE).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    there, fresh = of(header["key"]), of(f"{header['key']}.new")
+    kept, fresh = of(header["key"]), of(f"{header['key']}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     shutil.copyfile(state / JOURNAL, fresh / JOURNAL)
@@ -118,30 +118,30 @@ def keep(state: Path, model: Path, header: Header, run: Mapping[str, object], fi
             shutil.copytree(state / name, fresh / name)
     happened = {name: header.get(name) for name in HAPPENED}
     _write_json(fresh / RUN, {**run, **happened, "figures": times})
-    shutil.rmtree(there, ignore_errors=True)
-    os.replace(fresh, there)
+    shutil.rmtree(kept, ignore_errors=True)
+    os.replace(fresh, kept)
 
 
 def journal(model: Path) -> Path:
-    """The journal of the training that left ``model``; where its history is not here, one is made of what the folder holds.
+    """The journal of the training that made ``model``; without its history, one is made from the model's folder.
 
-    Such a one names no commit and has one time for all its lines: that of the file.
+    Such a journal names no commit, and all its lines have the time of the file.
     """
     known = training(model)
-    there = of(known["key"])
-    if not (there / JOURNAL).exists():
+    folder = of(known["key"])
+    if not (folder / JOURNAL).exists():
         time = (model / TRAINING).stat().st_mtime
         lines: list[Line] = [{"header": _header(known, model)}]
         lines += [{**line, "time": time} for line in curve(model)]
-        _write_json(there / RUN, {})  # it is finished
-        _put(there / JOURNAL, "".join(json.dumps(line) + "\n" for line in lines))
-    return there / JOURNAL
+        _write_json(folder / RUN, {})  # it is finished
+        _write_at_once(folder / JOURNAL, "".join(json.dumps(line) + "\n" for line in lines))
+    return folder / JOURNAL
 
 
 def times(model: Path) -> list[float]:
-    """When the training of the model in ``model`` began and when it wrote a line, in unix seconds; none where it is not known here."""
-    found = training(model)
-    lines = _lines(of(found["key"]) / JOURNAL) if found else []
+    """When the training of ``model`` began and when it wrote each line, in unix seconds; none where its history is not here."""
+    known = training(model)
+    lines = _lines(of(known["key"]) / JOURNAL) if known else []
     return [line.get("time") or line["header"]["started"] for line in lines]
 
 
@@ -150,77 +150,77 @@ def models(folder: Path) -> list[Path]:
     return sorted(file.parent for file in folder.rglob(TRAINING))
 
 
-def write(file: Path, content: Mapping[str, object] | Sequence[object], apart: Sequence[str] = TIMES) -> None:
-    """Write ``content`` to ``file`` but for what is named ``apart``, wherever it stands, which is kept by what was written."""
-    decided, happened = _apart(content, apart)
+def write(file: Path, content: Mapping[str, object] | Sequence[object], volatile: Sequence[str] = TIMES) -> None:
+    """Write ``content`` to ``file`` without the keys ``volatile``, at any depth, which go to the history, by the file's hash."""
+    decided, happened = _split(content, volatile)
     text = json.dumps(decided, indent=2, ensure_ascii=False) + "\n"
-    _put(file, text)
+    _write_at_once(file, text)
     if happened:
         _write_json(_of_text(text), happened)
-    else:  # of another such file
+    else:  # kept for an earlier file with the same text
         _of_text(text).unlink(missing_ok=True)
 
 
 def read(file: Path) -> Any:
-    """What ``write`` was given: what is in ``file``, with the rest where that is known here; ``{}`` where there is no file.
+    """The content that was passed to ``write``: that of ``file``, with the history's part if it is here; ``{}`` without a file.
 
     Raises:
         UserError: it is not JSON.
     """
     if not file.exists():
         return {}
-    return _together(_json(file), _json(_of_text(file.read_text(encoding="utf-8"))))
+    return _join(_json(file), _json(_of_text(file.read_text(encoding="utf-8"))))
 
 
 def compared(comparison: C, models: Path, reports: Path) -> C:
-    """A comparison with what it took and by which runs, as far as that is known here: of each point its times, of each training
-    ``seconds`` and the ids of its runs.
+    """A comparison with times and runs, as far as the history here has them: each point's times, each training's
+    ``seconds`` and ids of runs.
     """  # fmt: skip
     folders = {t: reports / "diffusion" / f"T{t}" for t in {point["timesteps"] for point in comparison["sweep"]}}
-    timed = {t: read(folder / "metrics.json").get("points", []) for t, folder in folders.items()}
+    points = {t: read(folder / "metrics.json").get("points", []) for t, folder in folders.items()}
 
-    def told(point: Mapping[str, Any]) -> Mapping[str, Any]:
-        same = (p for p in timed.get(point["timesteps"], ()) if all(p[k] == point.get(k) for k in p if k not in TIMES))
+    def with_times(point: Mapping[str, Any]) -> Mapping[str, Any]:
+        same = (p for p in points.get(point["timesteps"], ()) if all(p[k] == point.get(k) for k in p if k not in TIMES))
         return {**next(same, {}), **point}
 
-    def trained(row: Mapping[str, Any] | None, model: Path) -> Mapping[str, Any] | None:
+    def with_run(row: Mapping[str, Any] | None, model: Path) -> Mapping[str, Any] | None:
         known = run(model) if row else {}
         ids = {name: known.get(name) for name in ("run_id", "experiment_id", "parent_run_id", "git_commit")}
         return {**row, **ids, "seconds": known.get("figures", {}).get("seconds")} if row else None
 
-    found = {
+    complete = {
         **comparison,
-        "sweep": [told(point) for point in comparison["sweep"]],
-        "recommended": told(comparison["recommended"]) if comparison.get("recommended") else None,
+        "sweep": [with_times(point) for point in comparison["sweep"]],
+        "recommended": with_times(comparison["recommended"]) if comparison.get("recommended") else None,
         "training": [
-            trained(row, models / "diffusion" / f"T{row['timesteps']}") for row in comparison.get("training", ())
+            with_run(row, models / "diffusion" / f"T{row['timesteps']}") for row in comparison.get("training", ())
         ],
-        "translation_training": trained(comparison.get("translation_training"), models / "transformer"),
+        "translation_training": with_run(comparison.get("translation_training"), models / "transformer"),
     }
-    return cast(C, found)
+    return cast(C, complete)
 
 
-def _apart(content: Any, names: Sequence[str]) -> tuple[Any, Any]:
-    """(``content`` without ``names``, these alone): of a list the latter are by place."""
+def _split(content: Any, names: Sequence[str]) -> tuple[Any, Any]:
+    """(``content`` without the keys ``names``, these keys alone); for a list the latter are by index."""
     if isinstance(content, Mapping):
-        parts = {name: _apart(value, names) for name, value in content.items() if name not in names}
+        parts = {name: _split(value, names) for name, value in content.items() if name not in names}
         taken = {name: value for name, value in content.items() if name in names}
     elif isinstance(content, list):
-        parts, taken = {str(place): _apart(value, names) for place, value in enumerate(content)}, {}
+        parts, taken = {str(place): _split(value, names) for place, value in enumerate(content)}, {}
     else:
         return content, {}
-    taken |= {name: found for name, (_, found) in parts.items() if found}
+    taken |= {name: part for name, (_, part) in parts.items() if part}
     left = {name: value for name, (value, _) in parts.items()}
     return (list(left.values()) if isinstance(content, list) else left), taken
 
 
-def _together(left: Any, taken: Any) -> Any:
-    """What ``_apart`` was given."""
+def _join(left: Any, taken: Any) -> Any:
+    """The content that was passed to ``_split``."""
     if isinstance(left, dict) and isinstance(taken, dict):
-        both = {name: _together(value, taken.get(name)) for name, value in left.items()}
+        both = {name: _join(value, taken.get(name)) for name, value in left.items()}
         return both | {name: value for name, value in taken.items() if name not in left}
     if isinstance(left, list) and isinstance(taken, dict):
-        return [_together(value, taken.get(str(place))) for place, value in enumerate(left)]
+        return [_join(value, taken.get(str(place))) for place, value in enumerate(left)]
     return left
 
 
@@ -236,22 +236,22 @@ def _header(known: Training, model: Path) -> Header:
     if not known:
         return {}
     unknown = {"git_commit": None, "git_dirty": False, "dvc_lock": None, "flow_run": ""}
-    own = {name: value for name, value in known.items() if name != "figures"}
-    return cast(Header, own | unknown | {"started": (model / TRAINING).stat().st_mtime})
+    decided = {name: value for name, value in known.items() if name != "figures"}
+    return cast(Header, decided | unknown | {"started": (model / TRAINING).stat().st_mtime})
 
 
 def _of_text(text: str) -> Path:
-    """Where that is kept which belongs to a file of this content."""
+    """The history's file for a file with this content."""
     return home() / "files" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
 
 
 def _lines(file: Path) -> list[Line]:
-    """The complete lines, none where there is no file; one cut off by a kill is passed over."""
-    found: list[Line] = []
+    """The complete lines of a file, none where there is no file; a line that a kill cut off is skipped."""
+    lines: list[Line] = []
     for line in file.read_text(encoding="utf-8").split("\n") if file.exists() else ():
         with suppress(ValueError):
-            found.append(json.loads(line))
-    return [line for line in found if isinstance(line, dict)]
+            lines.append(json.loads(line))
+    return [line for line in lines if isinstance(line, dict)]
 
 
 def _json(file: Path) -> Any:
@@ -264,11 +264,11 @@ def _json(file: Path) -> Any:
 
 
 def _write_json(file: Path, content: object) -> None:
-    _put(file, json.dumps(content, indent=2) + "\n")
+    _write_at_once(file, json.dumps(content, indent=2) + "\n")
 
 
-def _put(file: Path, text: str) -> None:
-    """In one stroke."""
+def _write_at_once(file: Path, text: str) -> None:
+    """Write atomically."""
     file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_name(f".{file.name}.{os.getpid()}")
     try:

@@ -1,7 +1,7 @@
-"""The installed package as projects see it: the files that a new one is made of, and the links by which it watches the code.
+"""The installed package as projects use it: the files of a new project, and its links to the code.
 
-A project outside of the repository holds no code. ``src/stepladder`` in it is a link to the installed package, so that DVC hashes
-the very files that run, by the same names as in the repository.
+A project outside of the repository holds no code. Its ``src/stepladder`` is a link to the installed package, so that DVC hashes
+the files that run, under the same names as in the repository.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LINKED = (SOURCE, FLOWS)
 
 
 def template() -> Path:
-    """The folder that has the files of a new project: in a wheel the package's own, in a checkout the repository.
+    """The folder with the files of a new project: in a wheel one of the package, in a checkout the repository.
 
     Raises:
         UserError: there is neither.
@@ -34,20 +34,20 @@ def template() -> Path:
 
 
 def files() -> list[Path]:
-    """What a new project is made of, relative to ``template()``; the flows, which are linked, apart. Raises as that."""
+    """The files of a new project, relative to ``template()``, without the flows, which are linked. Raises as ``template``."""
     home = template()
     if home == TEMPLATE:
-        found = [path for path in home.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+        paths = [path for path in home.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     else:
         declared = tomllib.loads((home / "pyproject.toml").read_text(encoding="utf-8"))
         patterns = declared["tool"]["stepladder"]["project"]
-        found = [path for pattern in patterns for path in home.glob(pattern) if path.is_file()]
-    names = sorted({path.relative_to(home) for path in found})
+        paths = [path for pattern in patterns for path in home.glob(pattern) if path.is_file()]
+    names = sorted({path.relative_to(home) for path in paths})
     return [name for name in names if FLOWS not in name.parents]
 
 
 def is_made(root: Path) -> bool:
-    """Whether the project in ``root`` runs an installed package, and not code of its own."""
+    """Whether the project in ``root`` runs an installed package instead of its own code."""
     if (root / SOURCE).is_symlink():
         return True
     graph = root / "dvc.yaml"
@@ -55,10 +55,10 @@ def is_made(root: Path) -> bool:
 
 
 def link(root: Path) -> None:
-    """Let the project in ``root`` watch and run this installation.
+    """Link the project in ``root`` to this installation.
 
     Raises:
-        UserError: it has code of its own there, as a clone of the repository has.
+        UserError: it has its own code there, as a clone of the repository has.
     """
     for place in LINKED:
         if (root / place).exists() and not (root / place).is_symlink():
@@ -71,11 +71,11 @@ def link(root: Path) -> None:
 
 
 def check(root: Path) -> None:
-    """Raise ``UserError`` where the project in ``root`` watches another installation than this one, or none."""
+    """Raise ``UserError`` where the project in ``root`` is linked to another installation than this one, or to none."""
     place = root / SOURCE
     if not is_made(root):
         return
-    if not place.exists():  # asked first: what a broken link would lead to is made up of its words
+    if not place.exists():  # first, since resolving a broken link gives a path that does not exist
         raise UserError(
             f"{SOURCE} leads to no stepladder (was another version installed?); `stepladder link` mends it."
         )
@@ -98,11 +98,11 @@ def pages(root: Path) -> str:
 
 
 def _code() -> Path:
-    """The package, by way of the folder that pip names after the version: another version in its place, perhaps with other files,
-    breaks the link, so that DVC finds nothing up to date before ``stepladder link`` has looked at it.
+    """The package, through the folder that pip names after the version: another version, perhaps with other files, breaks the
+    link, so that DVC finds nothing up to date before ``stepladder link`` has run.
     """
-    found = list(HOME.parent.glob("stepladder-*.dist-info"))
-    return found[0] / os.pardir / HOME.name if len(found) == 1 else HOME
+    versions = list(HOME.parent.glob("stepladder-*.dist-info"))
+    return versions[0] / os.pardir / HOME.name if len(versions) == 1 else HOME
 
 
 def _flows() -> Path:

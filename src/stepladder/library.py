@@ -1,6 +1,6 @@
-"""Stepladder from Python: what ``import stepladder as sl`` has, see docs/library.md.
+"""Stepladder from Python: the names of ``import stepladder as sl``, see docs/library.md.
 
-A ``Model`` is a network with its process: one that was trained, or one's own ``nn.Module``. All else is a function of it.
+A ``Model`` is a network with its process: a trained one, or a custom ``nn.Module``. All else is a function of it.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Model:
     Attributes:
         network: ``network(x, time, condition)``: ``x`` ``(N, C, H, W)``, ``time`` ``(N,)`` in [0, 1] (0 data, 1 noise), and
             ``condition``, a dictionary of tensors of N rows, of which ``labels`` ``(N,)`` int64 is always there. It predicts
-            what its process says, ``(N, C, H, W)``.
-        description: what its folder's ``config.json`` says of it.
+            the target of its process, ``(N, C, H, W)``.
+        description: the content of its folder's ``config.json``.
     """
 
     network: nn.Module
@@ -51,7 +51,7 @@ class Model:
 
     @property
     def process(self) -> Process:
-        """What it learned to undo."""
+        """The process that it learned to reverse."""
         return of(self.description)
 
     @property
@@ -91,13 +91,13 @@ def wrap(
     sigma_data: float = 0.5,
     **config: Any,
 ) -> Model:
-    """A model of one's own ``network``, see ``Model``, for pictures of ``shape`` (C, H, W).
+    """A model of a custom ``network``, see ``Model``, for pictures of ``shape`` (C, H, W).
 
     Args:
         process, schedule, prediction: as the parameters ``diffusion.*``.
-        classes: names of those it is told; none: it is told none, and ``labels`` are zeros.
+        classes: names of the classes that condition it; none: it is unconditional, and ``labels`` are zeros.
         sigma_data: standard deviation of the data, for the process ``edm``.
-        config: of the process besides: ``betas``, ``log_snr``, ``zero_terminal_snr``.
+        config: further parameters of the process: ``betas``, ``log_snr``, ``zero_terminal_snr``.
 
     Raises:
         UserError: there is no such process or schedule, or they do not go together.
@@ -130,24 +130,24 @@ def draw(
     Picture i depends on ``seed``, i and its label only.
 
     Args:
-        labels: names or numbers of classes, one a picture; or how many pictures, classes in turn.
-        callback: ``callback(i, x, x_0)`` after each step i = 0, ..., S-1, with x and what it was taken for.
-        condition: what the network is told besides: ``text`` ``(N, L)``, ``low_resolution`` ``(N, C, h, w)``.
+        labels: names or numbers of classes, one for each picture; or the number of pictures, with the classes in turn.
+        callback: ``callback(i, x, x_0)`` after each step i = 0, ..., S-1, with x and the predicted x_0.
+        condition: further conditions of the network: ``text`` ``(N, L)``, ``low_resolution`` ``(N, C, h, w)``.
         sampling: ``sampler``, ``spacing``, ``guidance_scale`` and the other parameters ``sampling.*``.
 
     Raises:
         UserError: there is no such class, sampler or number of steps, or they do not go together.
     """
-    usual = {"sampler": model.process.usual_sampler} if "sampler" not in sampling else {}
-    how = build({"sampling": usual | sampling}).sampling
-    told = dict(condition or {}) | {"labels": _numbers(model, labels)}
-    return drawing.draw(model.network, model.description, told, steps, how, seed=seed, callback=callback)
+    default = {"sampler": model.process.usual_sampler} if "sampler" not in sampling else {}
+    settings = build({"sampling": default | sampling}).sampling
+    conditions = dict(condition or {}) | {"labels": _numbers(model, labels)}
+    return drawing.draw(model.network, model.description, conditions, steps, settings, seed=seed, callback=callback)
 
 
 def trajectory(
     model: Model, labels: Sequence[int | str] | Tensor | int = 16, *, steps: int = 10, **options: Any
 ) -> tuple[Tensor, Tensor]:
-    """The way from noise to pictures: x after each step, and what it was taken for, ``(S, N, C, H, W)`` each; see ``draw``."""
+    """The way from noise to pictures: x after each step, and the predicted x_0, each ``(S, N, C, H, W)``; see ``draw``."""
     places: list[Tensor] = []
     seen: list[Tensor] = []
 
@@ -163,7 +163,7 @@ def trajectory(
 
 
 def process(name: str, *, timesteps: int = 1000, **config: Any) -> Process:
-    """The process ``name`` of ``PROCESSES``, with the other parameters ``diffusion.*`` that say what it is: ``schedule``,
+    """The process ``name`` of ``PROCESSES``, with the other parameters ``diffusion.*`` that define it: ``schedule``,
     ``prediction``, ``betas``, ``log_snr``, ``zero_terminal_snr``, and ``sigma_data``.
     """
     known = {"schedule": "cosine", "prediction": "v"} | config | {"process": name, "timesteps": timesteps}
@@ -193,19 +193,19 @@ def judge(
     feature_net: Path | str = "models/feature-net",
     params: Params | None = None,
 ) -> dict[str, float]:
-    """Every figure of ``drawn`` pictures ``(N, C, H, W)`` in [-1, 1] with its interval, as the main job has it.
+    """All figures, with intervals, of the pictures ``drawn`` ``(N, C, H, W)`` in [-1, 1], as in the main job.
 
-    Fréchet distance, KID, precision, recall, density, coverage, memorisation and, with ``labels`` (the classes asked for),
-    accuracy; ``floor_frechet`` is what real pictures get. docs/evaluation.md says how.
+    Fréchet distance, KID, precision, recall, density, coverage, memorisation and, with ``labels`` (the requested classes),
+    accuracy; ``floor_frechet`` is the distance of real pictures. docs/evaluation.md says how.
 
     Raises:
         UserError: there are no such prepared pictures, or no such feature network.
     """
     from stepladder.evaluation.pictures.judging import Judge
 
-    found = Judge(params or build({}), Path(data), Path(feature_net))
-    wanted = None if labels is None else torch.as_tensor(labels)
-    return found.point(drawn, wanted) | {f"floor_{name}": value for name, value in found.floor.items()}
+    judging = Judge(params or build({}), Path(data), Path(feature_net))
+    classes = None if labels is None else torch.as_tensor(labels)
+    return judging.point(drawn, classes) | {f"floor_{name}": value for name, value in judging.floor.items()}
 
 
 def train(
@@ -218,11 +218,11 @@ def train(
 ) -> Path:
     """Train a model of ``family`` on prepared ``data`` and put it into the folder ``out``, which is returned.
 
-    It is the training that ``stepladder train`` runs: a process of its own, that goes on where it stopped when it is called
-    again, in the present folder's ``.checkpoints/``; its figures go to MLflow where there is one.
+    It is the training that ``stepladder train`` runs: a separate process with its state in the present folder's
+    ``.checkpoints/``, so that a repeated call resumes it; its figures go to MLflow where there is one.
 
     Args:
-        params: the whole tree, or what of it is not as usual: ``{"diffusion": {"training": {"steps": 500}}}``.
+        params: all parameters, or those that differ from the defaults: ``{"diffusion": {"training": {"steps": 500}}}``.
         timesteps: T of a diffusion model; other families take none.
 
     Raises:
@@ -243,7 +243,7 @@ def experiment(
     data: Path | str = "data/images",
     timesteps: int | None = 50,
 ) -> Experiment:
-    """What ``train`` trains, for a loop of one's own, in this process: ``task``, a plain LightningModule; ``draw(k)``, the k-th
+    """What ``train`` trains, for a custom loop in this process: ``task``, a plain LightningModule; ``draw(k)``, the k-th
     micro-batch; ``validation``, the fixed batches of validation.
 
     Args: as those of ``train``.
@@ -253,8 +253,8 @@ def experiment(
     """
     tree = params if isinstance(params, Params) else build(dict(params or {}))
     start = import_module(FAMILIES[family].module).experiment
-    made: Experiment = start(tree, Path(data), **({"timesteps": timesteps} if family == "diffusion" else {}))
-    return made
+    result: Experiment = start(tree, Path(data), **({"timesteps": timesteps} if family == "diffusion" else {}))
+    return result
 
 
 def samplers() -> dict[str, Callable[..., Tensor]]:
@@ -263,16 +263,16 @@ def samplers() -> dict[str, Callable[..., Tensor]]:
 
 
 def denoiser(model: Model, labels: Sequence[int | str] | Tensor | int, steps: int, **sampling: Any) -> Denoise:
-    """``denoise(x, i)`` of ``model`` at the levels that S = ``steps`` visits, for a sampler of one's own; guided and limited as
-    ``sampling`` says. Levels are ``model.process.levels(steps)``.
+    """``denoise(x, i)`` of ``model`` at the noise levels of S = ``steps`` steps, for a custom sampler; guided and limited as in
+    ``sampling``. The levels are ``model.process.levels(steps)``.
     """
     how = build({"sampling": sampling}).sampling
-    told = {"labels": _numbers(model, labels)}
-    return drawing.denoiser(model.network, model.description, told, model.process.levels(steps, how.spacing), how)
+    condition = {"labels": _numbers(model, labels)}
+    return drawing.denoiser(model.network, model.description, condition, model.process.levels(steps, how.spacing), how)
 
 
 def schedules() -> tuple[str, ...]:
-    """Names of the schedules there are."""
+    """Names of the built-in schedules."""
     return tuple(CURVES)
 
 

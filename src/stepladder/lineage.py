@@ -1,8 +1,8 @@
-"""Where a training comes from, kept in ``origin/`` beside its journal: enough to do it again on another day.
+"""The lineage of a training, kept in ``origin/`` next to its journal: enough to repeat it later.
 
-``params.yaml`` the whole spec; ``code.diff`` what the code had beyond its commit; ``dvc.lock`` which data; ``environment.json``
-and ``packages.txt`` what it ran on. Commit, data hash and flow run are in the journal's header. The folder goes with the model, and
-to its MLflow run.
+``params.yaml`` has all parameters; ``code.diff`` the uncommitted changes; ``dvc.lock`` the data; ``environment.json`` and
+``packages.txt`` the machine and packages. Commit, data hash and flow run are in the journal's header. The folder goes with the
+model, and to its MLflow run.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from stepladder.params import Params, flatten, render
 
 FOLDER = "origin"
 PARAMS, DIFF, LOCK, ENVIRONMENT, PACKAGES = "params.yaml", "code.diff", "dvc.lock", "environment.json", "packages.txt"
-ANEW = "origin-anew"  # of a training that may have to begin anew, in the worker's own eyes
+ANEW = "origin-anew"  # of a training that resumes: used if the worker has to start over
 FLOW_RUN = "PREFECT__FLOW_RUN_ID"  # set by Prefect in the processes of a run
 
 
 def capture(folder: Path, params: Params) -> None:
-    """Write to ``folder`` what the project says of the training that is about to start."""
+    """Write to ``folder`` the parameters, changes and lock of the training that is about to start."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / PARAMS).write_text(render(params), encoding="utf-8")
     (folder / DIFF).unlink(missing_ok=True)
@@ -42,38 +42,38 @@ def capture(folder: Path, params: Params) -> None:
 
 
 def capture_environment(folder: Path) -> None:
-    """Write to ``folder`` what this process runs on; of the training's own process."""
+    """Write to ``folder`` the environment of this process, which must be the training's process."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ENVIRONMENT).write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
     (folder / PACKAGES).write_text("".join(f"{pin}\n" for pin in sorted(_pins(), key=str.lower)), encoding="utf-8")
 
 
 def versions() -> dict[str, str]:
-    """What is installed here; torch is asked without importing it, which takes seconds."""
-    found = {"python": platform.python_version(), "torch": "none", "lightning": "none", "cuda": "none", "numpy": "none"}
+    """The installed versions; torch's is read from a file, since its import takes seconds."""
+    known = {"python": platform.python_version(), "torch": "none", "lightning": "none", "cuda": "none", "numpy": "none"}
     for name, distribution in (("lightning", "pytorch-lightning"), ("numpy", "numpy")):
         with suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(distribution)
+            known[name] = metadata.version(distribution)
     spec = importlib.util.find_spec("torch")
     if spec and spec.origin:
-        said = runpy.run_path(str(Path(spec.origin).with_name("version.py")))
-        found |= {"torch": str(said["__version__"]), "cuda": str(said.get("cuda") or "none")}
-    return found
+        torch_version = runpy.run_path(str(Path(spec.origin).with_name("version.py")))
+        known |= {"torch": str(torch_version["__version__"]), "cuda": str(torch_version.get("cuda") or "none")}
+    return known
 
 
 def deciding() -> dict[str, str]:
-    """What a checkpoint of this process can be gone on with by: versions, and the kind of device."""
+    """What must be equal to resume from a checkpoint of this process: versions, and the kind of device."""
     import torch
 
     return versions() | {
-        "torch": str(torch.__version__),  # of a class that a checkpoint cannot hold
+        "torch": str(torch.__version__),  # it is of a class that a checkpoint cannot hold
         "cuda": torch.version.cuda or "none",
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
 
 
 def differences(made: Mapping[str, object] | None, now: Mapping[str, str]) -> str:
-    """In what ``made`` is other than ``now``: ``torch 2.12.0 (here 2.13.0)``; empty: in nothing. ``None``: it is not known."""
+    """How ``made`` differs from ``now``: ``torch 2.12.0 (here 2.13.0)``; empty: it does not. ``made`` is ``None`` if unknown."""
     if not made:
         return "versions that were not recorded"
     return ", ".join(
@@ -84,7 +84,7 @@ def differences(made: Mapping[str, object] | None, now: Mapping[str, str]) -> st
 
 
 def environment() -> dict[str, str | int]:
-    """What the last bits of a training's result depend on, beside its code, data and parameters."""
+    """What the last bits of a training's result depend on, apart from code, data and parameters."""
     import torch
 
     return {
@@ -97,18 +97,18 @@ def environment() -> dict[str, str | int]:
 
 
 def _pins() -> set[str]:
-    """NAME==VERSION of all that is installed; of each the top of its metadata is read, which is long."""
-    found = set()
+    """NAME==VERSION of all installed packages; only the top of the metadata, which is long, is parsed."""
+    pins = set()
     for distribution in metadata.distributions():
-        said = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
-        top = dict(line.split(": ", 1) for line in said.partition("\n\n")[0].splitlines() if ": " in line)
+        text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+        top = dict(line.split(": ", 1) for line in text.partition("\n\n")[0].splitlines() if ": " in line)
         if "Name" in top:
-            found.add(f"{top['Name']}=={top.get('Version')}")
-    return found
+            pins.add(f"{top['Name']}=={top.get('Version')}")
+    return pins
 
 
 def recorded(client: Any, run_id: str, file: str) -> str:
-    """A text of the lineage of an MLflow run, "" where it has none."""
+    """The text of a lineage file of an MLflow run, "" where it has none."""
     name = f"{FOLDER}/{file}"
     if not any(artifact.path == name for artifact in client.list_artifacts(run_id, FOLDER)):
         return ""

@@ -1,4 +1,4 @@
-"""A trained network from its folder, of whichever family."""
+"""Loads a trained network of any family from its folder."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def load(folder: Path, build: Callable[[D], N], *records: type[D], remedy: str =
 
     Args:
         build: makes the network that a description describes.
-        records: families that are looked for. remedy: see ``description.read``.
+        records: records of the accepted families. remedy: see ``description.read``.
 
     Raises:
-        UserError: as ``description.read``, or the weights are damaged, or not those of the network that is described.
+        UserError: as ``description.read``, or the weights are damaged, or do not fit the described network.
     """
     described = read(folder, *records, remedy=remedy)
     names = [described.kind]
@@ -41,9 +41,9 @@ def load(folder: Path, build: Callable[[D], N], *records: type[D], remedy: str =
         why = f"its {FILE} describes no network that can be built ({brief(error)})"
         raise refused(folder, names, why, remedy) from None
     try:
-        weights, own = load_file(folder / WEIGHTS), dict(network.named_parameters(remove_duplicate=False))
-        shared = {id(own[name]): weight for name, weight in weights.items() if name in own}  # stored under one name
-        network.load_state_dict(weights | {n: shared[id(p)] for n, p in own.items() if id(p) in shared})
+        weights, named = load_file(folder / WEIGHTS), dict(network.named_parameters(remove_duplicate=False))
+        shared = {id(named[name]): weight for name, weight in weights.items() if name in named}  # stored once
+        network.load_state_dict(weights | {n: shared[id(p)] for n, p in named.items() if id(p) in shared})
     except (OSError, SafetensorError, *FAILURES) as error:
         why = f"its weights are damaged, or not those of its {FILE} ({brief(error)})"
         raise refused(folder, names, why, remedy) from None

@@ -1,8 +1,8 @@
-"""Code of one's own, which parameters name as ``module:name``: a schedule, sampler, process, network or source of pictures.
+"""Custom code, which parameters name as ``module:name``: a schedule, sampler, process, network or source of pictures.
 
-The module is looked for in the project's folder, then wherever Python looks. It runs as soon as parameters that name it are read. So
-files and the shell may name it, and no form and no request: ``from_outside``. Its source, and that of what it imports from the
-project's folder, is code of each stage that uses it: ``files``, ``code_hash``.
+The module is searched in the project's folder, then on Python's path. It runs as soon as parameters that name it are read, so
+only files and the shell may name it, not forms or requests: see ``from_outside``. Its source, and the source of what it imports
+from the project's folder, is code of each stage that uses it: see ``files``, ``code_hash``.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from stepladder.errors import UserError
 T = TypeVar("T")
 NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 KEYS = ("diffusion.process", "diffusion.schedule", "diffusion.backbone", "sampling.sampler", "images.source")
-SHOWN = 8  # of the names that a module has
+SHOWN = 8  # of a module's names that are printed
 
 _homes: list[str] = []
-_added: list[str] = []  # to the import path
+_added: list[str] = []  # entries that were added to the import path
 _admitted: dict[tuple[str, str], Any] = {}
 
 
 class NotThere(UserError):
-    """The module, or what it should have, is not on this machine."""
+    """The module, or the name in it, is not on this machine."""
 
 
 class Unfit(ValueError):
-    """What was found is not what it has to be; says how."""
+    """The object is not of the required form; the message says why."""
 
 
 class Unlooked:
-    """In the type of a form's or a request's field it lets ``module:name`` by, for ``from_outside`` to look at."""
+    """Metadata for the type of a form's or a request's field that accepts ``module:name``; ``from_outside`` checks it later."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         as_it_is = core_schema.plain_serializer_function_ser_schema(lambda value: value)
@@ -58,12 +58,12 @@ class Unlooked:
 
 @dataclass(frozen=True)
 class Kind(Unlooked, Generic[T]):
-    """What may be one's own. In a parameter's type it lets ``module:name`` in beside the choices.
+    """A kind of custom code. In a parameter's type it accepts ``module:name`` in addition to the choices.
 
     Attributes:
         key: the parameter that names it.
-        wanted: what it has to be, with its signature.
-        admit: ``admit(name, found)``: what is used of what was found. It tries it on an example, and raises ``Unfit``.
+        wanted: a description of what it must be, with its signature.
+        admit: ``admit(name, loaded)``: checks the loaded object on an example and returns the value to use; raises ``Unfit``.
     """
 
     key: str
@@ -71,20 +71,20 @@ class Kind(Unlooked, Generic[T]):
     admit: Callable[[str, Any], T]
 
     def find(self, name: str) -> T:
-        """What ``module:name`` names, checked.
+        """The checked object that ``module:name`` names.
 
         Raises:
-            UserError: it is not there, ``NotThere``, cannot be imported, or is not what is wanted.
+            UserError: it does not exist (``NotThere``), cannot be imported, or is not of the required form.
         """
         _enter()
         if (self.key, name) not in _admitted:
-            given = f"{self.key}={name}"
-            found = _found(given, name)
+            setting = f"{self.key}={name}"
+            loaded = _load(setting, name)
             try:
-                _admitted[self.key, name] = self.admit(name, found)
+                _admitted[self.key, name] = self.admit(name, loaded)
             except Exception as error:
                 why = str(error) if isinstance(error, Unfit) else f"a trial of it ended with {_brief(error)}"
-                raise UserError(f"{given}: {why}; it must be {self.wanted}.") from None
+                raise UserError(f"{setting}: {why}; it must be {self.wanted}.") from None
         return cast(T, _admitted[self.key, name])
 
     def _validated(self, value: Any, handler: Callable[[Any], Any]) -> Any:
@@ -98,10 +98,10 @@ class Kind(Unlooked, Generic[T]):
 
 
 class Table(dict[str, T]):
-    """What there is of a kind, by name; asked for ``module:name``, one's own. Raises ``UserError`` for what is neither."""
+    """The built-in objects of a kind, by name; a key ``module:name`` gives a custom one. Other keys raise ``UserError``."""
 
-    def __init__(self, kind: Kind[T], there: Mapping[str, T]) -> None:
-        super().__init__(there)
+    def __init__(self, kind: Kind[T], built_in: Mapping[str, T]) -> None:
+        super().__init__(built_in)
         self.kind = kind
 
     def __missing__(self, name: str) -> T:
@@ -112,46 +112,46 @@ class Table(dict[str, T]):
 
 
 def is_own(name: object) -> bool:
-    """Whether it names code of one's own."""
+    """Whether ``name`` names custom code."""
     return isinstance(name, str) and NAME.fullmatch(name) is not None
 
 
 def named(leaves: Mapping[str, Any]) -> list[str]:
-    """What parameters, by dotted key, name of one's own code."""
+    """The names of custom code among parameters by dotted key."""
     return [leaves[key] for key in KEYS if is_own(leaves.get(key))]
 
 
 def of_model(folder: Path) -> list[str]:
-    """What the model in ``folder`` needs of one's own code; [] where its ``config.json`` names none, or cannot be read."""
+    """The custom code that the model in ``folder`` needs; [] where its ``config.json`` names none, or cannot be read."""
     try:
-        said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        leaves = {"diffusion.backbone": said["model"].get("backbone")}
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        leaves = {"diffusion.backbone": config["model"].get("backbone")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
-    return named(leaves | {f"diffusion.{key}": said.get(key) for key in ("process", "schedule")})
+    return named(leaves | {f"diffusion.{key}": config.get(key) for key in ("process", "schedule")})
 
 
 def bundled(names: Iterable[str]) -> list[str]:
-    """The files, or the folders of whole packages, that are enough to import ``names`` elsewhere."""
-    found = []
+    """The files, or the folders of packages, that are needed to import ``names`` elsewhere."""
+    paths = []
     for module, file in files(names).items():
         place = file.parent if file.name == "__init__.py" else file
-        found.append(str([place, *place.parents][module.count(".")]))
-    return list(dict.fromkeys(found))
+        paths.append(str([place, *place.parents][module.count(".")]))
+    return list(dict.fromkeys(paths))
 
 
-def from_outside(asked: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    """Raise ``UserError`` where a form or a request, ``asked`` by dotted key, names code that nobody named in a file, ``known``."""
+def from_outside(requested: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Raise ``UserError`` where a form or request, ``requested`` by dotted key, names code that no file names in ``known``."""
     for key in KEYS:
-        if is_own(asked.get(key)) and asked[key] != known.get(key):
+        if is_own(requested.get(key)) and requested[key] != known.get(key):
             raise UserError(
-                f"{key}={asked[key]} names code to be run, which forms and requests cannot; put it into params.yaml or a preset, "
+                f"{key}={requested[key]} names code to be run, which forms and requests cannot; put it into params.yaml or a preset, "
                 "or give it in the shell."
             )
 
 
 def takes(found: Any, *values: Any, **by_name: Any) -> None:
-    """Raise ``Unfit`` where ``found`` cannot be called with these; what they are does not matter."""
+    """Raise ``Unfit`` where ``found`` cannot be called with such arguments; their values do not matter."""
     try:
         inspect.signature(found).bind(*values, **by_name)
     except (TypeError, ValueError) as error:
@@ -159,24 +159,24 @@ def takes(found: Any, *values: Any, **by_name: Any) -> None:
 
 
 def files(names: Iterable[str], root: Path = Path()) -> dict[str, Path]:
-    """Source files, by module, of what ``names`` name, and of all that these import of the project in ``root`` or of their own
-    package, wherever they import it; a module whose name is only known when it runs is not seen.
+    """Source files, by module, of ``names`` and of all that they import, at any place, from the project in ``root`` or their own
+    package; imports whose name is only known at run time are not seen.
     """  # fmt: skip
-    found: dict[str, Path] = {}
+    sources: dict[str, Path] = {}
     for name in names:
         first = name.partition(":")[0]
         waiting = [*_with_packages(first)]
         while waiting:
             module = waiting.pop()
             file = _file(module, root, first.partition(".")[0])
-            if file is not None and module not in found:
-                found[module] = file
+            if file is not None and module not in sources:
+                sources[module] = file
                 waiting += [part for other in _imports(module, file) for part in _with_packages(other)]
-    return dict(sorted(found.items()))
+    return dict(sorted(sources.items()))
 
 
 def code_hash(names: Iterable[str]) -> list[str]:
-    """SHA-256 of the ``files`` of ``names``, alone in a list; [] where nothing is named, so that nothing is added to a key."""
+    """SHA-256 of the ``files`` of ``names``, as a list of one; [] where nothing is named, so that nothing is added to a key."""
     digest, sources = hashlib.sha256(), files(names)
     for module, file in sources.items():
         digest.update(module.encode() + b"\0" + file.read_bytes() + b"\0")
@@ -184,13 +184,13 @@ def code_hash(names: Iterable[str]) -> list[str]:
 
 
 def _enter() -> None:
-    """Put the project's folder on the import path; of another project's modules nothing is left."""
+    """Put the project's folder on the import path, and remove modules of another project."""
     homes = [*dict.fromkeys(str(home.absolute()) for home in project.homes())]
     if _homes == homes:
         return
     for name, module in [*sys.modules.items()]:
-        own = getattr(module, "__file__", None)
-        if own and any(Path(own) == file for home in _added for file in _places(Path(home), name)):
+        source = getattr(module, "__file__", None)
+        if source and any(Path(source) == file for home in _added for file in _places(Path(home), name)):
             del sys.modules[name]
     kept = [path for path in sys.path if path not in _added]
     _homes[:], _added[:] = homes, [home for home in homes if home not in kept]
@@ -199,34 +199,34 @@ def _enter() -> None:
     importlib.invalidate_caches()
 
 
-def _found(given: str, name: str) -> Any:
+def _load(setting: str, name: str) -> Any:
     module, _, attribute = name.partition(":")
-    importlib.invalidate_caches()  # the file may be a moment old
+    importlib.invalidate_caches()  # the file may be new
     try:
         loaded = importlib.import_module(module)
     except (Exception, SystemExit) as error:
         missing = getattr(error, "name", None) or ""
         if not isinstance(error, ModuleNotFoundError) or not f"{module}.".startswith(f"{missing}."):
-            raise UserError(f"{given}: the module {module} cannot be imported ({_brief(error)}); mend it.") from None
+            raise UserError(f"{setting}: the module {module} cannot be imported ({_brief(error)}); mend it.") from None
         homes = project.homes()
         near = difflib.get_close_matches(missing, [file.stem for home in homes for file in home.glob("*.py")], n=1)
         where = ", ".join(dict.fromkeys(str(home.absolute()) for home in homes))
         todo = f"the nearest there is {near[0]}." if near else f"put {missing.replace('.', '/')}.py there."
-        raise NotThere(f"{given}: there is no module {missing} in {where}, nor installed; {todo}") from None
+        raise NotThere(f"{setting}: there is no module {missing} in {where}, nor installed; {todo}") from None
     if module not in files([name]):
         raise UserError(
-            f"{given}: {module} has no source file whose changes could be seen; name a module in a .py file."
+            f"{setting}: {module} has no source file whose changes could be seen; name a module in a .py file."
         )
     if not hasattr(loaded, attribute):
-        there = [word for word in vars(loaded) if not word.startswith("_")]
-        near = difflib.get_close_matches(attribute, there, n=1)
-        has = f"the nearest there is {near[0]}." if near else f"it has: {', '.join(there[:SHOWN]) or 'nothing'}."
-        raise NotThere(f"{given}: {loaded.__file__} has no {attribute}; {has}")
+        public = [word for word in vars(loaded) if not word.startswith("_")]
+        near = difflib.get_close_matches(attribute, public, n=1)
+        has = f"the nearest there is {near[0]}." if near else f"it has: {', '.join(public[:SHOWN]) or 'nothing'}."
+        raise NotThere(f"{setting}: {loaded.__file__} has no {attribute}; {has}")
     return getattr(loaded, attribute)
 
 
 def _file(module: str, root: Path, package: str) -> Path | None:
-    """The source of ``module`` in the project in ``root``; installed, where it is of ``package``."""
+    """The source of ``module`` in the project in ``root``, or the installed one where it belongs to ``package``."""
     for home in project.homes(root):
         for file in _places(home, module):
             if file.exists():
@@ -245,9 +245,9 @@ def _places(home: Path, module: str) -> tuple[Path, Path]:
 
 
 def _imports(module: str, file: Path) -> Iterator[str]:
-    """Names of what ``file``, the source of ``module``, imports, and of what may be modules in it."""
+    """Names of modules, or of what may be modules, that ``file``, the source of ``module``, imports."""
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-    with suppress(SyntaxError, ValueError):  # then it cannot be imported either
+    with suppress(SyntaxError, ValueError):  # such a file cannot be imported either
         for node in ast.walk(ast.parse(file.read_bytes())):
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)

@@ -1,6 +1,6 @@
-"""The processes of a training: one on a single device, else one a rank under ``torchrun``, on this node or on several.
+"""The processes of a training: one on a single device, otherwise one for each rank under ``torchrun``, on one node or several.
 
-What the environment says of them does not change the result, and stays out of parameters and keys: see docs/scaling.md.
+These settings of the environment do not change the result, and are not in parameters and keys: see docs/scaling.md.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class World:
 
     Attributes:
         devices: ranks on this node.
-        nodes: how many, ``"2"``; or from how few to how many, ``"1:4"``, coming and going.
-        node: number of this one; number 0 owns the training's state, its model and its tracking.
+        nodes: their number, ``"2"``, or the smallest and largest number of an elastic training, ``"1:4"``.
+        node: number of this node; node 0 owns the training's state, its model and its tracking.
         rendezvous: ``host:port`` on node 0, where the nodes meet.
         restarts: how often the ranks are started again from the last checkpoint when one of them dies.
     """
@@ -42,17 +42,17 @@ class World:
 
     @property
     def elastic(self) -> bool:
-        """Whether nodes may come and go."""
+        """Whether nodes may join and leave."""
         return ":" in self.nodes
 
     @property
     def size(self) -> int:
-        """Ranks in all, of an elastic training at most."""
+        """The number of ranks; for an elastic training the largest."""
         return self.devices * int(self.nodes.split(":")[-1])
 
 
 def world() -> World:
-    """What the environment says; ``UserError`` naming the variable that says something impossible."""
+    """The settings of the environment; raises ``UserError`` that names an invalid variable."""
     devices = slots.devices()
     nodes = os.environ.get("STEPLADDER_NODES", "1")
     if not re.fullmatch(r"[1-9]\d*(:[1-9]\d*)?", nodes) or (":" in nodes and int.__gt__(*map(int, nodes.split(":")))):
@@ -72,14 +72,14 @@ def world() -> World:
 
 
 def _number(name: str, default: str, what: str, most: int | None = None) -> int:
-    given = os.environ.get(name, default)
-    if not given.isdecimal() or (most is not None and int(given) > most):
-        raise UserError(f"{name}={given!r} is not {what}.")
-    return int(given)
+    value = os.environ.get(name, default)
+    if not value.isdecimal() or (most is not None and int(value) > most):
+        raise UserError(f"{name}={value!r} is not {what}.")
+    return int(value)
 
 
 def command(folder: Path, world: World, key: str) -> list[str]:
-    """What starts this node's ranks on ``folder/spec.json``."""
+    """The command that starts this node's ranks on ``folder/spec.json``."""
     worker = ["-m", "stepladder.training.worker", str(folder)]
     if world.size == 1 and not world.restarts:
         return [sys.executable, *worker]
@@ -100,8 +100,8 @@ def command(folder: Path, world: World, key: str) -> list[str]:
 
 
 def run(command: list[str], held: Held) -> int:
-    """Run ``command`` in this process group and in the slots ``held``; signals to end are passed on, and waited for. Returns its exit code, or 128
-    and the signal's number where a signal ended it.
+    """Run ``command`` in this process group and in the slots ``held``, and pass on signals to end. Returns its exit code, or 128
+    plus the number of the signal that ended it.
     """
     # Threads that soon stop spinning: on a busy machine waiting ones would else slow the working ones down many times.
     defaults = {"GOMP_SPINCOUNT": "1000", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTHONUNBUFFERED": "1"}
@@ -131,6 +131,6 @@ def run(command: list[str], held: Held) -> int:
 
 
 def die_with_parent() -> None:
-    """Where the system can: of a launcher that was killed no rank is left behind, still writing to the folder."""
+    """Let this process be killed with its parent, on Linux: otherwise ranks of a killed launcher would go on writing."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

@@ -1,4 +1,4 @@
-"""Where the project is, and which code this is: what a run needs to name its origin."""
+"""Where the project is, and which code runs: the facts that identify a run's origin."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def root() -> Path:
 
 
 def homes(here: Path = Path()) -> tuple[Path, ...]:
-    """Where a person's own files are looked for: ``here``, else the project's folder, or that of the project that this one is a
+    """Folders that are searched for a user's files: ``here``, the project's folder, and that of the project which this is a
     checkout of (``STEPLADDER_ORIGIN``).
     """  # fmt: skip
     return here, root(), Path(os.environ.get(ORIGIN, ""))
 
 
 def checkpoints() -> Path:
-    """Where unfinished trainings keep their state."""
+    """The folder with the state of unfinished trainings."""
     return root() / ".checkpoints"
 
 
@@ -46,26 +46,26 @@ def git_commit() -> str | None:
 
 @cache
 def git_dirty() -> bool:
-    """Whether tracked files differ from that commit; ``dvc.lock``, which every stage writes, apart."""
+    """Whether tracked files differ from that commit; ``dvc.lock``, which every stage writes, does not count."""
     return bool(_git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock"))
 
 
 def git_diff(also: Iterable[Path] = ()) -> bytes:
-    """What tracked files, new ones under ``src`` and those of ``also`` have beyond that commit, as ``git apply`` takes it;
-    ``dvc.lock`` apart.
+    """The changes since that commit of tracked files, new files under ``src`` and those of ``also``, for ``git apply``;
+    without ``dvc.lock``.
     """  # fmt: skip
     with tempfile.TemporaryDirectory() as temporary:
-        index = Path(temporary) / "index"  # a copy: git's own stays as it is
+        index = Path(temporary) / "index"  # a copy, so that git's index is not changed
         known = _git("rev-parse", "--path-format=absolute", "--git-path", "index")
         if known is None or not Path(known).exists():
             return b""
         shutil.copyfile(known, index)
-        own = os.environ | {"GIT_INDEX_FILE": str(index)}
+        environment = os.environ | {"GIT_INDEX_FILE": str(index)}
         fresh = [*(["src"] if Path("src").is_dir() else []), *map(str, also)]
         for arguments in (["add", "-u", "."], *(["add", file] for file in fresh)):
-            subprocess.run(["git", *arguments], env=own, capture_output=True, timeout=60, check=False)
+            subprocess.run(["git", *arguments], env=environment, capture_output=True, timeout=60, check=False)
         command = ["git", "diff", "--cached", "--binary", "HEAD", "--", ".", ":!dvc.lock"]
-        return subprocess.run(command, env=own, capture_output=True, timeout=60, check=False).stdout
+        return subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False).stdout
 
 
 def file_hash(path: Path) -> str | None:

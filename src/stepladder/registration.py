@@ -1,4 +1,4 @@
-"""What is to be registered, and what became of it, as every floor reads it."""
+"""The records of models to be registered and of the outcome, which all packages may read."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from stepladder.text_tasks.record import Settings
 
 
 class Figure(TypedDict):
-    """The one that counts."""
+    """The figure that a model is judged by."""
 
     name: str
     value: float
 
 
 class Registration(TypedDict):
-    """One model; what is of the store it was registered in, ``history.REGISTRATION``, is history."""
+    """One model; the keys of its store, ``history.REGISTRATION``, are kept in the history."""
 
     name: str
     key: NotRequired[str]
@@ -32,4 +32,4 @@ class Registered(TypedDict):
 
     models: list[Registration]
     tracking_uri: NotRequired[str]
-    why: NotRequired[str]  # there is no store
+    why: NotRequired[str]  # why no store was used

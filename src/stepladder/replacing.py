@@ -1,4 +1,4 @@
-"""Folders that are replaced as a whole, or not at all."""
+"""Replaces a folder completely or not at all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """An empty folder beside ``folder``, whose place it takes once the block ends without an error.
+    """An empty folder next to ``folder``, which it replaces when the block ends without an error.
 
     After an error, or when interrupted, ``folder`` is as it was before.
     """

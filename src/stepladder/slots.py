@@ -1,9 +1,9 @@
-"""Device slots: how many trainings and evaluations run at once on this machine, over its shells, flows and clones together.
+"""Device slots: they limit how many trainings and evaluations run at once on this machine, in all shells, flows and clones.
 
-A slot is a locked file in one folder a host and user. Whoever takes slots holds an exclusive lock on ``queue`` while it
-takes all that it needs or none, so that two that each want two do not wait for each other; then it holds a shared lock on
-each. A process that it starts joins in, by the inherited file or by the slots' names in ``STEPLADDER_HOLDS``, and takes
-none of its own. A slot is free when the last process that works in it is gone, however it went, and never before.
+A slot is a locked file in a folder for this host and user. A process that takes slots holds an exclusive lock on ``queue`` while
+it takes all that it needs or none, so that two processes that want two each do not wait for each other; then it holds a shared
+lock on each. Its child processes share them, by the inherited file or by the slots' names in ``STEPLADDER_HOLDS``, and take no
+others. A slot is free when the last process that works in it has ended, in whatever way, and not before.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SECONDS_BETWEEN = 0.2
 
 @dataclass(frozen=True)
 class Slot:
-    """One place to work in; ``device``: the GPU as ``CUDA_VISIBLE_DEVICES`` names it, ``None``: a share of the processor."""
+    """One slot; ``device``: the GPU as ``CUDA_VISIBLE_DEVICES`` names it, ``None``: a share of the processor."""
 
     name: str
     device: str | None = None
@@ -41,7 +41,7 @@ class Slot:
 class Held:
     """Slots of a process; ``handles`` keep them taken in every process that inherits them.
 
-    ``environment``: what makes a process work in these slots, on their devices or with their share of the processor.
+    ``environment``: variables that make a process use these slots: their devices or their share of the processor.
     """
 
     slots: tuple[Slot, ...]
@@ -50,21 +50,21 @@ class Held:
 
 
 def number() -> int:
-    """``STEPLADDER_SLOTS``, else ``STEPLADDER_SLOTS_PER_DEVICE`` a GPU, else one for all cores of the processor."""
-    given, per_device = _count("STEPLADDER_SLOTS", 0), _count("STEPLADDER_SLOTS_PER_DEVICE", 1)
-    return given or len(gpus()) * per_device or 1
+    """``STEPLADDER_SLOTS``, else ``STEPLADDER_SLOTS_PER_DEVICE`` for each GPU, else one for all cores of the processor."""
+    total, per_device = _count("STEPLADDER_SLOTS", 0), _count("STEPLADDER_SLOTS_PER_DEVICE", 1)
+    return total or len(gpus()) * per_device or 1
 
 
 def devices() -> int:
-    """``STEPLADDER_DEVICES``: the ranks of a training on this machine, each on a device of its own."""
+    """``STEPLADDER_DEVICES``: the ranks of a training on this machine, each on a separate device."""
     return _count("STEPLADDER_DEVICES", 1)
 
 
-def _count(variable: str, usual: int) -> int:
-    given = os.environ.get(variable, "")
-    if given and (not given.isdecimal() or int(given) == 0):
-        raise UserError(f"{variable}={given!r} is not a number of {variable.split('_')[1].lower()}, 1 or more.")
-    return int(given) if given else usual
+def _count(variable: str, default: int) -> int:
+    value = os.environ.get(variable, "")
+    if value and (not value.isdecimal() or int(value) == 0):
+        raise UserError(f"{variable}={value!r} is not a number of {variable.split('_')[1].lower()}, 1 or more.")
+    return int(value) if value else default
 
 
 def all_slots() -> list[Slot]:
@@ -89,24 +89,24 @@ def gpus() -> tuple[str, ...]:
 def _listed() -> dict[str, str]:
     """UUID by index of the GPUs that the driver lists."""
     try:
-        said = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20).stdout
+        output = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20).stdout
     except (OSError, subprocess.SubprocessError):
         return {}
-    return dict(re.findall(r"^GPU (\d+): .*\(UUID: (GPU-[^)]+)\)", said, re.MULTILINE))
+    return dict(re.findall(r"^GPU (\d+): .*\(UUID: (GPU-[^)]+)\)", output, re.MULTILINE))
 
 
 def _identity(device: str) -> str:
-    """The same for a GPU named by its index and by its UUID."""
+    """A name for a GPU that is the same for its index and its UUID."""
     return re.sub(
         r"[^\w-]", "_", _listed().get(device, device if device.startswith(("GPU-", "MIG-")) else f"gpu-{device}")
     )
 
 
 def folder() -> Path:
-    """Where the locks are: ``STEPLADDER_SLOTS_FOLDER``, else the user's cache folder, apart for each host."""
-    given = os.environ.get("STEPLADDER_SLOTS_FOLDER")
-    if given:
-        return Path(given)
+    """The folder of the locks: ``STEPLADDER_SLOTS_FOLDER``, else one for this host in the user's cache folder."""
+    named = os.environ.get("STEPLADDER_SLOTS_FOLDER")
+    if named:
+        return Path(named)
     cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     if not os.access(cache_home if cache_home.exists() else cache_home.parent, os.W_OK):
         cache_home = Path(tempfile.gettempdir()) / f"stepladder-{os.getuid()}"
@@ -115,14 +115,14 @@ def folder() -> Path:
 
 @contextmanager
 def hold(what: str, wanted: int | None = None, log: Callable[[str], None] = print) -> Iterator[Held]:
-    """Join in the slots that the environment names, else wait for ``wanted`` free ones (default: ``devices()``); hold them.
+    """Share the slots that the environment names, else wait for ``wanted`` free ones (default: ``devices()``); hold them.
 
-    ``what`` says to others what they are held for. On the processor, ranks beyond the number of slots share them.
+    ``what`` tells other processes the purpose. On the processor, ranks beyond the number of slots share them.
 
     Raises:
         UserError: there are fewer devices than wanted.
     """
-    held = _joined() or _taken(what, devices() if wanted is None else wanted, log)
+    held = _join() or _acquire(what, devices() if wanted is None else wanted, log)
     try:
         yield held
     finally:
@@ -132,7 +132,7 @@ def hold(what: str, wanted: int | None = None, log: Callable[[str], None] = prin
 
 @contextmanager
 def occupy(what: str, wanted: int | None = None) -> Iterator[None]:
-    """``hold`` for work in this very process and all that it starts: call it before torch is imported."""
+    """``hold`` for work in this process and its children: call it before torch is imported."""
     with hold(what, wanted) as held:
         before = {name: os.environ.get(name) for name in held.environment}
         os.environ.update(held.environment)
@@ -147,7 +147,7 @@ def occupy(what: str, wanted: int | None = None) -> Iterator[None]:
 
 
 def for_jobs(jobs: int) -> dict[str, str]:
-    """The environment in which ``jobs`` children of this process can work at once on the processor.
+    """The environment variables with which ``jobs`` children of this process can work at once on the processor.
 
     Empty where there are GPUs, or where ``STEPLADDER_SLOTS`` says how many are to work at once.
     """
@@ -155,9 +155,9 @@ def for_jobs(jobs: int) -> dict[str, str]:
 
 
 class Holder(TypedDict):
-    """What a slot's file says of who holds it."""
+    """The content of a slot's file: the process that holds it."""
 
-    pid: int | str  # "?": it is being taken just now
+    pid: int | str  # "?": it is just being taken
     what: str
     since: float  # unix seconds
     folder: str
@@ -165,7 +165,7 @@ class Holder(TypedDict):
 
 @dataclass(frozen=True)
 class Use:
-    """Who holds a slot; ``None``, the slot being free."""
+    """A slot and its holder, ``None`` where it is free."""
 
     slot: Slot
     holder: Holder | None
@@ -178,11 +178,11 @@ class Use:
 
 
 def uses() -> list[Use]:
-    """Every slot of this machine, those taken under another ``STEPLADDER_SLOTS`` included, and who holds it."""
+    """Every slot of this machine with its holder, including slots that were taken under another ``STEPLADDER_SLOTS``."""
     known = {slot.name: slot for slot in all_slots()}
     others = [Slot(file.stem) for file in sorted(folder().glob("*.lock")) if file.stem not in known]
-    found = [Use(slot, _holder(slot)) for slot in (*known.values(), *others)]
-    return [use for use in found if use.holder or use.slot.name in known]
+    every = [Use(slot, _holder(slot)) for slot in (*known.values(), *others)]
+    return [use for use in every if use.holder or use.slot.name in known]
 
 
 def _holder(slot: Slot) -> Holder | None:
@@ -194,14 +194,14 @@ def _holder(slot: Slot) -> Holder | None:
         os.close(handle)
         return None
     try:
-        found: Holder = json.loads(file.read_text(encoding="utf-8"))
-        return found
+        holder: Holder = json.loads(file.read_text(encoding="utf-8"))
+        return holder
     except ValueError:
         return {"pid": "?", "what": "just taken", "since": time.time(), "folder": "?"}
 
 
 def _lock(file: Path, kind: int) -> int | None:
-    """The handle of ``file``, locked; ``None`` where another holds it."""
+    """The handle of ``file``, locked; ``None`` where another process holds the lock."""
     handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(handle, kind | fcntl.LOCK_NB)
@@ -211,14 +211,14 @@ def _lock(file: Path, kind: int) -> int | None:
     return handle
 
 
-def _joined() -> Held | None:
-    """The slots that whoever started this process holds for it."""
+def _join() -> Held | None:
+    """The slots that this process shares with the process that started it; ``None`` where there are none."""
     names = [name for name in os.environ.get(HOLDS, "").split(",") if name]
     handles: list[int] = []
     for name in names:
         file = folder() / f"{name}.lock"
         handle = _lock(file, fcntl.LOCK_SH) if file.exists() else None
-        if handle is None:  # its holder is gone, and another has it
+        if handle is None:  # its holder has ended, and another process has it
             for taken in handles:
                 os.close(taken)
             return None
@@ -226,51 +226,51 @@ def _joined() -> Held | None:
     return Held(tuple(map(Slot, names)), tuple(handles), {HOLDS: ",".join(names)}) if names else None
 
 
-def _taken(what: str, wanted: int, log: Callable[[str], None]) -> Held:
+def _acquire(what: str, wanted: int, log: Callable[[str], None]) -> Held:
     known = all_slots()
     if not gpus():
         wanted = min(wanted, len(known))
-    elif wanted > (there := len({slot.device for slot in known})):
+    elif wanted > (available := len({slot.device for slot in known})):
         raise UserError(
-            f"{what} wants {wanted} devices (STEPLADDER_DEVICES) and may use {there}; take at most that many."
+            f"{what} wants {wanted} devices (STEPLADDER_DEVICES) and may use {available}; take at most that many."
         )
     folder().mkdir(parents=True, exist_ok=True)
-    queue, told = None, False
+    queue, is_announced = None, False
     try:
         while True:
             queue = queue or _lock(folder() / "queue", fcntl.LOCK_EX)
-            found = _all_or_none(known, wanted) if queue else None
-            if found:
+            handles = _all_or_none(known, wanted) if queue else None
+            if handles:
                 break
-            if not told:
+            if not is_announced:
                 log(f"waiting for {'a device slot' if wanted == 1 else f'{wanted} device slots'}: "
                     f"{'; '.join(str(use) for use in uses() if use.holder) or 'others wait already'}")  # fmt: skip
-                told = True
+                is_announced = True
             time.sleep(SECONDS_BETWEEN)
         holder: Holder = {"pid": os.getpid(), "what": what, "since": time.time(), "folder": str(Path.cwd())}
-        for handle in found.values():
+        for handle in handles.values():
             with suppress(OSError):  # a full disk
                 os.truncate(handle, 0)
                 os.pwrite(handle, json.dumps(holder).encode(), 0)
-            fcntl.flock(handle, fcntl.LOCK_SH)  # others join in; nobody takes it meanwhile: the queue is held
+            fcntl.flock(handle, fcntl.LOCK_SH)  # for children; no other can take it meanwhile: the queue is held
     finally:
         if queue is not None:
             os.close(queue)
-    return Held(tuple(found), tuple(found.values()), _environment(tuple(found), len(known)))
+    return Held(tuple(handles), tuple(handles.values()), _environment(tuple(handles), len(known)))
 
 
 def _all_or_none(known: list[Slot], wanted: int) -> dict[Slot, int] | None:
-    """The handles of ``wanted`` free slots, of different devices where they have one."""
-    found: dict[Slot, int] = {}
+    """The handles of ``wanted`` free slots, on different devices; ``None``, with none held, where there are not enough."""
+    handles: dict[Slot, int] = {}
     for slot in known:
-        if slot.device is not None and slot.device in {other.device for other in found}:
+        if slot.device is not None and slot.device in {other.device for other in handles}:
             continue
         handle = _lock(folder() / f"{slot.name}.lock", fcntl.LOCK_EX)
         if handle is not None:
-            found[slot] = handle
-        if len(found) == wanted:
-            return found
-    for handle in found.values():
+            handles[slot] = handle
+        if len(handles) == wanted:
+            return handles
+    for handle in handles.values():
         os.close(handle)
     return None
 

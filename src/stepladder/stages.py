@@ -1,8 +1,8 @@
-"""What each stage of ``dvc.yaml`` runs: where its code begins, and the parameters that it reads.
+"""The code that each stage of ``dvc.yaml`` runs, by its entry points, and the parameters that it reads.
 
-By the words of its command, such as ``evaluate diffusion`` of ``stepladder evaluate diffusion --timesteps 10``. A training's
-is its family's. ``python -m stepladder.stages`` (``make graph``) writes the code into the graphs, and a test holds every stage of
-every graph to it, in both directions.
+Keys are the words of its command, such as ``evaluate diffusion`` for ``stepladder evaluate diffusion --timesteps 10``. Trainings
+have the stage of their family. ``python -m stepladder.stages`` (``make graph``) writes the code into the graphs, and a test compares
+every stage of every graph with it, in both directions.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ CELLS = {
     "images": Stage(("studies.cell:judged",), JUDGED),
     "text": Stage(("studies.text_cell:judged", *OF_TEXT, RECORDS), (*JUDGED, "decoding")),
 }
-"""What judges a cell of a study, or a child of a sweep, by the kind of data that its family learns from."""
+"""The stage that judges a cell of a study, or a child of a sweep, by the kind of data that its family learns from."""
 STUDY_PAGE = Stage(("studies.page:write", RECORDS), ())
 
 
@@ -95,7 +95,7 @@ def of_command(command: str) -> Stage:
 
 
 def training_of(command: str, params: Params) -> tuple[str, Params, int | None] | None:
-    """Family, parameters and T of the training that a stage's command is, where the workspace has ``params``; None: it is none."""
+    """Family, parameters and T of a stage's command that trains, in a workspace with ``params``; None for other commands."""
     words = shlex.split(command)[1:]
     options = dict(itertools.pairwise(words))
     timesteps = int(options["--timesteps"]) if "--timesteps" in options else None
@@ -114,23 +114,23 @@ def classifier(params: Params, start: str) -> Params:
 
 
 def paths(files: Iterable[str]) -> list[str]:
-    """Source files as dependencies of a graph: a folder for all of its files, where all are meant."""
-    left, found = {Path(file) for file in files}, []
-    folders = sorted({parent for file in left for parent in file.parents if parent != Path()})
+    """Source files as dependencies of a graph; a folder stands for its files where all of them are needed."""
+    remaining, complete = {Path(file) for file in files}, []
+    folders = sorted({parent for file in remaining for parent in file.parents if parent != Path()})
     for folder in folders:
         inside = {
             file.relative_to(dependencies.HOME)
             for file in (dependencies.HOME / folder).rglob("*")
             if file.is_file() and "__pycache__" not in file.parts and not dependencies.is_bare(file)
         }
-        if inside <= left:
-            left -= inside
-            found.append(folder)
-    return [f"{SOURCE}/{path.as_posix()}" for path in sorted([*found, *left])]
+        if inside <= remaining:
+            remaining -= inside
+            complete.append(folder)
+    return [f"{SOURCE}/{path.as_posix()}" for path in sorted([*complete, *remaining])]
 
 
 def code_of(entry: Any) -> list[str]:
-    """The dependencies on code that a stage of a graph is to have; of a stage for each of several items those of all."""
+    """The dependencies on code that a stage of a graph must have; a stage with several items has those of all items."""
     command, items = entry.get("do", entry)["cmd"], entry.get("foreach")
     keys = list(items) if "${key}" in command else [""]
     commands = [command.replace("${key}", key).replace("${item}", "0") for key in keys]
@@ -138,7 +138,7 @@ def code_of(entry: Any) -> list[str]:
 
 
 def is_ours(entry: Any) -> bool:
-    """Whether a stage of a graph runs a verb of ours: someone's own, beside them, is theirs."""
+    """Whether a stage of a graph runs a verb of stepladder; users may add others."""
     command = entry.get("do", entry).get("cmd")
     keys = [*entry["foreach"]] if isinstance(command, str) and "${key}" in command else [""]
     try:
@@ -148,10 +148,10 @@ def is_ours(entry: Any) -> bool:
 
 
 def differing(graph: Path) -> dict[str, str]:
-    """Commands, by name, of the stages in ``graph`` that do not name the code that they run, not all parameters that they read,
-    or not all results that this version's stage of that command reads.
+    """Commands, by stage name, of the stages in ``graph`` whose dependencies are not exactly the code that they run, or lack a
+    parameter that they read or a result that this version's stage of that command reads.
     """
-    found = {}
+    commands = {}
     for name, entry in _entries(graph).items():
         stage = entry.get("do", entry)
         if is_ours(entry):
@@ -159,19 +159,19 @@ def differing(graph: Path) -> dict[str, str]:
             reads = () if "${key}" in stage["cmd"] else of_command(stage["cmd"].replace("${item}", "0")).reads
             code = [dep for dep in deps if dep.startswith(f"{SOURCE}/")]
             if code != code_of(entry) or not {*reads, *results_of(stage["cmd"])} <= {*params, *deps}:
-                found[name] = stage["cmd"]
-    return found
+                commands[name] = stage["cmd"]
+    return commands
 
 
 def lacking(graph: Path) -> list[str]:
     """Commands of this version's ``dvc.yaml`` that ``graph`` has no stage for."""
-    there = {entry.get("do", entry).get("cmd") for entry in _entries(graph).values() if is_ours(entry)}
-    own = (entry.get("do", entry)["cmd"] for entry in _entries(installed.template() / GRAPHS[0]).values())
-    return [command for command in own if command not in there]
+    present = {entry.get("do", entry).get("cmd") for entry in _entries(graph).values() if is_ours(entry)}
+    expected = (entry.get("do", entry)["cmd"] for entry in _entries(installed.template() / GRAPHS[0]).values())
+    return [command for command in expected if command not in present]
 
 
 def results_of(command: str) -> tuple[str, ...]:
-    """What the stage with this very ``command`` depends on beside code, in the graphs that the package came with."""
+    """The dependencies, apart from code, of the stage with exactly this ``command`` in the package's graphs."""
     return _results().get(command, ())
 
 
@@ -187,28 +187,28 @@ def _entries(graph: Path) -> Mapping[str, Any]:
 
 
 def graphs(root: Path) -> list[Path]:
-    """The graphs that the project in ``root`` has, and those that were made of them to be run."""
+    """The graphs in the project in ``root``, and the copies of them that are run."""
     named = [root / graph for graph in GRAPHS]
     named += [graph.with_name("dvc.yaml") for graph in named if graph.name != "dvc.yaml"]
     return [graph for graph in named if graph.exists()]
 
 
 def check(root: Path, command: str = "") -> None:
-    """What DVC compares in a project that runs an installed package is what runs.
+    """Check that DVC, in a project with an installed package, compares the code that runs.
 
     Args:
-        command: check the stages that it is of, such as ``stepladder train diffusion``; empty: all.
+        command: check only the stages with this command, such as ``stepladder train diffusion``; empty: all.
 
     Raises:
-        UserError: the project watches another installation, or its stages name other code than they run, or less than they read.
+        UserError: the project is linked to another installation, or its stages name other code than they run, or lack parameters.
     """
     installed.check(root)
     if not installed.is_made(root):
         return
     wanted = of_command(command) if command else None
     for graph in graphs(root):
-        found = differing(graph)
-        names = [name for name, cmd in found.items() if wanted is None or _is_of(cmd, wanted)]
+        commands = differing(graph)
+        names = [name for name, cmd in commands.items() if wanted is None or _is_of(cmd, wanted)]
         if names:
             raise UserError(
                 f"{graph.relative_to(root)} does not name all that this stepladder runs and reads in {', '.join(names)}; "
@@ -217,7 +217,7 @@ def check(root: Path, command: str = "") -> None:
 
 
 def _is_of(command: str, stage: Stage) -> bool:
-    """Whether a graph's ``command`` is ``stage``'s, for whichever of its items."""
+    """Whether a graph's ``command`` belongs to ``stage``, for any of its items."""
     keys = ("images", "text") if "${key}" in command else ("",)
     return any(of_command(command.replace("${key}", key)) == stage for key in keys)
 
@@ -238,7 +238,7 @@ def write(graph: Path) -> None:
         stage["deps"].clear()
         stage["deps"].extend([*kept, *code_of(entry)])
         stage["deps"].fa.set_block_style()
-        if "${key}" not in stage["cmd"]:  # of several items each has a section of its own
+        if "${key}" not in stage["cmd"]:  # with several items each has its own section
             stage["params"] = CommentedSeq(of_command(stage["cmd"].replace("${item}", "0")).reads)
             if len(stage["params"]) <= 8:
                 stage["params"].fa.set_flow_style()

@@ -57,7 +57,7 @@ def test_a_trainings_progress_is_shown_by_a_thread_that_outlives_its_run(monkeyp
 
     @flow
     def trains():
-        with progress.shown("train-diffusion@10", Path(), Path(), warnings.append):
+        with progress.published("train-diffusion@10", Path(), Path(), warnings.append):
             assert looked.wait(60)
 
     began = time.time()
@@ -73,7 +73,7 @@ def test_a_thread_that_ends_leaves_the_runs_own_client_open():
 
     @flow
     def asks_twice():
-        thread = threading.Thread(target=clients.apart(lambda: create_progress_artifact(10.0, key="first")))
+        thread = threading.Thread(target=clients.with_own_client(lambda: create_progress_artifact(10.0, key="first")))
         thread.start()
         thread.join()
         create_progress_artifact(20.0, key="second")

@@ -91,7 +91,7 @@ def enter(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 
 
 def settle(folder: Path) -> None:
-    location.settle(folder / "mlruns" / "mlflow.db")
+    location.relocate(folder / "mlruns" / "mlflow.db")
 
 
 def dump(folder: Path) -> str:

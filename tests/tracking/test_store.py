@@ -56,7 +56,7 @@ def test_a_folder_with_odd_characters(fresh, migrated, monkeypatch):
 
 def test_passwords_are_not_shown(fresh, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@tracking.example/mlflow")
-    assert store.shown() == "https://tracking.example/mlflow"
+    assert store.safe_uri() == "https://tracking.example/mlflow"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:secret@localhost:1/runs")
     with pytest.raises(
         UserError, match=r"postgresql://localhost:1/runs.*does not answer \(Connection refused\)"

@@ -1,4 +1,4 @@
-"""The verbs of ``stepladder``, a module a subject, each thin and importing what is heavy when it is called."""
+"""The verbs of ``stepladder``, one module for each subject; heavy imports happen when a verb is called."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ Function = Callable[[argparse.Namespace], int]
 
 
 class Verb(Protocol):
-    """Adds a verb to the command line; a subject's ``add`` is given one."""
+    """Adds a verb to the command line; each subject's ``add`` gets it as its argument."""
 
     def __call__(self, name: str, function: Function, help: str) -> argparse.ArgumentParser: ...

@@ -27,7 +27,7 @@ def add(verb: Verb) -> None:
 def adapt(args: argparse.Namespace) -> int:
     """Adapt a trained diffusion model to the pictures in ``data/own``; returns the exit code of the training.
 
-    They are prepared first where a folder is named or nothing is there yet. Raises ``UserError`` where the model cannot be loaded,
+    They are prepared first where ``--pictures`` names some or none are yet. Raises ``UserError`` where the model cannot be loaded,
     or as ``prepare_own`` and ``launching.launch.train``.
     """
     from stepladder.data.preparing.images import prepare_own
@@ -40,19 +40,19 @@ def adapt(args: argparse.Namespace) -> int:
 
 
 def adaptation(args: argparse.Namespace) -> tuple[Any, Path]:
-    """The spec with what the command line says of the adaptation, and the folder of the model that is adapted."""
+    """The parameters with the command line's options of the adaptation, and the folder of the model that is adapted."""
     from stepladder.params import build, load, merge
     from stepladder.tracking.fetch import fetch
 
     spec = load().model_dump(mode="json")
-    given = {key: getattr(args, key, None) for key in ("model", "method", "pictures")}
-    changed: Values = {"adaptation": {key: str(value) for key, value in given.items() if value}}
-    base, _ = fetch(str(given["model"] or spec["adaptation"]["model"]))
+    options = {key: getattr(args, key, None) for key in ("model", "method", "pictures")}
+    changed: Values = {"adaptation": {key: str(value) for key, value in options.items() if value}}
+    base, _ = fetch(str(options["model"] or spec["adaptation"]["model"]))
     return build(merge(merge(spec, changed), {"adaptation": {"model": str(base)}})), base
 
 
 def shape(folder: Path) -> tuple[int, int, int]:
-    """Of the pictures that the model in ``folder`` draws."""
+    """The shape (C, H, W) of the pictures that the model in ``folder`` draws."""
     from stepladder.diffusion.sampling.drawing import load
 
     return load(folder)[1].model.shape

@@ -57,12 +57,12 @@ def add(verb: Verb) -> None:
 def sample(args: argparse.Namespace) -> int:
     """Draw pictures with a diffusion model, a VAE or a GAN, and save them as one sheet. Returns 0.
 
-    Raises ``UserError`` where the model cannot draw what is asked for, or the file cannot be written.
+    Raises ``UserError`` where the model cannot draw this, or the file cannot be written.
     """
     from stepladder.description import kind
     from stepladder.tracking.fetch import fetch
 
-    folder, usual = fetch(args.model)
+    folder, defaults = fetch(args.model)
     if kind(folder) in BASELINES:
         return _sample_baseline(args, folder)
     from stepladder.diffusion import requests
@@ -70,18 +70,18 @@ def sample(args: argparse.Namespace) -> int:
 
     model, description = load(folder)
     requests.from_nothing(description)
-    sampling, steps = _sampling(args, description, usual)
+    sampling, steps = _sampling(args, description, defaults)
     classifier, known = _classifier(args, folder, description, sampling)
-    asked = requests.rows(known, args.label, args.text, args.count)
-    condition = requests.condition(known, requests.tokenizer(folder, description), *asked)
-    pictures = draw(_placed(model), description, condition, steps, sampling, seed=args.seed, classifier=classifier)
-    return _drawn(args, pictures, description, steps, sampling)
+    rows = requests.rows(known, args.label, args.text, args.count)
+    condition = requests.condition(known, requests.tokenizer(folder, description), *rows)
+    pictures = draw(_on_device(model), description, condition, steps, sampling, seed=args.seed, classifier=classifier)
+    return _save_pictures(args, pictures, description, steps, sampling)
 
 
 def inpaint(args: argparse.Namespace) -> int:
     """Draw anew what is white in the mask, in a picture of the size that the model draws, and save it. Returns 0.
 
-    Raises ``UserError`` where a picture cannot be read, the model cannot draw what is asked for, or the file cannot be written.
+    Raises ``UserError`` where a picture cannot be read, the model cannot draw this, or the file cannot be written.
     """
     import torch
 
@@ -91,20 +91,20 @@ def inpaint(args: argparse.Namespace) -> int:
     from stepladder.diffusion.sampling.drawing import load
     from stepladder.tracking.fetch import fetch
 
-    folder, usual = fetch(args.model)
+    folder, defaults = fetch(args.model)
     model, description = load(folder)
     requests.from_nothing(description)
-    sampling, steps = _sampling(args, description, usual)
+    sampling, steps = _sampling(args, description, defaults)
     shape = description.model.shape
     known = scaled(picture_files.picture(args.picture, *shape)[None])[0]
     mask = torch.from_numpy(picture_files.mask(args.mask, *shape[1:]))
     classifier, classes = _classifier(args, folder, description, sampling)
     condition = requests.alike(classes, requests.tokenizer(folder, description), args.label, args.text, args.count)
     pictures = inpainting.inpaint(
-        _placed(model), description, condition, known, mask, steps, sampling,
+        _on_device(model), description, condition, known, mask, steps, sampling,
         seed=args.seed, jump=args.jump, resamples=args.resamples, classifier=classifier,
     )  # fmt: skip
-    return _drawn(args, pictures, description, steps, sampling)
+    return _save_pictures(args, pictures, description, steps, sampling)
 
 
 def upscale(args: argparse.Namespace) -> int:
@@ -120,17 +120,17 @@ def upscale(args: argparse.Namespace) -> int:
     from stepladder.diffusion.sampling.drawing import draw, load
     from stepladder.tracking.fetch import fetch
 
-    folder, usual = fetch(args.model)
+    folder, defaults = fetch(args.model)
     model, description = load(folder)
     small = (description.model.shape[0], *super_resolution.sides(description))
-    sampling, steps = _sampling(args, description, usual)
+    sampling, steps = _sampling(args, description, defaults)
     files = picture_files.files(args.pictures)
     low = scaled(np.stack([picture_files.picture(file, *small) for file in files]))
     classifier, classes = _classifier(args, folder, description, sampling)
     condition = requests.alike(classes, requests.tokenizer(folder, description), args.label, args.text, len(files))
     condition |= super_resolution.condition(low, args.noise, seed=args.seed)
-    pictures = draw(_placed(model), description, condition, steps, sampling, seed=args.seed, classifier=classifier)
-    return _drawn(args, pictures, description, steps, sampling)
+    pictures = draw(_on_device(model), description, condition, steps, sampling, seed=args.seed, classifier=classifier)
+    return _save_pictures(args, pictures, description, steps, sampling)
 
 
 def _sample_baseline(args: argparse.Namespace, folder: Path) -> int:
@@ -140,9 +140,9 @@ def _sample_baseline(args: argparse.Namespace, folder: Path) -> int:
 
     model, description = load(folder)
     options = ("text", "steps", "sampler", "spacing", "scale", "set", "classifier")
-    if given := [name for name in options if getattr(args, name)]:
+    if unknown := [name for name in options if getattr(args, name)]:
         raise UserError(
-            f"--{given[0]} is of diffusion models; {folder} holds a {description.family}, which draws in one pass."
+            f"--{unknown[0]} is of diffusion models; {folder} holds a {description.family}, which draws in one pass."
         )
     labels = class_numbers(description.classes, args.label, args.count)
     grid(draw(model, description, {"labels": labels}, seed=args.seed), columns=10).save(args.out)
@@ -150,35 +150,35 @@ def _sample_baseline(args: argparse.Namespace, folder: Path) -> int:
     return 0
 
 
-def _sampling(args: argparse.Namespace, description: DiffusionDescription, usual: Settings) -> tuple[Any, int]:
-    """How a diffusion model is to draw, and in how many steps S."""
+def _sampling(args: argparse.Namespace, description: DiffusionDescription, defaults: Settings) -> tuple[Any, int]:
+    """The settings of sampling for a diffusion model, and its number of steps S."""
     from stepladder.diffusion import requests
 
     options = {"sampler": getattr(args, "sampler", None), "spacing": args.spacing, "guidance_scale": args.scale}
     return (
-        requests.sampling(description, {**usual.get("sampling", {})}, options, args.set),
-        requests.steps(description, usual.get("steps"), args.steps),
+        requests.sampling(description, {**defaults.get("sampling", {})}, options, args.set),
+        requests.steps(description, defaults.get("steps"), args.steps),
     )
 
 
 def _classifier(
     args: argparse.Namespace, folder: Path, description: DiffusionDescription, sampling: Any
 ) -> tuple[Any, DiffusionDescription]:
-    """The noisy classifier, where one is to guide, and ``description`` with the classes that can be asked for, then its own.
+    """The noisy classifier, where one guides, and ``description`` with the classes that can be drawn: then the classifier's.
 
-    It is the one that is named, else the one that a registered model brings along, else the workspace's.
+    It is the one of ``--classifier``, else the one in a registered model's folder, else the workspace's.
 
     Raises:
-        UserError: it is named and does not guide, or it is missing or of another kind.
+        UserError: it is named although ``sampling.classifier_scale`` is 0, or it is missing or of another kind.
     """
     from stepladder.diffusion.classifier import load
     from stepladder.diffusion.processes.settings import BESIDE
 
     named = getattr(args, "classifier", None)
     if sampling.classifier_scale:
-        own = folder / BESIDE
-        classifier, described = load(named or (own if own.is_dir() else NOISY_CLASSIFIER), description)
-        return _placed(classifier), description.model_copy(update={"classes": described.classes})
+        bundled = folder / BESIDE
+        classifier, described = load(named or (bundled if bundled.is_dir() else NOISY_CLASSIFIER), description)
+        return _on_device(classifier), description.model_copy(update={"classes": described.classes})
     if named:
         raise UserError(
             "--classifier guides by sampling.classifier_scale, which is 0; add -S sampling.classifier_scale=1."
@@ -186,16 +186,16 @@ def _classifier(
     return None, description
 
 
-def _placed(model: Any) -> Any:
+def _on_device(model: Any) -> Any:
     import torch
 
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _drawn(
+def _save_pictures(
     args: argparse.Namespace, pictures: Any, description: DiffusionDescription, steps: int, sampling: Any
 ) -> int:
-    """Save ``pictures``, a single one as it is and several as a sheet, and say how they came to be."""
+    """Save ``pictures``, a single one as it is and several as a sheet, and print how they were drawn."""
     import json
 
     from stepladder.data.grid import grid, single

@@ -45,7 +45,7 @@ def add(verb: Verb) -> None:
 
 
 def evaluate(args: argparse.Namespace) -> int:
-    """Judge the model that a stage has trained, or any model by its name, on the held-out data. Returns 0.
+    """Judge a stage's trained model, or any model by its name, on the held-out data. Returns 0.
 
     The figures of a stage go into ``reports/`` and to the tracking store. Raises ``UserError`` where there is no such model, or no data
     to judge it by.
@@ -69,8 +69,8 @@ def evaluate(args: argparse.Namespace) -> int:
             why, REPORTS / (f"diffusion/T{timesteps_of(args)}" if args.family == "diffusion" else "transformer")
         )
     health.check()
-    of = f" T={timesteps_of(args)}" if args.family == "diffusion" else ""
-    with slots.occupy(f"evaluate {args.family}{of}"):
+    which = f" T={timesteps_of(args)}" if args.family == "diffusion" else ""
+    with slots.occupy(f"evaluate {args.family}{which}"):
         return _evaluate(args, params)
 
 
@@ -113,16 +113,16 @@ def _evaluate(args: argparse.Namespace, params: Any) -> int:
         with _replacing(model, out) as fresh:
             metrics: Mapping[str, object] = evaluate_text(params, TEXT, model, fresh)
         if args.family == "classifier":
-            shown = (f"{name} {metrics[name]:.3f} ({metrics[f'{name}_low']:.3f} to {metrics[f'{name}_high']:.3f})"
+            texts = (f"{name} {metrics[name]:.3f} ({metrics[f'{name}_low']:.3f} to {metrics[f'{name}_high']:.3f})"
                      for name in ("accuracy", "macro_f1"))  # fmt: skip
-            print(f"classifier, {args.start}: {', '.join(shown)}")
+            print(f"classifier, {args.start}: {', '.join(texts)}")
     track(lambda: evaluations.record(model, out))
     return 0
 
 
 @contextmanager
 def _replacing(model: Path, out: Path) -> Iterator[Path]:
-    """A folder for what is found of ``model``, put in the place of ``out`` at the end; refused at once where it cannot be recorded."""
+    """A new folder for the evaluation of ``model``, which replaces ``out`` at the end; ``Refused`` if its run is not writable."""
     from stepladder.replacing import replacing
     from stepladder.tracking import runs
 
@@ -140,35 +140,35 @@ def _evaluate_model(model: str, params: Any) -> int:
     points = metrics.get("points") or ([metrics["point"]] if "point" in metrics else [])
     real = metrics.get("floor") or {}
     for point in points:
-        found = figures.of_pictures(point, real, metrics["judged"])
+        judged = figures.of_pictures(point, real, metrics["judged"])
         name = ", ".join(
             f"{key}={point[tag]}" for key, tag in (("T", "timesteps"), ("S", "sampling_steps")) if tag in point
         )
-        _say(name or str(metrics["family"]), found.tags, failure.failed(_there(point), real, params.promotion))
+        _print(name or str(metrics["family"]), judged.tags, failure.failed(_known(point), real, params.promotion))
     if not points and (text := figures.of_text(metrics)):
-        _say(str(metrics["task"]), text.tags, failure.failed_text(metrics, params.promotion))
+        _print(str(metrics["task"]), text.tags, failure.failed_text(metrics, params.promotion))
     elif not points:
         print(f"{metrics['task']}: loss {metrics['loss']:.4g}, accuracy {metrics['accuracy']:.4g}")
     print(f"{model}: {out}")
     return 0
 
 
-def _say(name: str, tags: dict[str, str], failed: str) -> None:
+def _print(name: str, tags: dict[str, str], failed: str) -> None:
     from stepladder.tracking import figures
 
     accuracy = (
         f", accuracy {float(tags['accuracy']):.3f}" if "accuracy" in tags and tags["figure"] != "accuracy" else ""
     )
     failure = f"; counts as failed ({failed})" if failed else ""
-    print(f"{name}: {figures.shown(tags)}{accuracy}, of {tags['judged']}{failure}")
+    print(f"{name}: {figures.text(tags)}{accuracy}, of {tags['judged']}{failure}")
 
 
-def _there(point: Mapping[str, object]) -> dict[str, object]:
+def _known(point: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in point.items() if value is not None}
 
 
 def track(record: Callable[[], object]) -> None:
-    """Call ``record``, where there is a tracking store. Figures are on disk already: a store that fails costs a line, not the stage."""
+    """Call ``record`` where there is a tracking store. Figures are on disk already, so a failing store costs only a line."""
     from stepladder.tracking import store
 
     if store.uri():

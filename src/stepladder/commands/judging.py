@@ -43,9 +43,9 @@ def better(args: argparse.Namespace) -> int:
 
     if args.resamples < 10 or not 0 < args.confidence < 1:
         raise UserError("--resamples is 10 or more, and --confidence between 0 and 1.")
-    found = better(args.a, args.b, count=args.resamples, confidence=args.confidence, seed=args.seed)
+    differences = better(args.a, args.b, count=args.resamples, confidence=args.confidence, seed=args.seed)
     print(f"{'':28s}{'A':>10s}{'B':>10s}{'B - A':>10s}  {'interval':21s}{'p':>7s}{'B better in':>13s}")
-    for d in found:
+    for d in differences:
         print(
             f"{d.name:28s}{d.a:10.3f}{d.b:10.3f}{d.b - d.a:10.3f}  {f'{d.low:.3f} to {d.high:.3f}':21s}{d.p:7.3f}"
             f"{100 * d.better:12.1f}%  {d.verdict}"
@@ -73,7 +73,7 @@ def export(args: argparse.Namespace) -> int:
 
 
 def attention(args: argparse.Namespace) -> int:
-    """Draw what a language model attends to in one text, a map for each layer and head asked for, and save it. Returns 0.
+    """Draw what a language model attends to in one text, a map for each chosen layer and head, and save it. Returns 0.
 
     Raises ``UserError`` where the text is empty, the model has no such kind, layer or head, or the file cannot be written.
     """
@@ -96,16 +96,16 @@ def attention(args: argparse.Namespace) -> int:
     reading = task.judging.reading(tokenizer, description, args.text, target or "", args.language)
     if not reading[0]:
         raise UserError("--text is empty; give something to read.")
-    found = pictures.described(model, tokenizer, reading)["maps"]
-    chosen = args.kind or next(name for name in attention_figures.FIRST if name in found)
-    if chosen not in found:
-        raise UserError(f"--kind {chosen} is not of this model, which has: {', '.join(found)}.")
-    weights = found[chosen]["weights"]
+    maps = pictures.described(model, tokenizer, reading)["maps"]
+    chosen = args.kind or next(name for name in attention_figures.FIRST if name in maps)
+    if chosen not in maps:
+        raise UserError(f"--kind {chosen} is not of this model, which has: {', '.join(maps)}.")
+    weights = maps[chosen]["weights"]
     for name, most in (("layer", len(weights)), ("head", len(weights[0]))):
-        given = getattr(args, name)
-        if given is not None and not 1 <= given <= most:
-            raise UserError(f"--{name} {given} given; the model has {name}s 1 to {most}.")
-    draw = partial(attention_figures.maps, found[chosen] | {"kind": chosen}, args.layer, args.head)
+        value = getattr(args, name)
+        if value is not None and not 1 <= value <= most:
+            raise UserError(f"--{name} {value} given; the model has {name}s 1 to {most}.")
+    draw = partial(attention_figures.maps, maps[chosen] | {"kind": chosen}, args.layer, args.head)
     try:
         save_one(draw, args.out)
     except (OSError, ValueError) as error:

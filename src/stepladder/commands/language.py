@@ -78,10 +78,10 @@ def translate(args: argparse.Namespace) -> int:
             ):
                 print(text)
         else:
-            for i, found in enumerate(
+            for i, hypotheses in enumerate(
                 translation.n_best(model, tokenizer, description, lines, decoding, args.language, count=args.n_best)
             ):
-                for text, score in found:
+                for text, score in hypotheses:
                     print(number + i + 1, f"{score:.4f}", text, sep="\t")
         sys.stdout.flush()
         number += len(lines)
@@ -89,7 +89,7 @@ def translate(args: argparse.Namespace) -> int:
 
 
 def generate(args: argparse.Namespace) -> int:
-    """Print texts that a language model continues from a prompt: the first as it is drawn, the others after it. Returns 0.
+    """Print texts that a language model continues from a prompt: the first while it is sampled, then the others. Returns 0.
 
     Raises ``UserError`` where the model is not one of running text, or an option is out of range.
     """
@@ -102,9 +102,9 @@ def generate(args: argparse.Namespace) -> int:
         raise UserError(f"--count {args.count} given; it is 1 or more.")
     folder, settings = fetch(args.model)
     model, tokenizer, description = load(folder, CausalLMDescription)
-    given = {name: getattr(args, name) for name in SAMPLING} | {"max_length": args.length}
-    drawn = any(given[name] is not None for name in SAMPLING) or "decoding" not in settings
-    decoding = _resolved(args, settings, **given, method="sample" if drawn else None)
+    options = {name: getattr(args, name) for name in SAMPLING} | {"max_length": args.length}
+    samples = any(options[name] is not None for name in SAMPLING) or "decoding" not in settings
+    decoding = _resolved(args, settings, **options, method="sample" if samples else None)
     if decoding.method == "beam":
         print(args.prompt + generate(model, tokenizer, description, [args.prompt], decoding)[0])
         return 0
@@ -128,7 +128,7 @@ def classify(args: argparse.Namespace) -> int:
     """Print the likeliest classes of each line that arrives, with their probabilities. Returns 0.
 
     An overlong line is named on standard error and answered with an empty one.
-    Raises ``UserError`` where the model is no classifier, has fewer classes than asked for, or the lines cannot be read.
+    Raises ``UserError`` where the model is no classifier, has fewer than ``--top`` classes, or the lines cannot be read.
     """
     from stepladder.tracking.fetch import fetch
     from stepladder.transformer.inference.classification import classify, encode, too_long
@@ -147,9 +147,9 @@ def classify(args: argparse.Namespace) -> int:
                 skipped.add(i)
         kept = [line for i, line in enumerate(lines) if i not in skipped]
         likeliest = classify(model, tokenizer, description, kept).topk(args.top)
-        found = iter(zip(likeliest.values.tolist(), likeliest.indices.tolist(), strict=True))
+        answers = iter(zip(likeliest.values.tolist(), likeliest.indices.tolist(), strict=True))
         for i in range(len(lines)):
-            row = [] if i in skipped else zip(*next(found), strict=True)
+            row = [] if i in skipped else zip(*next(answers), strict=True)
             print(*(f"{description.classes[c]}\t{p:.3f}" for p, c in row), sep="\t")
         sys.stdout.flush()
         number += len(lines)
@@ -167,12 +167,12 @@ def _decoding(added: argparse.ArgumentParser) -> None:
     )
 
 
-def _resolved(args: argparse.Namespace, settings: Settings, **given: Any) -> Any:
-    """The model's way of decoding, with what the command line says."""
+def _resolved(args: argparse.Namespace, settings: Settings, **options: Any) -> Any:
+    """The model's settings of decoding, with the command line's options."""
     from stepladder.params import Decoding, merge, override, section
 
     values: dict[str, Any] = {
-        "decoding": {**settings.get("decoding", {}), **{k: v for k, v in given.items() if v is not None}}
+        "decoding": {**settings.get("decoding", {}), **{k: v for k, v in options.items() if v is not None}}
     }
     for text in args.set:
         values = merge(values, override(text))

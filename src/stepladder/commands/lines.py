@@ -1,4 +1,4 @@
-"""Lines from a file, a pipe or a hand."""
+"""Reads lines from a file, a pipe or a terminal."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 from stepladder.errors import UserError
 
-TOGETHER = 256  # lines given at once, at most
+TOGETHER = 256  # lines in one list, at most
 
 
 def arriving(file: Path | None, prompt: str = "> ") -> Iterator[list[str]]:
-    """Lines of ``file``, or of standard input, as many at once as have arrived.
+    """Lists of lines of ``file`` or standard input, each with the lines that have arrived so far.
 
-    From a file these are ``TOGETHER``; from a program that writes now and then, what it has written; at a terminal, where
-    ``prompt`` asks for it, one. The end of the input ends it, as Ctrl-D does.
+    From a file these are ``TOGETHER``; from a program, the lines that it has written; at a terminal, one line after each
+    ``prompt``. It ends at the end of the input, or with Ctrl-D.
 
     Raises:
         UserError: ``file`` cannot be read.
@@ -29,13 +29,13 @@ def arriving(file: Path | None, prompt: str = "> ") -> Iterator[list[str]]:
         descriptor = sys.stdin.fileno() if file is None else os.open(file, os.O_RDONLY)
         yield from _read(descriptor)
     except OSError as error:
-        if isinstance(error, BrokenPipeError):  # not of this file, but of what reads the answers
+        if isinstance(error, BrokenPipeError):  # from the reader of the output, not from this file
             raise
         raise UserError(f"{file or 'Standard input'} cannot be read ({error.strerror}); name a text file.") from None
 
 
 def _typed(prompt: str) -> Iterator[str]:
-    """What is typed, line by line, with the keys that edit a line where Python has them."""
+    """The lines that are typed, with readline's editing keys where Python has it."""
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401
     try:
@@ -51,8 +51,8 @@ def _typed(prompt: str) -> Iterator[str]:
 def _read(descriptor: int) -> Iterator[list[str]]:
     rest = b""
     while more := os.read(descriptor, 1 << 16):
-        *whole, rest = (rest + more).split(b"\n")
-        lines = [line.decode("utf-8", errors="replace").rstrip("\r") for line in whole]
+        *complete, rest = (rest + more).split(b"\n")
+        lines = [line.decode("utf-8", errors="replace").rstrip("\r") for line in complete]
         yield from (lines[i : i + TOGETHER] for i in range(0, len(lines), TOGETHER))
     if rest:
         yield [rest.decode("utf-8", errors="replace").rstrip("\r")]

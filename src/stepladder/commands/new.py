@@ -1,4 +1,4 @@
-"""``stepladder new``: a project outside of the repository; ``stepladder link``: what it watches and runs."""
+"""``stepladder new`` makes a project outside of the repository; ``stepladder link`` links it to the installed code."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def new(args: argparse.Namespace) -> int:
     """Make a project in an empty folder, and say what was done.
 
     Raises:
-        UserError: the folder is not empty or cannot be written to, or no run can have the parameters; nothing was changed then, but
-            for a folder that cannot be written to.
+        UserError: the folder is not empty or cannot be written to, or the parameters are not valid; nothing is changed then,
+            unless writing failed half-way.
     """
     from stepladder.params import PARAMS_FILE, given, render, resolve
 
@@ -64,24 +64,24 @@ def new(args: argparse.Namespace) -> int:
 
 
 def _git(folder: Path) -> str:
-    """Make the project a git repository where it is in none, and say what was done; without git DVC is told so."""
+    """Make the project a git repository unless it is in one; without git, configure DVC for that. Returns a sentence."""
     if shutil.which("git") is None:
         with (folder / ".dvc" / "config").open("a", encoding="utf-8") as file:
             file.write("    no_scm = true\n")
         return (
             "git is not installed: `dvc repro` does without (core.no_scm in .dvc/config), experiments and flows do not."
         )
-    found = subprocess.run(
+    repository = subprocess.run(
         ["git", "-C", str(folder), "rev-parse", "--show-toplevel"], capture_output=True, text=True, check=False
     )
-    if found.returncode == 0:
-        return f"It is in the git repository {found.stdout.strip()}; nothing was committed."
+    if repository.returncode == 0:
+        return f"It is in the git repository {repository.stdout.strip()}; nothing was committed."
     subprocess.run(["git", "-C", str(folder), "init", "--quiet"], capture_output=True, check=False)
     return "It is a new git repository (git init); nothing was committed: git add . && git commit -m start."
 
 
 def link(args: argparse.Namespace) -> int:
-    """Let the project watch and run this installation, and write into its graphs what their stages run now.
+    """Link the project to this installation, and write into its graphs the code that their stages now run.
 
     Raises:
         UserError: there is no project here, or it has code of its own.
@@ -105,10 +105,10 @@ def link(args: argparse.Namespace) -> int:
 
 
 def check(words: Sequence[str]) -> None:
-    """Before DVC's command ``stepladder WORDS`` runs in this folder: that what DVC compared is what runs.
+    """Check, before DVC runs ``stepladder WORDS`` in this folder, that the code which DVC compared is the code that runs.
 
     Raises:
-        UserError: the project here watches another installation, or the stage names other code than it runs.
+        UserError: the project is linked to another installation, or the stage's dependencies are not the code that it runs.
     """
     if not installed.is_made(Path()):
         return
@@ -119,5 +119,5 @@ def check(words: Sequence[str]) -> None:
     try:
         stages.of_command(command)
     except KeyError:
-        return  # of a study, which compares its graph itself, or of no graph
+        return  # a study's command, whose graph is checked elsewhere, or none of a graph
     stages.check(Path(), command)

@@ -1,4 +1,4 @@
-"""Where the stages of ``dvc.yaml`` put data, models and reports."""
+"""The folders where the stages of ``dvc.yaml`` put data, models and reports."""
 
 from __future__ import annotations
 

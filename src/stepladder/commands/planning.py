@@ -1,4 +1,4 @@
-"""``stepladder plan``: what would run, and what it would take."""
+"""``stepladder plan``: what would run, and its cost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add(verb: Verb) -> None:
 def plan(args: argparse.Namespace) -> int:
     """Print which stages, or parts of a sweep or study, are done, resume or would run, and an estimate of time, memory and disk.
 
-    For the estimate each distinct training is tried for a few steps. Returns 0. Raises ``UserError`` where the options exclude each
+    For the estimate each distinct training runs for a few steps. Returns 0. Raises ``UserError`` where the options exclude each
     other, or there is no such stage, sweep or study.
     """
     from stepladder import project, stages
@@ -47,6 +47,6 @@ def plan(args: argparse.Namespace) -> int:
         pieces = work.of_study(args.study, places)
     else:
         pieces = work.of_stages(args.stages, places)
-    found = None if args.no_trial else estimate.estimate(pieces, lambda line: print(line, flush=True))
-    print(*estimate.summary(pieces, found, args.jobs), sep="\n")
+    costs = None if args.no_trial else estimate.estimate(pieces, lambda line: print(line, flush=True))
+    print(*estimate.summary(pieces, costs, args.jobs), sep="\n")
     return 0

@@ -1,4 +1,4 @@
-"""Judges any model, registered or in a folder, on the present prepared data: each once, kept in ``.evaluations/``."""
+"""Judges any model, registered or in a folder, on the present prepared data, and keeps the result in ``.evaluations/``."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ JUDGES = ("evaluate diffusion", "evaluate transformer", "evaluate vae")
 
 
 class Present:
-    """The present prepared data and its judge, by ``params``."""
+    """Judges models on the present prepared data as ``params`` say."""
 
     def __init__(self, params: Params) -> None:
         self.params = params
 
     def mark(self, figure: str) -> str:
-        """Of the held-out data and judge for ``figure``, see ``identity.mark``; ``UserError`` where nothing is prepared."""
+        """``identity.mark`` of the held-out data and judge for ``figure``; ``UserError`` where nothing is prepared."""
         return self._mark(IMAGES if figure == "frechet" else TEXT)
 
     def metrics(self, model: str) -> Mapping[str, Any]:
-        """What the evaluation of ``model``, a folder or a registered one, finds; ``UserError`` where it cannot be judged."""
+        """The metrics of ``model``, a folder or a registered one; ``UserError`` where it cannot be judged."""
         return self.evaluate(model)[0]
 
     def evaluate(self, model: str) -> tuple[Mapping[str, Any], Path]:
-        """The metrics of ``model`` and the folder that holds them, with pictures or texts; judged where that has not been done."""
+        """The metrics of ``model`` and the folder that holds them, with pictures or texts; judged unless these exist."""
         from stepladder import slots
         from stepladder.evaluation import fitting
         from stepladder.replacing import replacing
@@ -58,8 +58,8 @@ class Present:
         return identity.mark(identity.judged(self.params, Path(), data, judges))
 
     def _place(self, folder: Path, settings: Settings, data: Path, guide: Path) -> Path:
-        """A folder for this model, served so and guided by that classifier, on this data by this judge."""
-        asked = {} if settings else {
+        """The folder for the evaluation of this model with these settings, classifier, data and judge."""
+        options = {} if settings else {
             name: getattr(self.params, name).model_dump(mode="json") for name in ("sampling", "sweep", "decoding")
         }  # fmt: skip
         files = [project.file_hash(folder / name) for name in (WEIGHTS, "config.json")]
@@ -69,5 +69,5 @@ class Present:
         code = dependencies.code_hash(file for name in JUDGES for file in STAGES[name].code())
         evaluation = self.params.evaluation.model_dump(mode="json")
         prepared = read_card(data)["content_hash"]
-        content = json.dumps([files, settings, asked, evaluation, self._mark(data), prepared, code], sort_keys=True)
+        content = json.dumps([files, settings, options, evaluation, self._mark(data), prepared, code], sort_keys=True)
         return project.root() / HOME / hashlib.sha256(content.encode()).hexdigest()[:16]

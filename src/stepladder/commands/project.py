@@ -1,4 +1,4 @@
-"""The project itself: parameters, what a network costs, the tracking store, this machine."""
+"""The project itself: parameters, the cost of networks, the tracking store, this machine."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def slots(args: argparse.Namespace) -> int:
 
 
 def doctor(args: argparse.Namespace) -> int:
-    """Check this machine or DVC's cache, and print what was found; or make a moved store's artifacts its own.
+    """Check this machine or DVC's cache, and print the findings; or repair the artifact locations of a moved store.
 
     Returns 1 where something is wrong, else 0.
     """

@@ -1,4 +1,4 @@
-"""Bring results together: the last stages of ``dvc.yaml``."""
+"""Compare, register and report results: the last stages of ``dvc.yaml``."""
 
 from __future__ import annotations
 

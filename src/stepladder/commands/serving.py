@@ -1,4 +1,4 @@
-"""Trained models in use by others: predictions for whole files, and a page."""
+"""Serve trained models: predictions for complete files, and a page."""
 
 from __future__ import annotations
 

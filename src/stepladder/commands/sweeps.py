@@ -41,8 +41,8 @@ def sweep(args: argparse.Namespace) -> int:
     if args.action == "show":
         from stepladder.sweeps import results, running
 
-        found = spec.read(args.name)
-        print(results.table(found, running.finished_rows(args.name, found, _places())))
+        sweep_spec = spec.read(args.name)
+        print(results.table(sweep_spec, running.finished_rows(args.name, sweep_spec, _places())))
         return 0
     from stepladder.sweeps import running
 
@@ -55,9 +55,9 @@ def _child(args: argparse.Namespace) -> int:
 
     if args.with_parent:
         child.end_with_parent()
-    made = child.read(args.name, args.point, args.seed, _places())
-    with slots.occupy(f"sweep {args.name}: {made.title}"):
-        return made.make()
+    sweep_child = child.read(args.name, args.point, args.seed, _places())
+    with slots.occupy(f"sweep {args.name}: {sweep_child.title}"):
+        return sweep_child.make()
 
 
 def _places() -> Any:

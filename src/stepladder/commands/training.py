@@ -55,9 +55,9 @@ def which_model(added: argparse.ArgumentParser) -> None:
 
 
 def source(args: argparse.Namespace) -> int:
-    """Have ``data/sources`` lead to what the pictures or the text are made of, or to one's own code. Returns 0.
+    """Link ``data/sources`` to the source of the pictures or the text, or to custom code. Returns 0.
 
-    Raises ``UserError`` where the source is nowhere, or DVC could not watch it.
+    Raises ``UserError`` where the source does not exist, or DVC cannot watch it.
     """
     from stepladder.data.source import note_code, note_images, note_text
     from stepladder.params import load
@@ -69,7 +69,7 @@ def source(args: argparse.Namespace) -> int:
 def prepare(args: argparse.Namespace) -> int:
     """Prepare the pictures, the text or one's own pictures, and print the number of rows of each split. Returns 0.
 
-    Where the parameters leave that kind out, its folder says so. Raises ``UserError`` where the data cannot be prepared.
+    Where the parameters leave that kind out, a file in its folder says so. Raises ``UserError`` where the data cannot be prepared.
     """
     from stepladder.data.source import pinned
     from stepladder.params import load
@@ -102,7 +102,7 @@ def prepare(args: argparse.Namespace) -> int:
 def train(args: argparse.Namespace) -> int:
     """Train a family of models on the prepared data; returns the exit code of the training.
 
-    Where the parameters leave out its data or a noisy classifier, nothing is trained and its folder says so. Raises ``UserError``
+    Where the parameters leave out its data or a noisy classifier, nothing is trained and a file in the folder says so. Raises ``UserError``
     where the data refuses the parameters, or as ``launching.launch.train``.
     """
     from stepladder.launching.check import check
@@ -131,7 +131,7 @@ def train(args: argparse.Namespace) -> int:
 
 
 def left_out(why: str, folder: Path) -> int:
-    """Have ``folder`` say ``why`` the parameters leave out what would be in it, and print that. Returns 0."""
+    """Write into ``folder`` ``why`` the parameters leave out its content, and print that. Returns 0."""
     absent.leave(folder, why)
     print(f"{folder}: nothing, since {why}")
     return 0

@@ -1,1 +1,1 @@
-"""A training is started as a process of its own, checked, tried, and put in place."""
+"""Checks a training, starts it as a separate process, and puts the finished model in place."""

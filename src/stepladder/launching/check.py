@@ -1,6 +1,6 @@
-"""Parameters against the prepared data, before anything is trained: the one check of trainings, plans, sweeps and studies.
+"""Checks parameters against the prepared data before anything is trained: for trainings, plans, sweeps and studies alike.
 
-What the parameters alone refuse is refused where they are read; here what depends on the data's card as well.
+Errors in the parameters alone are raised where they are read; here are the checks that also need the data's card.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ def check(family: str, params: Params, data: Path, *, classifier: Path | None = 
     """Raise ``UserError`` where ``family`` cannot be trained with ``params`` on the prepared ``data``.
 
     Args:
-        classifier: folder of the noisy classifier, where the model is to be used afterwards as ``params.sampling`` and
-            ``params.decoding`` say; None: it is only trained.
-        devices: over which a batch is divided.
+        classifier: folder of the noisy classifier, for a model that is used afterwards as ``params.sampling`` and
+            ``params.decoding`` say; None: the model is only trained.
+        devices: number of devices that share a batch.
     """
     card = read_card(data)
     fitting.trainable(family, params, card, devices)
@@ -53,11 +53,11 @@ def of_project(params: Params, data: dict[str, Path], classifier: Path) -> None:
 
 
 def _prepared_with(params: Params, kind: str) -> bool:
-    """Whether DVC's lock says so; data that was prepared with other parameters says nothing of what these will prepare."""
+    """Whether the data was prepared with these parameters, by DVC's lock; other data cannot be checked against them."""
     try:
         locked: Any = yaml.safe_load((project.root() / "dvc.lock").read_text(encoding="utf-8"))
-        made = locked["stages"][f"prepare@{kind}"]["params"]["params.yaml"]
+        locked_params = locked["stages"][f"prepare@{kind}"]["params"]["params.yaml"]
     except (OSError, KeyError, TypeError, yaml.YAMLError):
         return False
     now = params.model_dump(mode="json", include={"seed", kind})
-    return all(made.get(key) == now[key] for key in now)
+    return all(locked_params.get(key) == now[key] for key in now)

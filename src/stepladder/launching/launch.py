@@ -1,7 +1,7 @@
-"""Starts a training as a process of its own, forwards its journal, and puts the finished model in place.
+"""Starts a training as a separate process, forwards its journal, and puts the finished model in place.
 
-State lives in ``.checkpoints/KEY/``, KEY being the content of (spec, data, code): whoever launches the same training
-again goes on where it stopped. What does not change the result comes from the environment: see ``processes``,
+State is in ``.checkpoints/KEY/``, where KEY is a hash of (spec, data, code): the same training, launched
+again, resumes where it stopped. Settings that do not change the result come from the environment: see ``processes``,
 ``STEPLADDER_CHECKPOINT_SECONDS``, ``STEPLADDER_TRACKING``, ``MLFLOW_TRACKING_URI``.
 """
 
@@ -40,7 +40,7 @@ WEIGHTS, FIGURES = "model.safetensors", "figures.json"
 
 @dataclass(frozen=True)
 class Child:
-    """Of a sweep: the sweep's name, what it sweeps (for people), and this child's name in it."""
+    """A child of a sweep: the sweep's name, what it varies (for people), and the child's name."""
 
     sweep: str
     space: dict[str, str]
@@ -48,7 +48,7 @@ class Child:
 
 
 class Which(TypedDict, total=False):
-    """One of a family's trainings with the same parameters, see ``train``."""
+    """Which of a family's trainings with the same parameters is meant, see ``train``."""
 
     timesteps: int | None
     study: Sequence[str]
@@ -67,10 +67,10 @@ def train(
 ) -> int:
     """Train ``family`` on the prepared ``data`` and put the model in ``out``; returns the exit code.
 
-    ``study``: the name of the study and of its arm that this training is for; ``child``: which child of a sweep it is.
+    ``study``: names of the study and of the arm that the training belongs to; ``child``: which child of a sweep it is.
 
-    On several nodes, each calls this; node 0 alone has the state, the tracking and the model. The others have a folder of
-    their own while they train, but for an elastic training, whose ranks move between nodes and whose folder is shared.
+    On several nodes, each calls this; only node 0 has the state, the tracking and the model. Each other node has its own
+    folder while it trains. An elastic training has one shared folder, because its ranks move between nodes.
 
     Raises ``UserError`` before any work when the data refuses the parameters, the tracking store that the environment names does
     not answer or refuses this user, the disk is nearly full, or the same training already runs.
@@ -80,12 +80,12 @@ def train(
     if world.node == 0:
         health.check()
     header = _header(family, params, data, timesteps, study, child)
-    own = project.checkpoints() / (header["key"] if world.node == 0 else f"{header['key']}-node-{world.node}")
-    folder = project.checkpoints() / header["key"] if world.elastic else own
+    own_folder = project.checkpoints() / (header["key"] if world.node == 0 else f"{header['key']}-node-{world.node}")
+    folder = project.checkpoints() / header["key"] if world.elastic else own_folder
     folder.mkdir(parents=True, exist_ok=True)
     _check_disk(folder)
     name = family if timesteps is None else f"{family} T={timesteps}"
-    with _alone(own, header["run_name"]), slots.hold(f"train {name}") as held:
+    with _exclusive(own_folder, header["run_name"]), slots.hold(f"train {name}") as held:
         if world.node == 0 and (allowed := disk.budget()) is not None:
             from stepladder.tracking import registry
 
@@ -95,22 +95,22 @@ def train(
             "steps": FAMILIES[family].training(params).steps, "data": str(data.resolve()), "header": header,
         }  # fmt: skip
         _write_spec(folder / "spec.json", spec)
-        if world.node == 0:  # one that has begun goes on with what it began with, unless it has to begin anew
-            begun = (folder / history.JOURNAL).exists()
-            lineage.capture(folder / (lineage.ANEW if begun else lineage.FOLDER), params)
-        refused = folder / "error.txt"
-        refused.unlink(missing_ok=True)
+        if world.node == 0:  # a training that resumes keeps its first lineage, unless it has to start over
+            has_begun = (folder / history.JOURNAL).exists()
+            lineage.capture(folder / (lineage.ANEW if has_begun else lineage.FOLDER), params)
+        refusal = folder / "error.txt"
+        refusal.unlink(missing_ok=True)
         follower = Follower(folder / history.JOURNAL, header) if world.node == 0 else None
         if follower:
             follower.open()
             follower.start()
         code = processes.run(processes.command(folder, world, header["key"]), held)
         run = follower.finish({0: "FINISHED", 130: "KILLED", 143: "KILLED"}.get(code, "FAILED")) if follower else {}
-        if refused.exists() and code:
-            raise UserError(refused.read_text())
+        if refusal.exists() and code:
+            raise UserError(refusal.read_text())
         if code == 0 and follower:
             _finish(folder, out, run)
-        elif code == 0 and folder == own:
+        elif code == 0 and folder == own_folder:
             shutil.rmtree(folder)
     return code
 
@@ -124,30 +124,30 @@ def identity(
     study: Sequence[str] = (),
     child: Child | None = None,
 ) -> str:
-    """The key of that training: equal exactly where spec, data and code are; a model's is in its ``training.json``."""
+    """The key of that training: equal only for equal spec, data and code; a model's key is in its ``training.json``."""
     return _header(family, params, data, timesteps, study, child)["key"]
 
 
 def other_versions(model: Path) -> str:
-    """What to say of the model in ``model`` where it was made under other versions than those installed; empty: nothing."""
+    """A phrase that says which versions ``model`` was made with, if they differ from the installed ones; else empty."""
     if not (known := history.training(model)):
         return ""
-    other = lineage.differences(known.get("environment"), lineage.versions())
-    return f"made with {other}" if other else ""
+    differing = lineage.differences(known.get("environment"), lineage.versions())
+    return f"made with {differing}" if differing else ""
 
 
 def _write_spec(file: Path, spec: Spec) -> None:
-    """In one stroke: another node may be reading the one that is there, which says the same."""
+    """Write atomically: another node may be reading the present file, whose content is the same."""
     fresh = file.with_name(f"{file.name}.{socket.gethostname()}.{os.getpid()}")
     fresh.write_text(json.dumps(spec, indent=2))
     os.replace(fresh, file)
 
 
 def _finish(folder: Path, out: Path, run: Mapping[str, object]) -> None:
-    """Put the model in ``out`` and its history where histories are, and remove the state."""
+    """Move the model to ``out`` and its history to ``.history/``, and remove the state."""
     model = folder / "model"
     figures = json.loads((model / FIGURES).read_text())
-    header = runs.header_of(folder / history.JOURNAL)  # of the one that began it, whatever has gone on with it since
+    header = runs.header_of(folder / history.JOURNAL)  # of the process that began it, not of one that resumed it
     history.keep(folder, model, header, run, figures)
     (model / FIGURES).unlink()
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -170,9 +170,9 @@ def _header(
     stage = FAMILIES[family].stage
     relevant = {key: value for key, value in leaves.items() if stage.is_read(key)}
     base = FAMILIES[family].base(params)
-    own = [*plugins.named(relevant), *(plugins.of_model(Path(base)) if base else [])]
-    content = [family, relevant, facts(card), dependencies.code_hash(stage.code()), *plugins.code_hash(own)]
-    if base:  # what counts is which weights it starts from, not where they are
+    custom = [*plugins.named(relevant), *(plugins.of_model(Path(base)) if base else [])]
+    content = [family, relevant, facts(card), dependencies.code_hash(stage.code()), *plugins.code_hash(custom)]
+    if base:  # the key has the weights that it starts from, not their path
         content[1] = {k: v for k, v in relevant.items() if v != base} | {
             "base": project.file_hash(Path(base) / WEIGHTS)
         }
@@ -218,7 +218,7 @@ def _check_disk(folder: Path) -> None:
 
 
 @contextmanager
-def _alone(folder: Path, name: str) -> Iterator[None]:
+def _exclusive(folder: Path, name: str) -> Iterator[None]:
     lock = FileLock(folder.with_suffix(".lock"))
     try:
         lock.acquire(timeout=0)

@@ -1,4 +1,4 @@
-"""``torchrun`` whose failure is one line and the failed rank's own exit code, not a traceback of the launcher."""
+"""``torchrun``, but a failure prints one line and gives the failed rank's exit code, without the launcher's traceback."""
 
 from __future__ import annotations
 

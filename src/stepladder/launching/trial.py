@@ -1,4 +1,4 @@
-"""A short trial of a training: the real worker on the real data for a few steps, from which the whole is estimated."""
+"""A short trial of a training: the real worker on the real data for a few steps, to estimate the cost of all steps."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FREE = (
 
 @dataclass(frozen=True)
 class Cost:
-    """What a training takes here: seconds to start and end, a step, a validation; bytes at most in memory and on disk."""
+    """The cost of a training on this machine: seconds to start and end, per step and per validation; bytes of memory and disk."""
 
     around: float
     step: float
@@ -51,12 +51,12 @@ class Cost:
     model: int
 
     def seconds(self, steps: int, validate_every: int) -> float:
-        """Of ``steps`` steps with a validation after every ``validate_every``."""
+        """Seconds for ``steps`` steps with a validation after every ``validate_every``."""
         return self.around + steps * self.step + steps // validate_every * self.validation
 
 
 def alike(family: str, params: Params, timesteps: int | None) -> str:
-    """Equal for trainings that cost the same a step."""
+    """A text that is equal for trainings with the same cost per step."""
     leaves = {
         key: value
         for key, value in flatten(params).items()
@@ -66,7 +66,7 @@ def alike(family: str, params: Params, timesteps: int | None) -> str:
 
 
 def measure(family: str, params: Params, data: Path, timesteps: int | None) -> Cost:
-    """Train for a moment, in a folder that is removed, and say what it took.
+    """Train for ``STEPS`` steps in a temporary folder, and return the cost.
 
     Raises:
         UserError: the training is refused, fails, or does not get far enough in three minutes.
@@ -81,19 +81,19 @@ def measure(family: str, params: Params, data: Path, timesteps: int | None) -> C
         environment = os.environ | held.environment | {"STEPLADDER_CHECKPOINT_SECONDS": "1e9"}
         with (folder / "log").open("wb") as log:
             start = time.time()
-            alone = World(slots.devices(), nodes="1", node=0, rendezvous="", restarts=0)
+            world = World(slots.devices(), nodes="1", node=0, rendezvous="", restarts=0)
             process = subprocess.Popen(
-                command(folder, alone, "trial"), env=environment, stdout=log, stderr=log, pass_fds=held.handles
+                command(folder, world, "trial"), env=environment, stdout=log, stderr=log, pass_fds=held.handles
             )
             memory = _wait(process)
             wall = time.time() - start
         lines = read(folder / "journal.jsonl") if (folder / "journal.jsonl").exists() else []
         times = {line["step"]: line["time"] for line in lines if "train/loss" in str(line.get("metrics", ""))}
         if len(times) < 2:
-            refused = folder / "error.txt"
+            refusal = folder / "error.txt"
             last = (
-                refused.read_text()
-                if refused.exists()
+                refusal.read_text()
+                if refusal.exists()
                 else ((folder / "log").read_text().strip() or "?").splitlines()[-1]
             )
             raise UserError(f"The trial of {family} did not get to {STEPS} steps: {last}")
@@ -115,7 +115,7 @@ def measure(family: str, params: Params, data: Path, timesteps: int | None) -> C
 
 
 def _short(family: str, params: Params) -> Params:
-    """``params`` with ``STEPS`` steps, and one validation after them, in whichever section ``family`` is trained by."""
+    """``params`` with ``STEPS`` steps and one validation after them, in the section of ``family``'s training."""
     values = params.model_dump(mode="json")
     for key in flatten(params):
         if key.rpartition(".")[2] in ("steps", "validate_every") and FAMILIES[family].stage.is_read(key):
@@ -127,7 +127,7 @@ def _short(family: str, params: Params) -> Params:
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:
-    """Wait until the process has ended, or end it; the largest memory in bytes that it, or one of its own, had at once."""
+    """Wait for the process, or end it when it takes too long; returns the peak memory in bytes of it or one of its children."""
     deadline = time.monotonic() + LONGEST
     while True:
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)

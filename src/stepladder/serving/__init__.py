@@ -1,1 +1,1 @@
-"""Trained models in use by others: a page, and predictions for whole files."""
+"""Serves trained models: a page, and predictions for complete files."""

@@ -24,7 +24,7 @@ from stepladder.params import Sampling
 from stepladder.serving.models import Painter, Translator
 
 PAGE = Path(__file__).with_name("page.html")
-LONGEST = 2000  # characters of a sentence, or of a text to be drawn
+LONGEST = 2000  # characters of a sentence, or of a text for a picture
 SECURITY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -37,14 +37,14 @@ else:
 
 
 class Ask(BaseModel):
-    """What every request to a model names."""
+    """A request to a served model."""
 
     model_config = ConfigDict(extra="forbid")
     model: str = Field(description="name of a served model")
 
 
 class Drawing(Ask):
-    """Pictures that are asked for: one a label, all from the noise of ``seed``."""
+    """A request for pictures: one for each label, all from the noise of ``seed``."""
 
     labels: list[Annotated[str, Field(max_length=LONGEST)]] = Field(min_length=1, max_length=64)
     text: str = Field("", max_length=LONGEST)
@@ -55,7 +55,7 @@ class Drawing(Ask):
 
 
 class Translation(Ask):
-    """Sentences that are to be translated."""
+    """A request for translations of sentences."""
 
     sentences: list[Annotated[str, Field(max_length=LONGEST)]] = Field(min_length=1, max_length=100)
     beam_size: int | None = Field(None, ge=1, le=64)
@@ -66,8 +66,8 @@ def app(models: Mapping[str, Painter | Translator], figures: Mapping[str, str], 
     """The page and its interface for ``models``, by the names that the page shows.
 
     Args:
-        figures: what the page says of a model, by the same names.
-        hosts: names by which it may be called; others, such as a foreign page's, are refused.
+        figures: the page's text about each model, by the same names.
+        hosts: allowed host names of requests; others, such as those of a foreign page, are refused.
     """
     served = FastAPI(title="Stepladder", openapi_url=None)
     served.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
@@ -93,31 +93,31 @@ def app(models: Mapping[str, Painter | Translator], figures: Mapping[str, str], 
         return {"painters": painters, "translators": translators}
 
     @served.post("/draw")
-    def draw(asked: Drawing) -> dict[str, list[str] | float]:
-        painter = _chosen(models, asked.model, Painter)
-        plugins.from_outside({SAMPLER.key: asked.sampler}, {SAMPLER.key: painter.sampling().sampler})
-        sampling: Sampling = painter.sampling(guidance_scale=asked.guidance_scale, sampler=asked.sampler)
+    def draw(body: Drawing) -> dict[str, list[str] | float]:
+        painter = _chosen(models, body.model, Painter)
+        plugins.from_outside({SAMPLER.key: body.sampler}, {SAMPLER.key: painter.sampling().sampler})
+        sampling: Sampling = painter.sampling(guidance_scale=body.guidance_scale, sampler=body.sampler)
         with turn:
             start = time.perf_counter()
-            pictures = painter.draw(asked.labels, [asked.text] * len(asked.labels), asked.steps, sampling, asked.seed)
+            pictures = painter.draw(body.labels, [body.text] * len(body.labels), body.steps, sampling, body.seed)
             seconds = time.perf_counter() - start
         return {"pictures": [_data_uri(single(picture)) for picture in pictures], "seconds": seconds}
 
     @served.post("/translate")
-    def translate(asked: Translation) -> dict[str, list[str] | float]:
-        translator = _chosen(models, asked.model, Translator)
-        decoding = translator.decoding(beam_size=asked.beam_size)
+    def translate(body: Translation) -> dict[str, list[str] | float]:
+        translator = _chosen(models, body.model, Translator)
+        decoding = translator.decoding(beam_size=body.beam_size)
         with turn:
             start = time.perf_counter()
-            found = translator.translate([s.strip() for s in asked.sentences], decoding, asked.language)
+            translations = translator.translate([s.strip() for s in body.sentences], decoding, body.language)
             seconds = time.perf_counter() - start
-        return {"translations": found, "seconds": seconds}
+        return {"translations": translations, "seconds": seconds}
 
     return served
 
 
 def _painter(name: str, painter: Painter, figures: Mapping[str, str]) -> dict[str, object]:
-    shape, usual = painter.description.model.shape, painter.sampling()
+    shape, defaults = painter.description.model.shape, painter.sampling()
     return {
         "name": name,
         "said": figures.get(name, ""),
@@ -126,9 +126,9 @@ def _painter(name: str, painter: Painter, figures: Mapping[str, str]) -> dict[st
         "free": painter.description.label_dropout > 0 or not painter.classes,
         "timesteps": painter.description.timesteps,
         "steps": painter.steps,
-        "guidance_scale": usual.guidance_scale,
-        "sampler": usual.sampler,
-        "samplers": list(dict.fromkeys([*SAMPLERS, usual.sampler])),
+        "guidance_scale": defaults.guidance_scale,
+        "sampler": defaults.sampler,
+        "samplers": list(dict.fromkeys([*SAMPLERS, defaults.sampler])),
         "side": max(shape[1:]),
     }
 
@@ -145,10 +145,10 @@ def _translator(name: str, translator: Translator, figures: Mapping[str, str]) -
 
 
 def _chosen(models: Mapping[str, Any], name: str, kind: type[Any]) -> Any:
-    if not isinstance(found := models.get(name), kind):
+    if not isinstance(chosen := models.get(name), kind):
         known = ", ".join(n for n, model in models.items() if isinstance(model, kind)) or "none"
         raise UserError(f"There is no such model here: {name}; there are: {known}.")
-    return found
+    return chosen
 
 
 def _data_uri(image: Any) -> str:
@@ -159,6 +159,6 @@ def _data_uri(image: Any) -> str:
 
 def _sentence(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"] if part != "body") or "the request"
-    given = error.get("input")
-    shown = f" (given: {given!r})" if isinstance(given, (str, int, float)) and len(str(given)) < 80 else ""
-    return f"{where}: {error['msg'][0].lower()}{error['msg'][1:]}{shown}"
+    value = error.get("input")
+    received = f" (given: {value!r})" if isinstance(value, (str, int, float)) and len(str(value)) < 80 else ""
+    return f"{where}: {error['msg'][0].lower()}{error['msg'][1:]}{received}"

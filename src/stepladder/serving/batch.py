@@ -1,7 +1,7 @@
-"""Predictions for a whole file or folder: a file of sentences to a file of translations, a table of labels to a folder of pictures.
+"""Predictions for a file or folder: translations for a file of sentences, a folder of pictures for a table of labels.
 
-What is done is kept chunk by chunk in ``OUT.parts/``: whoever asks for the same again, of the same version of the model, goes on
-where it was stopped. ``OUT`` itself appears whole.
+Finished chunks are kept in ``OUT.parts/``: the same request to the same version of the model resumes after the last one.
+``OUT`` itself appears only when it is complete.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Options:
-    """How to predict; ``None``: as the model does by default. ``seed`` is of all pictures, each by its number."""
+    """How to predict; ``None``: the model's default. ``seed`` is for all pictures; each picture also depends on its number."""
 
     steps: int | None = None
     sampler: str | None = None
@@ -41,7 +41,7 @@ class Options:
 
 
 class Work(Protocol):
-    """One file: its rows, one chunk of them to a folder, and all chunks' folders to the result."""
+    """The work on one file: answers its rows chunk by chunk into folders, and joins these to the result."""
 
     def __len__(self) -> int: ...
 
@@ -56,11 +56,11 @@ def predict(
     model: str, source: Path, out: Path, options: Options | None = None, *, chunk: int = CHUNK,
     log: Log = print, progress: Progress = lambda done, count: None,
 ) -> list[Path]:  # fmt: skip
-    """Answer every row of the file ``source``, or of every file in that folder; returns what was made.
+    """Answer every row of the file ``source``, or of every file in that folder; returns the results' paths.
 
     A translation model reads ``.txt``, a sentence a line, and writes the same; a diffusion model reads ``.csv`` with a column ``label``
     or ``text`` or both, and makes a folder of numbered pictures with ``pictures.csv``. Of a folder, ``out`` is a folder with a result
-    of the same name for each file; those that are there already are left as they are.
+    of the same name for each file; existing results are left as they are.
 
     Args:
         model: folder, or ``models:/NAME@ALIAS``.
@@ -68,7 +68,7 @@ def predict(
         progress: called with the rows done and the rows of the file.
 
     Raises:
-        UserError: a file, a row or an option is not fit, named before any work on its file starts; or ``out`` exists.
+        UserError: a file, a row or an option is not valid, which is checked before work on its file starts; or ``out`` exists.
     """
     if chunk < 1:
         raise UserError(f"--chunk {chunk} given; a chunk has 1 row or more.")
@@ -92,9 +92,9 @@ def predict(
     return [result for _, result in pairs]
 
 
-def _answer(work: Work, asked: list[Any], out: Path, chunk: int, log: Log, progress: Progress) -> None:
+def _answer(work: Work, request: list[Any], out: Path, chunk: int, log: Log, progress: Progress) -> None:
     parts = out.with_name(f"{out.name}.parts")
-    digest = hashlib.sha256(json.dumps([*asked, chunk], sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps([*request, chunk], sort_keys=True).encode()).hexdigest()
     mark = parts / "asked"
     if parts.exists() and (not mark.exists() or mark.read_text() != digest):
         log(f"{parts} is of another request, model or chunk size: it is begun anew")
@@ -112,17 +112,17 @@ def _answer(work: Work, asked: list[Any], out: Path, chunk: int, log: Log, progr
             unfinished.rename(folder)
         folders.append(folder)
         progress(last, len(work))
-    whole = parts / "whole"
-    if whole.is_dir():
-        shutil.rmtree(whole)
-    work.join(folders, whole)
-    whole.rename(out)
+    joined = parts / "whole"
+    if joined.is_dir():
+        shutil.rmtree(joined)
+    work.join(folders, joined)
+    joined.rename(out)
     shutil.rmtree(parts)
 
 
 @dataclass(frozen=True)
 class Sentences(Work):
-    """A file of sentences, a line each; of a blank line the answer is one."""
+    """A file of sentences, one in each line; the answer to a blank line is a blank line."""
 
     model: Translator
     lines: list[str]
@@ -133,19 +133,19 @@ class Sentences(Work):
 
     def chunk(self, first: int, last: int, folder: Path) -> None:
         decoding = self.model.decoding(beam_size=self.options.beam_size)
-        found = self.model.translate(self.lines[first:last], decoding, self.options.language)
-        text = "".join(" ".join(line.split("\n")) + "\n" for line in found)
+        translations = self.model.translate(self.lines[first:last], decoding, self.options.language)
+        text = "".join(" ".join(line.split("\n")) + "\n" for line in translations)
         (folder / "lines.txt").write_text(text, encoding="utf-8")
 
     def join(self, folders: list[Path], out: Path) -> None:
-        with out.open("w", encoding="utf-8") as whole:
+        with out.open("w", encoding="utf-8") as output:
             for folder in folders:
-                whole.write((folder / "lines.txt").read_text(encoding="utf-8"))
+                output.write((folder / "lines.txt").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
 class Pictures(Work):
-    """A table of classes and texts, a picture a row."""
+    """A table of classes and texts, with a picture for each row."""
 
     model: Painter
     rows: list[tuple[str, str]]
@@ -157,8 +157,8 @@ class Pictures(Work):
     def chunk(self, first: int, last: int, folder: Path) -> None:
         labels, texts = zip(*self.rows[first:last], strict=True)
         sampling = self.model.sampling(sampler=self.options.sampler, guidance_scale=self.options.guidance_scale)
-        drawn = self.model.draw(labels, texts, self.options.steps, sampling, self.options.seed, first)
-        for number, picture in enumerate(drawn, first):
+        pictures = self.model.draw(labels, texts, self.options.steps, sampling, self.options.seed, first)
+        for number, picture in enumerate(pictures, first):
             single(picture).save(folder / _file(number))
 
     def join(self, folders: list[Path], out: Path) -> None:
@@ -173,7 +173,7 @@ class Pictures(Work):
 
 
 def _work(model: Painter | Translator, file: Path, options: Options) -> Work:
-    """The work that ``file`` asks for, checked."""
+    """The work on ``file``, after its rows and the options were checked."""
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -203,14 +203,14 @@ def _rows(file: Path, text: str) -> list[tuple[str, str]]:
         raise UserError(
             f"{file} has the columns {', '.join(columns) or '(none)'}; a column label, or text, or both is needed."
         )
-    found = [tuple((row.get(columns.get(key, "")) or "").strip() for key in ("label", "text")) for row in table]
-    if not found:
+    rows = [tuple((row.get(columns.get(key, "")) or "").strip() for key in ("label", "text")) for row in table]
+    if not rows:
         raise UserError(f"{file} has no rows below its head.")
-    return [(label, text) for label, text in found]
+    return [(label, text) for label, text in rows]
 
 
 def _identity(model: str) -> str:
-    """What does not name another model tomorrow: of a registered one its version, of a folder its weights."""
+    """A text that identifies the model for good: a registered model's version, or the hash of a folder's weights."""
     if not Path(model).is_dir():
         with store.answering():
             return "/".join(references.version(health.registry(), model))

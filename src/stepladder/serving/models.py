@@ -1,4 +1,4 @@
-"""A model that is served: pictures from a diffusion model, translations from a Transformer; from the registry or a folder."""
+"""Models that are served: diffusion models for pictures, Transformers for translations; from the registry or a folder."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Painter:
     """A diffusion model.
 
     Attributes:
-        name: what it was asked for by.
-        usual: what it does unless it is told otherwise.
-        classifier: what guides it, where it brings one along; guided: then its description with the classifier's classes.
+        name: the name in the request.
+        usual: its default settings.
+        classifier: the noisy classifier in its folder, if any; guided: then its description with the classifier's classes.
     """
 
     name: str
@@ -42,27 +42,27 @@ class Painter:
     guided: DiffusionDescription | None = None
 
     @property
-    def asked(self) -> DiffusionDescription:
-        """``description`` with the classes that can be asked for."""
+    def request_description(self) -> DiffusionDescription:
+        """The description with the classes that a request may name."""
         return self.guided or self.description
 
     @property
     def classes(self) -> list[str]:
-        """Names of the classes that can be asked for."""
-        return [*self.asked.classes]
+        """Names of the classes that a request may name."""
+        return [*self.request_description.classes]
 
     @property
     def steps(self) -> int:
-        """S where a request names none."""
+        """S of a request that names none."""
         return requests.steps(self.description, self.usual.get("steps"), None)
 
     def sampling(self, **options: Any) -> Sampling:
-        """How it draws by default, with ``options`` that are not None put in; raises ``UserError``."""
+        """Its default settings of sampling, with those of ``options`` that are not None; raises ``UserError``."""
         return requests.sampling(self.description, {**self.usual.get("sampling", {})}, options)
 
     def check(self, label: str, text: str, steps: int | None, sampling: Sampling) -> None:
-        """Raise ``UserError`` where it cannot draw this, or so."""
-        requests.condition(self.asked, self.tokenizer, [label], [text])
+        """Raise ``UserError`` where it cannot draw this class or text, or not with these settings."""
+        requests.condition(self.request_description, self.tokenizer, [label], [text])
         drawing.check(self.description, sampling, self.classifier)
         of(self.description).levels(steps or self.steps, sampling.spacing)
 
@@ -75,15 +75,15 @@ class Painter:
         seed: int,
         first: int = 0,
     ) -> Tensor:
-        """A picture a row, ``(N, C, H, W)`` in [-1, 1]; ``first``: the number of the first row, on which its noise depends.
+        """A picture for each row, ``(N, C, H, W)`` in [-1, 1]; ``first``: the number of the first row, on which its noise depends.
 
         Raises:
-            UserError: the model knows no such class or text, or cannot draw so.
+            UserError: the model does not know a class or text, or cannot draw with these settings.
         """
-        asked = requests.condition(self.asked, self.tokenizer, labels, texts)
+        condition = requests.condition(self.request_description, self.tokenizer, labels, texts)
         steps = steps or self.steps
         return drawing.draw(
-            self.model, self.description, asked, steps, sampling, seed=seed, first=first, classifier=self.classifier
+            self.model, self.description, condition, steps, sampling, seed=seed, first=first, classifier=self.classifier
         )
 
 
@@ -98,20 +98,20 @@ class Translator:
     usual: Settings
 
     def decoding(self, **options: Any) -> Decoding:
-        """How it translates by default, with ``options`` that are not None put in; raises ``UserError``."""
-        given = {key: value for key, value in options.items() if value is not None}
-        return section(Decoding, {**self.usual.get("decoding", {}), **given}, "decoding")
+        """Its default settings of decoding, with those of ``options`` that are not None; raises ``UserError``."""
+        changes = {key: value for key, value in options.items() if value is not None}
+        return section(Decoding, {**self.usual.get("decoding", {}), **changes}, "decoding")
 
-    def language(self, given: str | None) -> str | None:
-        """That of a request that gives ``given``: it, or the usual one, or none."""
-        return given or self.usual.get("language") or None
+    def language(self, requested: str | None) -> str | None:
+        """The language of a request: ``requested``, else the default, else none."""
+        return requested or self.usual.get("language") or None
 
     def check(self, sentences: Sequence[str], language: str | None) -> None:
         """Raise ``UserError`` where one of ``sentences`` is too long, or the language is not known."""
         translation.encode(self.tokenizer, self.description, list(sentences), self.language(language))
 
     def translate(self, sentences: Sequence[str], decoding: Decoding, language: str | None = None) -> list[str]:
-        """A translation a sentence; raises ``UserError`` as ``check``."""
+        """The translation of each sentence; raises ``UserError`` as ``check``."""
         known = self.language(language)
         return translation.translate(self.model, self.tokenizer, self.description, list(sentences), decoding, known)
 
@@ -120,7 +120,7 @@ def load(name: str) -> Painter | Translator:
     """The model ``name``, a folder or ``models:/NAME@ALIAS``.
 
     Raises:
-        UserError: there is none, or it does neither draw from nothing nor translate.
+        UserError: there is none, or it neither draws from noise alone nor translates.
     """
     folder, usual = fetch.fetch(name)
     if kind(folder) == DiffusionDescription.kind:

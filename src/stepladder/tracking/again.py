@@ -1,4 +1,4 @@
-"""A registered version judged again, on the present held-out data: once, since its version keeps what was found."""
+"""Judges a registered version again on the present held-out data: once, since the version keeps the result as a tag."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Judge(Protocol):
     """Judges models on the present prepared data."""
 
     def mark(self, figure: str) -> str:
-        """Of the present held-out data and judge for ``figure``, see ``identity.mark``; ``UserError`` where nothing is prepared."""
+        """``identity.mark`` of the present held-out data and judge for ``figure``; ``UserError`` where nothing is prepared."""
 
     def metrics(self, model: str) -> Mapping[str, Any]:
-        """What the evaluation of ``model``, a folder or ``models:/NAME/VERSION``, finds; ``UserError`` where it cannot be judged so."""
+        """The metrics of ``model``, a folder or ``models:/NAME/VERSION``; ``UserError`` where it cannot be judged so."""
 
 
 def on_present(client: Any, name: str, version: str, judge: Judge) -> Tags:
@@ -36,10 +36,10 @@ def on_present(client: Any, name: str, version: str, judge: Judge) -> Tags:
     if kept := tags.get(KEPT + mark):
         judged: dict[str, str] = json.loads(kept)
         return tags | judged
-    found = figures.of_metrics(judge.metrics(f"models:/{name}/{version}"))
-    if found is None or found.name != tags[figures.FIGURE]:
+    measured = figures.of_metrics(judge.metrics(f"models:/{name}/{version}"))
+    if measured is None or measured.name != tags[figures.FIGURE]:
         raise UserError(
             f"{name} version {version} is judged by {tags[figures.FIGURE]}, which this evaluation does not have."
         )
-    client.set_model_version_tag(name, version, KEPT + mark, json.dumps(found.tags))
-    return tags | found.tags
+    client.set_model_version_tag(name, version, KEPT + mark, json.dumps(measured.tags))
+    return tags | measured.tags

@@ -1,7 +1,7 @@
-"""Which version an alias names, and why: each change is a tag of the registered model, so that its history goes where it goes.
+"""Which version an alias names, and why: each change is a tag of the registered model, and so its history stays with it.
 
-A change is several writes. It is written down first (``PENDING``), and whoever comes next completes what was begun and cut short:
-history holds what happened, once.
+A change is several writes. It is first recorded as ``PENDING``, so that the next call completes an interrupted change:
+the history has each change once.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ __all__ = ["CHALLENGER", "CHAMPION", "Change", "complete", "history", "move", "r
 
 TAG = "alias."  # alias.TIME: a change, as JSON
 PENDING = "begun"  # a change that is being made: its tag and itself, as JSON
-ROLLED_BACK = "rolled_back"  # of a version: why it is champion no more
-VERDICT = "verdict"  # of a version: what the gate said last, or when it made it champion
+ROLLED_BACK = "rolled_back"  # of a version: why it is no longer champion
+VERDICT = "verdict"  # of a version: the last verdict of the gate, or the one that made it champion
 LONGEST_REASON = 1000  # characters; MLflow's limit for a tag is 5000 bytes
 
 
@@ -52,7 +52,7 @@ class Change:
 def move(client: Any, name: str, alias: str, version: str, *, how: str, why: str) -> Change | None:
     """Make ``alias`` name ``version`` and record it; ``None`` where it names it already.
 
-    A new champion keeps ``why`` as its verdict, and is no longer one that was rolled back; the version that a rollback leaves is.
+    A new champion keeps ``why`` as its verdict and loses its tag ``ROLLED_BACK``; the version that a rollback leaves is.
     """
     complete(client, name)
     before = str(client.get_registered_model(name).aliases.get(alias, ""))
@@ -67,25 +67,25 @@ def move(client: Any, name: str, alias: str, version: str, *, how: str, why: str
 
 
 def complete(client: Any, name: str) -> Change | None:
-    """Complete the change of the model ``name`` that was begun and cut short, and return it; ``None`` where there is none.
+    """Complete the interrupted change of the model ``name`` and return it; ``None`` where there is none.
 
-    One that can no more be made, because its version is gone or the alias was moved elsewhere meanwhile, is forgotten.
+    A change that is no longer possible, because its version is gone or the alias was moved meanwhile, is dropped.
     """
     model = client.get_registered_model(name)
     if not (text := model.tags.get(PENDING)):
         return None
-    begun = json.loads(text)
-    change = Change(**begun["change"])
+    pending = json.loads(text)
+    change = Change(**pending["change"])
     now = str(model.aliases.get(change.alias, ""))
     if change.after not in references.versions(client, name) or now not in (change.before, change.after):
         client.delete_registered_model_tag(name, PENDING)
         return None
-    _carry_out(client, name, begun["tag"], change)
+    _carry_out(client, name, pending["tag"], change)
     return change
 
 
 def _carry_out(client: Any, name: str, tag: str, change: Change) -> None:
-    """All writes of ``change``, each of which may have been made before."""
+    """Make all writes of ``change``; each may have been made before."""
     client.set_registered_model_alias(name, change.alias, change.after)
     client.set_registered_model_tag(name, tag, json.dumps(asdict(change)))
     if change.alias == CHAMPION and change.how == "rollback":
@@ -99,7 +99,7 @@ def _carry_out(client: Any, name: str, tag: str, change: Change) -> None:
 
 
 def keep_verdict(client: Any, name: str, version: str, why: str) -> None:
-    """Keep the sentence with its version: on the registry's page, then in the tag, by which it is complete."""
+    """Store the verdict with its version: first on the registry's page, then in the tag, which marks it as complete."""
     client.update_model_version(name, version, why)
     client.set_model_version_tag(name, version, VERDICT, why)
 
@@ -129,9 +129,9 @@ def rollback(name: str, to: str = "", *, reason: str) -> Change:
     client, to = health.registry(), to.removeprefix("v")
     name = references.name(client, name)
     with store.lock("registry"):
-        begun = complete(client, name)
-        if begun and begun.how == "rollback" and to in ("", begun.after):
-            return begun
+        pending = complete(client, name)
+        if pending and pending.how == "rollback" and to in ("", pending.after):
+            return pending
         model = client.get_registered_model(name)
         present = str(model.aliases.get(CHAMPION, ""))
         if not present:
@@ -153,7 +153,7 @@ def _changes(model: Any) -> list[Change]:
 
 
 def _previous(changes: list[Change], present: str, versions: set[str]) -> str:
-    """The champion before ``present`` that still exists: what was rolled back counts as if it had never been."""
+    """The champion before ``present`` that still exists; versions that were rolled back are ignored."""
     reigns: list[str] = []
     for change in changes:
         if change.alias != CHAMPION:

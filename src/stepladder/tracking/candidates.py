@@ -1,4 +1,4 @@
-"""What the comparison says is to be registered: the recommended diffusion model and the language model."""
+"""The models that the comparison says are to be registered: the recommended diffusion model and the language model."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Candidate:
     """A model to be registered, and the figures it is judged by.
 
     Attributes:
-        settings: what the served model does unless it is told otherwise.
-        example: rows that it can answer: classes and texts, or sentences.
-        beside: folders of other models that it needs, see ``loadable.log``.
+        settings: the served model's defaults.
+        example: input rows that it can answer: classes and texts, or sentences.
+        needed_models: folders of other models that it needs, see ``loadable.log``.
     """
 
     family: str
@@ -44,11 +44,11 @@ class Candidate:
     figures: Figures
     settings: Settings
     example: list[dict[str, str]]
-    beside: dict[str, Path] = field(default_factory=dict)
+    needed_models: dict[str, Path] = field(default_factory=dict)
 
     @cached_property
     def header(self) -> Header:
-        """Of the journal of its training."""
+        """The header of its training's journal."""
         return history.header(self.folder)
 
     @property
@@ -58,12 +58,12 @@ class Candidate:
 
     @property
     def identity(self) -> dict[str, str]:
-        """Tags by which a version is found again: the same training, served with the same settings."""
-        own = plugins.named(
+        """Tags that identify a version: the same training, served with the same settings."""
+        custom = plugins.named(
             {SAMPLER.key: self.settings.get("sampling", {}).get("sampler")}
-        )  # of the network's the key tells
-        said = json.dumps(self.settings, sort_keys=True) + "".join(plugins.code_hash(own))
-        settings = hashlib.sha256(said.encode()).hexdigest()[:16]
+        )  # the key covers the network's own code
+        served = json.dumps(self.settings, sort_keys=True) + "".join(plugins.code_hash(custom))
+        settings = hashlib.sha256(served.encode()).hexdigest()[:16]
         return {KEY: self.header["key"], SETTINGS: settings}
 
     @property
@@ -76,7 +76,7 @@ class Candidate:
 
     @property
     def tags(self) -> dict[str, str]:
-        """Tags of its version that say what it is and how good."""
+        """Tags of its version: where it comes from, and its figures."""
         header = self.header
         origin = {
             "data": header["data"]["name"],
@@ -103,31 +103,31 @@ def read(reports: Path) -> Mapping[str, Any]:
 def of(comparison: Mapping[str, Any], params: Params, models: Path, reports: Path) -> list[Candidate]:
     """The models that ``comparison`` says are to be registered.
 
-    A model that enlarges pictures is left out: the columns of a served model hold names and texts.
+    A model that enlarges pictures is left out, since the columns of a served model hold only names and texts.
     """
     judged = comparison.get("judged") or {}
-    found = []
+    wanted = []
     point = comparison.get("recommended")
     if point and not _enlarges(folder := models / "diffusion" / f"T{point['timesteps']}"):
-        known = judged.get(f"diffusion/T{point['timesteps']}") or {}
+        identity = judged.get(f"diffusion/T{point['timesteps']}") or {}
         settings: Settings = {
             "steps": point["sampling_steps"],
             "guidance_scale": params.sampling.guidance_scale,
             "seed": 0,
             "sampling": params.sampling.model_dump(mode="json"),
-            **(guided := _guiding(params, models / BESIDE, folder)),
+            **(guide_settings := _guide_settings(params, models / BESIDE, folder)),
         }
-        measured = figures.of_pictures(point, comparison.get("floor") or {}, known)
-        beside = {BESIDE: models / BESIDE} if guided else {}
-        found.append(Candidate("diffusion", folder, measured, settings, _asked(folder), beside))
+        measured = figures.of_pictures(point, comparison.get("floor") or {}, identity)
+        needed_models = {BESIDE: models / BESIDE} if guide_settings else {}
+        wanted.append(Candidate("diffusion", folder, measured, settings, _example_rows(folder), needed_models))
     _, scores = tasks.compared(comparison)
-    if scores and (of_text := figures.of_text(scores)):
-        found.append(_language_model(params, models / "transformer", reports, of_text, tasks.name_of(scores)))
-    return found
+    if scores and (text_figures := figures.of_text(scores)):
+        wanted.append(_language_model(params, models / "transformer", reports, text_figures, tasks.name_of(scores)))
+    return wanted
 
 
-def _guiding(params: Params, classifier: Path, folder: Path) -> Settings:
-    """Which noisy classifier guides the model in ``folder``, for its settings; empty where none does.
+def _guide_settings(params: Params, classifier: Path, folder: Path) -> Settings:
+    """The settings that name the noisy classifier that guides the model in ``folder``; empty where none does.
 
     Raises:
         UserError: ``sampling.classifier_scale`` asks for one, and there is none of the model's kind.
@@ -147,11 +147,11 @@ def _language_model(params: Params, folder: Path, reports: Path, measured: Figur
 
 
 def _enlarges(folder: Path) -> bool:
-    """Whether the model draws from pictures, which rows of names and texts do not hold: such a one is not registered."""
+    """Whether the model enlarges pictures; its input is a picture, not names and texts, so it is not registered."""
     return bool(read_description(folder, DiffusionDescription).model.low_resolution)
 
 
-def _asked(folder: Path) -> list[dict[str, str]]:
+def _example_rows(folder: Path) -> list[dict[str, str]]:
     """Three rows that the diffusion model in ``folder`` can answer: its first classes, words of its vocabulary."""
     description = read_description(folder, DiffusionDescription)
     classes = [*description.classes[:3]] or [""] * 3

@@ -19,14 +19,14 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Checkout:
-    """The project in ``folder``, with a store, checkpoints and reports of its own; ``origin`` is the lineage it was made from."""
+    """The project in ``folder``, with its own store, checkpoints and reports; ``origin`` is the lineage it was made from."""
 
     folder: Path
     environment: dict[str, str]
     log: Log
 
     def stepladder(self, *arguments: str) -> None:
-        """Run one of its own verbs; raises ``UserError`` with its last words where it fails."""
+        """Run a verb of that checkout's code; raises ``UserError`` with its last line of output where it fails."""
         self._run([sys.executable, "-m", "stepladder", *arguments])
 
     def restore(self, kind: str, content_hash: str) -> None:
@@ -43,10 +43,10 @@ class Checkout:
         self.log(f"data: {target} is prepared again")
         shutil.rmtree(self.folder / target, ignore_errors=True)
         self.stepladder("prepare", kind)
-        if (found := self._hash(kind)) != content_hash:
+        if (actual := self._hash(kind)) != content_hash:
             raise UserError(
                 f"The data of that training (content {content_hash[:16]}) is neither in DVC's cache nor in its remote, and "
-                f"preparing it again gives other data (content {found[:16]}): its source has changed; bring back the cache or the remote."
+                f"preparing it again gives other data (content {actual[:16]}): its source has changed; bring back the cache or the remote."
             )
 
     def fetched(self, dvc: str, target: str) -> bool:
@@ -86,8 +86,8 @@ class Checkout:
 def make(commit: str, origin: Path, folder: Path, log: Log) -> Checkout:
     """The project at ``commit`` in ``folder``, with the changes, parameters and ``dvc.lock`` of the lineage in ``origin``.
 
-    It is a git clone that shares objects and DVC's cache with this project, and changes nothing of it. One that was begun in
-    ``folder`` before is gone on with.
+    It is a git clone that shares objects and DVC's cache with this project and changes nothing in it. A clone that an
+    earlier call began in ``folder`` is continued.
 
     Raises:
         UserError: this is no git repository or lacks the commit, ``folder`` holds something else, or the changes do not apply.
@@ -122,7 +122,7 @@ def make(commit: str, origin: Path, folder: Path, log: Log) -> Checkout:
 
 
 def _environment(root: Path, workspace: Path, origin: Path) -> dict[str, str]:
-    """The workspace's own code; a store of its own; as many threads and ranks as then."""
+    """Environment variables: the workspace's code, its own store, as many threads and ranks as the first training had."""
     then = json.loads((origin / lineage.ENVIRONMENT).read_text(encoding="utf-8"))
     kept = {name: value for name, value in os.environ.items() if name not in ("DVC_ROOT", lineage.FLOW_RUN)}
     code = os.pathsep.join(filter(None, [str(workspace / "src"), os.environ.get("PYTHONPATH", "")]))
@@ -133,21 +133,21 @@ def _environment(root: Path, workspace: Path, origin: Path) -> dict[str, str]:
 
 
 def _share_cache(root: Path, workspace: Path) -> None:
-    """What is in this project's DVC cache, and its remote, the workspace finds too."""
+    """Let the workspace use this project's DVC cache and remote."""
     if not (workspace / ".dvc").is_dir() or not (root / ".dvc").is_dir():
         return
     if (root / ".dvc" / "config.local").exists():
         shutil.copyfile(root / ".dvc" / "config.local", workspace / ".dvc" / "config.local")
     dvc = [sys.executable, "-m", "dvc", "cache", "dir"]
-    found = subprocess.run(dvc, cwd=root, capture_output=True, text=True).stdout.strip().splitlines()
-    if found:
-        subprocess.run([*dvc, "--local", found[-1]], cwd=workspace, capture_output=True)
+    folders = subprocess.run(dvc, cwd=root, capture_output=True, text=True).stdout.strip().splitlines()
+    if folders:
+        subprocess.run([*dvc, "--local", folders[-1]], cwd=workspace, capture_output=True)
 
 
 def _git(folder: Path, *arguments: str, why: str) -> str:
-    """What git says; ``UserError`` with ``why`` where it fails."""
+    """The output of git; raises ``UserError`` with ``why`` where it fails."""
     done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True)
     if done.returncode:
-        said = done.stderr.strip().splitlines()
-        raise UserError(f"The model cannot be reproduced in {folder}: {why}{f' ({said[-1][:200]})' if said else ''}.")
+        log = done.stderr.strip().splitlines()
+        raise UserError(f"The model cannot be reproduced in {folder}: {why}{f' ({log[-1][:200]})' if log else ''}.")
     return done.stdout.strip()

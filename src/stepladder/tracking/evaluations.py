@@ -26,7 +26,7 @@ BATCH = 1000  # figures a request: MLflow's limit
 
 
 class Judged(TypedDict):
-    """Of the evaluation of a diffusion model, what runs have: figures by name."""
+    """The part of a diffusion model's evaluation that runs have: figures by name."""
 
     timesteps: int
     points: list[dict[str, float]]
@@ -37,9 +37,9 @@ class Judged(TypedDict):
 
 @store.answering()
 def record(model_folder: Path, report_folder: Path) -> None:
-    """The evaluation in ``report_folder`` to the run that made the model in ``model_folder``, and to its sweep's parent.
+    """Record the evaluation in ``report_folder`` in the run that made the model in ``model_folder``, and in its sweep's parent.
 
-    Pictures and tables go with it as artifacts. What is recorded already is not recorded again; a different evaluation of
+    Pictures and tables go with it as artifacts. An evaluation is recorded once; a different evaluation of
     the same model adds its figures, which then are the latest. Without a run in the store nothing is done.
 
     Raises:
@@ -69,7 +69,7 @@ def record(model_folder: Path, report_folder: Path) -> None:
 
 @store.answering()
 def record_comparison(models: Path, reports: Path) -> None:
-    """The comparison to the sweep's parent run: the recommended point, the table and the figures; once.
+    """Record the comparison in the sweep's parent run: the recommended point, the table and the figures; once.
 
     Raises:
         UserError: the store does not take them.
@@ -117,36 +117,36 @@ def _add_points(points: _Points, run: runs.Tracked, metrics: Judged) -> None:
 
 
 class _Points:
-    """Figures on their way to runs, all of one time: a store has a point of the same name, step, value and time but once."""
+    """Figures to be sent to runs, all with one time: a store keeps points of the same name, step, value and time only once."""
 
     def __init__(self, time: int) -> None:
         self.time = time
-        self._of: dict[str, list[tuple[str, float, int]]] = {}
+        self._by_run: dict[str, list[tuple[str, float, int]]] = {}
 
     def add(self, run_id: str, figures: Mapping[str, float | None], step: int = 0) -> None:
-        """Those of ``figures`` that there are."""
-        there = [(name, float(value), step) for name, value in figures.items() if value is not None]
-        self._of.setdefault(run_id, []).extend(there)
+        """Add those of ``figures`` that have a value."""
+        values = [(name, float(value), step) for name, value in figures.items() if value is not None]
+        self._by_run.setdefault(run_id, []).extend(values)
 
     def send(self, client: Any) -> None:
         from mlflow.entities import Metric
 
-        for run_id, figures in self._of.items():
+        for run_id, figures in self._by_run.items():
             metrics = [Metric(name, value, self.time, step) for name, value, step in figures]
             for start in range(0, len(metrics), BATCH):
                 client.log_batch(run_id, metrics=metrics[start : start + BATCH])
 
 
 def _begin(client: Any, run_id: str, tag: str, text: str) -> _Points | None:
-    """The points to be made of ``text``, or ``None`` where all of it is recorded.
+    """An empty collection for the points of ``text``, or ``None`` where all of them are recorded.
 
-    ``tag`` first says that it was begun, and when: who completes it after a kill sends the same points again, at the same time, which
+    ``tag`` first records that it was begun, and when: after a kill the same points are sent again with the same time, which
     the store already has or not.
     """
-    mark, begun = _mark(text), str(client.get_run(run_id).data.tags.get(tag, ""))
-    if begun == mark:
+    mark, state = _mark(text), str(client.get_run(run_id).data.tags.get(tag, ""))
+    if state == mark:
         return None
-    known, _, time = begun.partition(":")
+    known, _, time = state.partition(":")
     if known != mark or not time.isdecimal():
         time = str(store.now())
         client.set_tag(run_id, tag, f"{mark}:{time}")

@@ -1,4 +1,4 @@
-"""The figures that a version is judged by, as tags of its own: found again by whoever compares it."""
+"""The figures that a version is judged by, as its tags: whoever compares versions reads them there."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Figure = tuple[float, float, float]  # value, low, high
 
 @dataclass(frozen=True)
 class Figures:
-    """What an evaluation found of a model.
+    """The figures of a model from one evaluation.
 
     Attributes:
         name, value: the figure that counts.
-        judged: how it was found; figures found in different ways are not compared.
+        judged: how it was measured; figures measured in different ways are not compared.
         further: other figures.
     """
 
@@ -38,18 +38,18 @@ class Figures:
     @property
     def tags(self) -> dict[str, str]:
         """As tags of a version in the registry."""
-        found = {
+        values = {
             **self.further,
             self.name: self.value,
             FIGURE: self.name,
             SMALLER: str(METRICS[self.name].smaller_is_better).lower(),
             "judged": self.judged,
         }
-        return {name: str(value) for name, value in found.items() if value is not None and value != ""}
+        return {name: str(value) for name, value in values.items() if value is not None and value != ""}
 
 
 def of_pictures(point: Mapping[str, Any], floor: Mapping[str, Any], judged: Mapping[str, Any]) -> Figures:
-    """Those of a point (T, S); ``floor``: of real pictures, ``judged``: see ``identity.judged``."""
+    """The figures of a point (T, S); ``floor``: those of real pictures, ``judged``: see ``identity.judged``."""
     names = ("timesteps", "sampling_steps", "frechet_low", "frechet_high", "accuracy", "kid", "coverage")
     real = floor.get("frechet")
     return Figures(
@@ -63,19 +63,19 @@ def of_pictures(point: Mapping[str, Any], floor: Mapping[str, Any], judged: Mapp
 
 
 def of_text(scores: Mapping[str, Any]) -> Figures | None:
-    """Those of an evaluation of text; ``None`` of a model that answers nothing by itself."""
+    """The figures of an evaluation of text; ``None`` for a model that cannot be served."""
     task = TASKS[name_of(scores)]
     if task.served is None:
         return None
-    figure, than = task.judging.figure, failure.baseline(scores)
+    figure, baseline = task.judging.figure, failure.baseline(scores)
     names = (f"{figure}_low", f"{figure}_high", *task.served.further)
-    compared = {BASELINE: than.value, BASELINE_OF: than.what} if than else {}
+    compared = {BASELINE: baseline.value, BASELINE_OF: baseline.what} if baseline else {}
     further = {each: scores.get(each) for each in names} | compared | _origin(scores.get("judged") or {})
     return Figures(figure, scores[figure], task.served.judged(scores), further)
 
 
 def of_metrics(metrics: Mapping[str, Any]) -> Figures | None:
-    """Those in the ``metrics.json`` of one model, of its first point where it has several."""
+    """The figures in one model's ``metrics.json``; those of its first point where it has several."""
     if "points" in metrics:
         return of_pictures(metrics["points"][0], metrics.get("floor") or {}, metrics.get("judged") or {})
     return of_text(metrics)
@@ -86,14 +86,14 @@ def _origin(judged: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def figure(tags: Tags, name: str = "") -> Figure:
-    """The figure that a version is judged by, or the one of that ``name``; without an interval it is as wide as nothing."""
+    """The figure that a version is judged by, or that ``name``; low and high are the value itself where it has no interval."""
     name = name or tags[FIGURE]
     value = float(tags[name])
     return value, float(tags.get(f"{name}_low", value)), float(tags.get(f"{name}_high", value))
 
 
-def shown(tags: Tags, name: str = "") -> str:
-    """The figure that a version is judged by, or the one of that ``name``, with its interval."""
+def text(tags: Tags, name: str = "") -> str:
+    """The figure that a version is judged by, or the one of that ``name``, with its interval, for people."""
     name = name or tags.get(FIGURE, "")
     if not name or name not in tags:
         return "no figure"
@@ -114,12 +114,12 @@ def better(ours: Tags, theirs: Tags) -> bool:
 
 
 def failed(tags: Tags, limits: Promotion) -> str:
-    """Why a version counts as failed by its figures, in a few words; empty where it does not. Not measured is not judged."""
+    """Why a version counts as failed by its figures, in a few words; empty where it does not. Missing figures do not count."""
     numbers = {name: float(tags[name]) for name in ("frechet", "coverage", "accuracy") if name in tags}
     if tags.get(FIGURE) == "frechet":
         real = {"frechet": FLOOR, "coverage": FLOOR_COVERAGE}
         return failure.failed(numbers, {name: float(tags[tag]) for name, tag in real.items() if tag in tags}, limits)
     if not tags.get(FIGURE) or BASELINE not in tags:
         return ""
-    than = Baseline(tags[FIGURE], float(tags[BASELINE]), tags.get(BASELINE_OF, ""))
-    return failure.unskilled(than, *figure(tags), limits)
+    baseline = Baseline(tags[FIGURE], float(tags[BASELINE]), tags.get(BASELINE_OF, ""))
+    return failure.unskilled(baseline, *figure(tags), limits)

@@ -1,4 +1,4 @@
-"""What an orchestrator says of the runs that it scheduled: tags of the MLflow runs."""
+"""What Prefect says of the trainings that it started, as tags of their MLflow runs."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def record(flow_run: str, state: str, page: str) -> int:
         return 0
     client = store.client()
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    found = client.search_runs(experiments, f"tags.`{FLOW_RUN}` = '{flow_run}'") if experiments else []
-    parents = {str(run.data.tags["mlflow.parentRunId"]) for run in found if "mlflow.parentRunId" in run.data.tags}
-    runs = {str(run.info.run_id) for run in found} | parents
+    trainings = client.search_runs(experiments, f"tags.`{FLOW_RUN}` = '{flow_run}'") if experiments else []
+    parents = {str(run.data.tags["mlflow.parentRunId"]) for run in trainings if "mlflow.parentRunId" in run.data.tags}
+    runs = {str(run.info.run_id) for run in trainings} | parents
     for run_id in runs:
         for name, value in ((FLOW_RUN, flow_run), (STATE, state), (PAGE, page)):
             client.set_tag(run_id, name, value)

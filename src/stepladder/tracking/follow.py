@@ -1,4 +1,4 @@
-"""Follows a training from beside it: opens its run, and forwards its journal while it grows."""
+"""Follows a training from a thread of its parent process: opens its run, and forwards its journal while it grows."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ EVERY_SECONDS = 5.0
 class Follower(threading.Thread):
     """Forwards the journal of the training that ``header`` describes, every few seconds and once at the end.
 
-    A store that fails costs a line on the terminal and nothing else: it is tried again, and what it lacks in the end stays in
+    A store that fails costs a line on the terminal and nothing else: it is tried again, and what is not sent in the end stays in
     the journal for ``stepladder sync``.
     """
 
     def __init__(self, journal: Path, header: Header) -> None:
         super().__init__(daemon=True)
         self.journal, self.header = journal, header
-        self.nowhere = {"run_id": None, "parent_run_id": None, "tracking_uri": store.shown()}
+        self.nowhere = {"run_id": None, "parent_run_id": None, "tracking_uri": store.safe_uri()}
         self.opened: Tracked | None = None
         self.over = threading.Event()
         self.status = "FINISHED"
 
     def open(self) -> None:
-        """Open the run where a server is asked, so that a login that may not write is refused before any work.
+        """Open the run where the store is a server, so that a login that may not write is refused before any work.
 
         Raises:
             Refused: by the server. Whatever else fails is tried again while the training runs.
@@ -51,21 +51,21 @@ class Follower(threading.Thread):
     def run(self) -> None:
         if not store.uri():
             return
-        said = ""
+        last_error = ""
         while True:
-            over = self.over.is_set()  # asked before, so that what was written until then is sent
+            over = self.over.is_set()  # read before forwarding, so that all lines until then are sent
             try:
                 self._forward(over)
-                said = ""
+                last_error = ""
             except Exception as error:
-                if not said:
+                if not last_error:
                     print(f"tracking: {error} The training goes on.", flush=True)
-                said = str(error)
+                last_error = str(error)
             if over:
                 break
             self.over.wait(EVERY_SECONDS)
-        if said:
-            print(f"tracking: {said}", flush=True)
+        if last_error:
+            print(f"tracking: {last_error}", flush=True)
 
     def finish(self, status: str) -> Mapping[str, object]:
         """Wait, no longer than a minute, until all is sent, and close the run as ``status``; returns the run."""

@@ -1,4 +1,4 @@
-"""From the journal to the store: the lines that it does not have yet."""
+"""Sends the lines of a journal that the store does not have yet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stepladder.journal import record
 from stepladder.tracking import store
 from stepladder.tracking.runs import Tracked
 
-FIGURES, ARTIFACTS = "stepladder.journal_figures", "stepladder.journal_artifacts"  # JOURNAL:BYTES dealt with
+FIGURES, ARTIFACTS = "stepladder.journal_figures", "stepladder.journal_artifacts"  # JOURNAL:BYTES already sent
 ORIGIN = "stepladder.origin"  # where in the run the lineage is
 BATCH = 1000  # figures a request: MLflow's limit
 
@@ -21,28 +21,28 @@ BATCH = 1000  # figures a request: MLflow's limit
 def forward(journal: Path, run: Tracked) -> int:
     """Send what ``run`` lacks of ``journal``; returns the number of lines sent.
 
-    How far the store has it is a tag of the run: it can be done again, and from another machine, without sending
-    anything twice. Where the run has the figures of an earlier journal, of the same training begun anew, only steps it
-    lacks are sent. Pictures that cannot be stored hold up no figures.
+    A tag of the run records how far the store has it, so the call can be repeated, also on another machine, without sending
+    anything twice. Where the run has the figures of an earlier journal of the same training, only the missing steps
+    are sent. Pictures that cannot be stored do not hold up the figures.
 
     Raises:
         UserError: the store does not take them.
     """
     client, run_id = store.client(), run["run_id"]
-    there = client.get_run(run_id).data
+    stored = client.get_run(run_id).data
     identity = _identity(journal)
     sending = _Sending(client, run_id, journal, identity)
-    start, again = _position(there.tags.get(FIGURES), identity)
-    history = (point for name in there.metrics for point in client.get_metric_history(run_id, name)) if again else ()
-    if ORIGIN not in there.tags or again:
+    start, is_anew = _position(stored.tags.get(FIGURES), identity)
+    history = (point for name in stored.metrics for point in client.get_metric_history(run_id, name)) if is_anew else ()
+    if ORIGIN not in stored.tags or is_anew:
         sending.origin()
     sent = sending.figures(start, {(point.key, point.step) for point in history})
-    return sent + sending.artifacts(_position(there.tags.get(ARTIFACTS), identity)[0])
+    return sent + sending.artifacts(_position(stored.tags.get(ARTIFACTS), identity)[0])
 
 
 @dataclass(frozen=True)
 class _Sending:
-    """One journal on its way to one run."""
+    """Sends one journal to one run."""
 
     client: Any
     run_id: str
@@ -71,14 +71,14 @@ class _Sending:
         return lines
 
     def origin(self) -> None:
-        """Send the lineage that lies beside the journal."""
+        """Send the lineage in the journal's folder."""
         folder = self.journal.parent / lineage.FOLDER
         if folder.is_dir():
             self.client.log_artifacts(self.run_id, str(folder), lineage.FOLDER)
             self.client.set_tag(self.run_id, ORIGIN, lineage.FOLDER)
 
     def artifacts(self, start: int) -> int:
-        """Send the files named from byte ``start`` on; one that is gone is passed over."""
+        """Send the files that lines from byte ``start`` on name; missing files are skipped."""
         done, files = start, 0
         for end, line in record.lines(self.journal, start):
             file = self.journal.parent / line.get("artifact", "")
@@ -102,6 +102,6 @@ def _identity(journal: Path) -> str:
 
 
 def _position(tag: str | None, identity: str) -> tuple[int, bool]:
-    """(byte up to which the store has the journal ``identity``, whether what it has is another journal's)."""
+    """(byte up to which the store has the journal ``identity``, whether it has figures of another journal)."""
     journal, _, position = (tag or "").partition(":")
     return (int(position), False) if journal == identity else (0, bool(tag))

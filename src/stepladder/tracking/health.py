@@ -1,4 +1,4 @@
-"""Whether the tracking store can be worked with: asked before any work starts, and in seconds."""
+"""Checks in seconds, before any work starts, that the tracking store can be used."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from stepladder.tracking import location, login, store
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-LOCKED_AFTER = 3.0  # seconds in which nobody else's write is finished
-SILENT_AFTER = 10.0  # seconds in which a server that is there says nothing
+LOCKED_AFTER = 3.0  # seconds without a finished write by another process
+SILENT_AFTER = 10.0  # seconds to wait for a server's answer
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
@@ -46,7 +46,7 @@ def check() -> None:
 
 
 def registry() -> MlflowClient:
-    """The client of a store that is there; raises ``UserError`` where there is none, or it does not answer."""
+    """The client of a store that answers; raises ``UserError`` where there is none, or it does not answer."""
     check()
     if not store.uri():
         raise UserError(
@@ -84,9 +84,9 @@ def _check_sqlite(file: Path) -> None:
 
 
 def _take_turn(connection: sqlite3.Connection) -> None:
-    """Raise where one that holds the database finishes no write in ``LOCKED_AFTER`` seconds.
+    """Raise where another process holds the database and finishes no write in ``LOCKED_AFTER`` seconds.
 
-    Trainings that write at once take turns: as long as someone's write is finished meanwhile, the store is well.
+    Trainings that write at the same time take turns: while their writes finish, the store works.
     """
 
     def finished_writes() -> int | None:
@@ -107,13 +107,11 @@ def _take_turn(connection: sqlite3.Connection) -> None:
 
 
 def _check_server(address: str) -> None:
-    """The server is there, is MLflow, and lets this user in."""
+    """Raise ``UserError`` unless the server answers, is MLflow, and lets this user in."""
     parts = urlsplit(address)
     _connect(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
-    location = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="")).rstrip("/")
-    request = urllib.request.Request(
-        f"{location}/api/2.0/mlflow/experiments/search?max_results=1", headers=_login(address)
-    )
+    base = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="")).rstrip("/")
+    request = urllib.request.Request(f"{base}/api/2.0/mlflow/experiments/search?max_results=1", headers=_login(address))
     insecure = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1")
     trust = ssl._create_unverified_context() if insecure else None
     try:
@@ -123,12 +121,12 @@ def _check_server(address: str) -> None:
         if error.code in login.REFUSALS:  # MLflow's client knows of more logins
             return login.ask()
         raise UserError(
-            f"The tracking server {store.shown()}, which MLFLOW_TRACKING_URI names, answers with HTTP status {error.code} where "
+            f"The tracking server {store.safe_uri()}, which MLFLOW_TRACKING_URI names, answers with HTTP status {error.code} where "
             f"MLflow would answer; check the address, or {store.WITHOUT}."
         ) from None
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{store.shown()}, which MLFLOW_TRACKING_URI names, does not answer as an MLflow server does ({store.reason(error)}); check "
+            f"{store.safe_uri()}, which MLFLOW_TRACKING_URI names, does not answer as an MLflow server does ({store.reason(error)}); check "
             f"the address, or {store.WITHOUT}."
         ) from None
 
@@ -138,13 +136,13 @@ def _connect(host: str, port: int) -> None:
         socket.create_connection((host, port), timeout=LOCKED_AFTER).close()
     except OSError as error:
         raise UserError(
-            f"The tracking server {store.shown()}, which MLFLOW_TRACKING_URI names, does not answer ({store.reason(error)}); start it, "
+            f"The tracking server {store.safe_uri()}, which MLFLOW_TRACKING_URI names, does not answer ({store.reason(error)}); start it, "
             f"unset the variable, or {store.WITHOUT}."
         ) from None
 
 
 def _login(address: str) -> dict[str, str]:
-    """What MLflow's client would send, as far as it is in the environment or the address: a name and password first."""
+    """The headers that MLflow's client would send, from the environment or the address: a password comes before a token."""
     parts = urlsplit(address)
     name = os.environ.get("MLFLOW_TRACKING_USERNAME", unquote(parts.username or ""))
     password = os.environ.get("MLFLOW_TRACKING_PASSWORD", unquote(parts.password or ""))

@@ -1,4 +1,4 @@
-"""A journal that no training writes any more, sent whole: its run, its lines, its end."""
+"""Sends a journal that no training writes any more, in full: its run, its lines and its end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stepladder.tracking import forward, runs
 def send(journal: Path) -> tuple[runs.Tracked, int]:
     """Send what the store lacks of ``journal``, and close its run; returns the run and the number of lines sent.
 
-    The run is closed last: one that is not closed was cut short, and is completed by the next call.
+    The run is closed last: a run that is still open was interrupted, and the next call completes it.
     """
     header = runs.header_of(journal)
     run = runs.completed(header) or runs.open_run(header)

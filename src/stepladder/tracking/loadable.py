@@ -1,8 +1,8 @@
 """A model as MLflow loads it anywhere: a pyfunc model from code.
 
-In its folder are safetensors weights and JSON configuration, ``pyfunc_FAMILY.py``, the source of ``stepladder`` as it was,
-and pinned requirements; there is no pickle in it. Where ``stepladder`` is not installed it brings its own; a process that
-has imported ``stepladder`` already goes on using that one.
+Its folder has safetensors weights and JSON configuration, ``pyfunc_FAMILY.py``, the source of ``stepladder`` at that time,
+and pinned requirements; nothing is pickled. Where ``stepladder`` is not installed, this source is used; a process that
+has imported ``stepladder`` already keeps using that one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from stepladder.text_tasks import tasks
 from stepladder.text_tasks.record import Settings
 from stepladder.transformer.networks.description import TextDescription, read_text
 
-SERVED = "stepladder.served"  # of a logged model: see ``_digest``
+SERVED = "stepladder.served"  # tag of a logged model: see ``_digest``
 HERE = Path(__file__).parent
 SOURCE = tuple(file.relative_to(dependencies.HOME).as_posix() for file in dependencies.HOME.rglob("*.py"))
 FILES = ("model.safetensors", "config.json", "tokenizer.json")
@@ -43,16 +43,16 @@ def log(
     folder: Path,
     settings: Settings,
     example: list[dict[str, str]],
-    beside: Mapping[str, Path] | None = None,
+    needed: Mapping[str, Path] | None = None,
 ) -> Any:
     """The model in ``folder``, logged with ``run_id`` once it has answered its input example; MLflow's ``LoggedModel``.
 
-    One that was logged so, or begun to be, and that no version has yet, is taken, or completed.
+    If the same model was logged before, it is returned; if that was interrupted, it is completed.
 
     Args:
-        settings: what it does unless its params say otherwise (``model_config``).
-        example: rows, kept as the input example.
-        beside: folders of other models that it needs, by the name that they get in its own.
+        settings: its defaults, which a request's params override (``model_config``).
+        example: input rows, kept as the input example.
+        needed: folders of other models that it needs, by their names inside its folder.
 
     Raises:
         Exception: whatever it fails with on its example; then nothing usable is logged.
@@ -60,14 +60,14 @@ def log(
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
     run = client.get_run(run_id)
-    own = [*plugins.of_model(folder), *plugins.named({SAMPLER.key: settings.get("sampling", {}).get("sampler")})]
-    logged = _begun(client, run, family, _digest(settings, example, own))
+    custom = [*plugins.of_model(folder), *plugins.named({SAMPLER.key: settings.get("sampling", {}).get("sampler")})]
+    logged = _logged_model(client, run, family, _digest(settings, example, custom))
     if logged.status == LoggedModelStatus.READY:
         return logged
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "model"
         try:
-            _save(path, logged, family, {"": folder, **(beside or {})}, settings, example, plugins.bundled(own))
+            _save(path, logged, family, {"": folder, **(needed or {})}, settings, example, plugins.bundled(custom))
             client.log_model_artifacts(logged.model_id, str(path))
         except BaseException:
             client.finalize_logged_model(logged.model_id, LoggedModelStatus.FAILED)
@@ -84,21 +84,21 @@ def _save(
     folders: Mapping[str, Path],
     settings: Settings,
     example: list[dict[str, str]],
-    own: list[str],
+    custom: list[str],
 ) -> None:
     """Write the model to ``path`` as MLflow loads it, and have it answer its example; raises whatever it fails with.
 
     Args:
-        folders: its own by the name "", and those of models that it needs by theirs.
-        own: files and folders of its maker's own code, which go with it as the package does.
+        folders: its own under the name "", and those of models that it needs under theirs.
+        custom: files and folders of the user's code, saved with it as the package is.
     """
     import mlflow
     import pandas as pd
     from mlflow.models import Model
 
     folder = folders[""]
-    described: DiffusionDescription | TextDescription
-    described = read(folder, DiffusionDescription) if family == "diffusion" else read_text(folder)
+    description: DiffusionDescription | TextDescription
+    description = read(folder, DiffusionDescription) if family == "diffusion" else read_text(folder)
     rows = pd.DataFrame(example)
     files = path.with_name("files")
     for inner, source in folders.items():
@@ -106,7 +106,7 @@ def _save(
         for name in FILES:
             if (source / name).exists():
                 shutil.copy(source / name, files / inner)
-    description = Model(
+    mlflow_model = Model(
         artifact_path=logged.artifact_location,
         model_uuid=logged.model_id,
         model_id=logged.model_id,
@@ -114,13 +114,13 @@ def _save(
     )
     mlflow.pyfunc.save_model(
         str(path),
-        mlflow_model=description,
+        mlflow_model=mlflow_model,
         python_model=str(HERE / f"pyfunc_{family}.py"),
         artifacts={"model": str(files)},
         model_config=settings,
-        signature=_signature(described, settings),
+        signature=_signature(description, settings),
         input_example=rows,
-        code_paths=[str(Path(stepladder.__file__).parent), *own],
+        code_paths=[str(Path(stepladder.__file__).parent), *custom],
         pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
     )
     answer = mlflow.pyfunc.load_model(str(path)).predict(rows)
@@ -130,29 +130,29 @@ def _save(
         shutil.rmtree(compiled, ignore_errors=True)
 
 
-def _begun(client: Any, run: Any, family: str, digest: str) -> Any:
-    """The run's logged model of that ``digest``, the finished one before others; made where there is none."""
+def _logged_model(client: Any, run: Any, family: str, digest: str) -> Any:
+    """The run's logged model of that ``digest``, a finished one if there is one; created where there is none."""
     from mlflow.entities import LoggedModelStatus
 
     experiment, run_id = run.info.experiment_id, run.info.run_id
-    alike = f"source_run_id = '{run_id}' AND tags.`{SERVED}` = '{digest}'"
-    found = client.search_logged_models([experiment], filter_string=alike)
-    if found:
-        return min(found, key=lambda model: model.status != LoggedModelStatus.READY)
+    query = f"source_run_id = '{run_id}' AND tags.`{SERVED}` = '{digest}'"
+    matches = client.search_logged_models([experiment], filter_string=query)
+    if matches:
+        return min(matches, key=lambda model: model.status != LoggedModelStatus.READY)
     return client.create_logged_model(
         experiment, name=family, source_run_id=run_id, model_type="pyfunc", tags={SERVED: digest}
     )
 
 
-def _digest(settings: Settings, example: list[dict[str, str]], own: list[str]) -> str:
-    """Of what a logged model is, beside its run's weights: how it is served, its example, and the code that goes with it."""
-    code = [dependencies.code_hash(SOURCE), *plugins.code_hash(own)]
+def _digest(settings: Settings, example: list[dict[str, str]], custom: list[str]) -> str:
+    """Hash of all of a logged model but its weights: how it is served, its example, and the code that is saved with it."""
+    code = [dependencies.code_hash(SOURCE), *plugins.code_hash(custom)]
     content = json.dumps([settings, example, *code], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def table(model_input: Any) -> Any:
-    """``model_input`` as a ``DataFrame`` of a request a row; MLflow makes of a dictionary of columns one row of lists.
+    """``model_input`` as a ``DataFrame`` with a request in each row; MLflow makes one row of lists of a dictionary of columns.
 
     Raises:
         UserError: the lists are of different lengths.
@@ -190,9 +190,9 @@ def _signature(described: DiffusionDescription | TextDescription, settings: Sett
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 
     if isinstance(described, DiffusionDescription):
-        reads = bool(described.model.vocabulary)
-        inputs: list[ColSpec | TensorSpec] = [ColSpec("string", "label", required=bool(described.classes) or not reads)]
-        inputs += [ColSpec("string", "text")] if reads else []
+        texts = bool(described.model.vocabulary)
+        inputs: list[ColSpec | TensorSpec] = [ColSpec("string", "label", required=bool(described.classes) or not texts)]
+        inputs += [ColSpec("string", "text")] if texts else []
         outputs: list[ColSpec | TensorSpec] = [TensorSpec(np.dtype("uint8"), (-1, *described.model.shape))]
         params = [
             ParamSpec("steps", "long", settings["steps"]),

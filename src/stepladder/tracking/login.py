@@ -1,4 +1,4 @@
-"""Whether an MLflow server lets this user in, as MLflow's own client finds out; asked before any work starts."""
+"""Checks with MLflow's own client, before any work starts, that an MLflow server lets this user in."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def ask() -> None:
 
 @contextmanager
 def permitted(what: str) -> Iterator[None]:
-    """Turn a server's refusal into a sentence that says whom it refused and how to log in; ``what`` was to be done."""
+    """Turn a server's refusal into a sentence with the user and how to log in; ``what`` is the action that was refused."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -36,14 +36,14 @@ def permitted(what: str) -> Iterator[None]:
             raise
         does = "knows no such login" if status == 401 else f"does not allow this login to {what}"
         raise Refused(
-            f"The tracking server {store.shown()} {does} ({_who()}; HTTP status {status}); set MLFLOW_TRACKING_USERNAME and "
+            f"The tracking server {store.safe_uri()} {does} ({_who()}; HTTP status {status}); set MLFLOW_TRACKING_USERNAME and "
             "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, or write ~/.mlflow/credentials, as its administrator says, "
             f"or {store.WITHOUT}."
         ) from None
 
 
 def _who() -> str:
-    """Whom MLflow's client logs in as: a name with its password comes before a token."""
+    """The login that MLflow's client uses: a name with a password comes before a token."""
     from mlflow.utils.credentials import read_mlflow_creds
 
     login = read_mlflow_creds()

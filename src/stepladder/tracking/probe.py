@@ -1,7 +1,7 @@
-"""A fresh process that loads a registered model as a stranger would: ``python -I -B probe.py MODEL_URI``.
+"""Loads a registered model in a fresh process, as someone without the project would: ``python -I -B probe.py MODEL_URI``.
 
-Without Stepladder's source in reach but for the model's own, and with pickle forbidden, it answers the input example. Its last line
-is JSON: ``{"megabytes", "seconds_to_load", "seconds", "rows"}``, ``seconds`` for the whole example, the best of up to three answers.
+With only the source inside the model, and with pickle forbidden, it answers the input example. Its last line is JSON:
+``{"megabytes", "seconds_to_load", "seconds", "rows"}``, ``seconds`` for the complete example, the best of up to three answers.
 """
 
 import json
@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 1.0  # seconds after which an answer is not asked for again
+PATIENCE = 1.0  # seconds; an answer that takes longer is not repeated
 
 
 def main(model_uri: str) -> None:

@@ -1,9 +1,9 @@
-"""The gate that a version passes to become ``@champion``; a refused one is told everything that stands in its way.
+"""The gate that a version must pass to become ``@champion``; a refusal lists all reasons.
 
-It does not count as failed (``judgement.failure``), the first one neither; it is better than the champion by more than the interval, on
-the same held-out data, judged in the same way by the same figure; it loads in a fresh process and answers its input example there; its
-size and its time are within ``promotion.*``; and nobody has rolled it back. A champion whose figures are of other held-out data, or were
-found in another way, is judged again on the present ones.
+The version, even the first, must not count as failed (``judgement.failure``). It must be better than the champion by more than the
+interval, on the same held-out data, judged in the same way by the same figure. It must load and answer its input example in a fresh
+process, with size and time within ``promotion.*``, and must not have been rolled back. A champion whose figures are of other held-out
+data, or were measured in another way, is judged again on the present data.
 "Better by more than the interval": the interval of the difference of the two figures excludes zero. That of a difference of two
 estimates with intervals of their own is MOVER's (Zou and Donner 2008, Statistics in Medicine 27, equation 4; Newcombe 1998, method 10).
 """
@@ -23,9 +23,9 @@ from stepladder.errors import UserError
 from stepladder.params import Promotion
 from stepladder.tracking import aliases, figures, health, references, store
 from stepladder.tracking.again import Judge, on_present
-from stepladder.tracking.figures import FIGURE, Tags, better, difference, shown
+from stepladder.tracking.figures import FIGURE, Tags, better, difference, text
 
-__all__ = ["Unfit", "Verdict", "better", "difference", "judge", "probe", "promote", "settle", "shown"]
+__all__ = ["Unfit", "Verdict", "apply_verdict", "better", "difference", "judge", "probe", "promote", "text"]
 
 LONGEST_PROBE = 1800  # seconds
 LONGEST_TAG = 4000  # characters
@@ -38,12 +38,12 @@ class Unfit(Exception):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate says of a version.
+    """The verdict of the gate on a version.
 
     Attributes:
-        promoted: whether it is ``@champion`` now because of it.
-        reasons: all that stands in its way, each a clause; empty: nothing.
-        why: the verdict in a sentence, which its version keeps.
+        promoted: whether the verdict makes it ``@champion``.
+        reasons: why it is refused, each a clause; empty where it passes.
+        why: the verdict in a sentence, which is stored with the version.
     """
 
     name: str
@@ -57,12 +57,12 @@ class Verdict:
 def promote(
     reference: str, limits: Promotion, *, force: bool = False, reason: str = "", again: Judge | None = None
 ) -> Verdict:
-    """Make the version that ``reference`` names ``@champion`` if it passes the gate, or if it is forced, for a reason.
+    """Make the version that ``reference`` names ``@champion`` if it passes the gate, or if it is forced with a reason.
 
     Args:
-        reference: ``models:/NAME/VERSION``, ``models:/NAME@ALIAS`` or NAME, whose ``@challenger`` it is then.
-        force: whatever the gate says; the history keeps ``reason`` and what was overridden.
-        again: judges again what has figures of other held-out data.
+        reference: ``models:/NAME/VERSION``, ``models:/NAME@ALIAS`` or NAME, which means its ``@challenger``.
+        force: promote against the gate's verdict; the history keeps ``reason`` and what was overridden.
+        again: judges versions again that have figures of other held-out data.
 
     Raises:
         UserError: there is no such version or store, or it is forced without a reason.
@@ -82,96 +82,96 @@ def promote(
             verdict, how = replace(verdict, promoted=True, why=why), "force"
         elif verdict.promoted and reason.strip():
             verdict = replace(verdict, why=f"{verdict.why} ({reason.strip()})")
-        settle(client, verdict, how)
+        apply_verdict(client, verdict, how)
     return verdict
 
 
 def judge(client: Any, name: str, number: str, limits: Promotion, again: Judge | None = None) -> Verdict:
-    """What the gate says; no alias is moved. Its version gets the measured size and times as tags.
+    """The verdict of the gate; no alias is moved. The version gets the measured size and times as tags.
 
     Args:
-        again: judges the champion, and the version, again where their figures cannot be compared; ``None``: that stands in the way.
+        again: judges both versions again where their figures cannot be compared; ``None``: that is a reason to refuse.
     """
-    holder = str(references.model(client, name).aliases.get(aliases.CHAMPION, ""))
+    champion = str(references.model(client, name).aliases.get(aliases.CHAMPION, ""))
     ours: Tags = client.get_model_version(name, number).tags
-    if holder == number:
-        return Verdict(name, number, False, (), f"champion already: {shown(ours)}")
-    compared, reasons = shown(ours), []
+    if champion == number:
+        return Verdict(name, number, False, (), f"champion already: {text(ours)}")
+    compared, reasons = text(ours), []
     if ours.get(FIGURE) and not math.isfinite(figures.figure(ours)[0]):
         reasons.append(f"its {ours[FIGURE]} is not a number")
     else:
-        if holder:
-            ours, compared, worse = _against(client, name, number, holder, again)
+        if champion:
+            ours, compared, worse = _against_champion(client, name, number, champion, again)
             reasons += [compared] * worse
         if why := figures.failed(ours, limits):
             reasons.append(f"it counts as failed ({why})")
     if back := ours.get(aliases.ROLLED_BACK):
         reasons.append(f"it was rolled back ({back})")
-    reasons += _measured(client, name, number, limits)
+    reasons += _probe_objections(client, name, number, limits)
     if reasons:
         return Verdict(name, number, False, tuple(reasons), f"challenger: {'; '.join(reasons)}")
-    return Verdict(name, number, True, (), f"champion{'' if holder else ', the first'}: {compared}")
+    return Verdict(name, number, True, (), f"champion{'' if champion else ', the first'}: {compared}")
 
 
-def settle(client: Any, verdict: Verdict, how: str) -> None:
-    """Do as the verdict says, and keep its sentence with its version; a champion keeps the one that made it champion."""
+def apply_verdict(client: Any, verdict: Verdict, how: str) -> None:
+    """Carry out the verdict and store its sentence with the version; a champion keeps the one that made it champion."""
     if verdict.promoted:
         aliases.move(client, verdict.name, aliases.CHAMPION, verdict.version, how=how, why=verdict.why)
     elif verdict.reasons:
         aliases.keep_verdict(client, verdict.name, verdict.version, verdict.why[:LONGEST_TAG])
 
 
-def _against(client: Any, name: str, number: str, holder: str, again: Judge | None) -> tuple[Tags, str, bool]:
-    """The version's figures, how they compare with the champion's, in words, and whether that stands in the way."""
-    ours, theirs = (client.get_model_version(name, each).tags for each in (number, holder))
-    if not (apart := _apart(ours, theirs, holder)):
-        return ours, *_compared(ours, theirs, holder, "on the same data")
+def _against_champion(
+    client: Any, name: str, number: str, champion: str, again: Judge | None
+) -> tuple[Tags, str, bool]:
+    """(the version's figures, how they compare with the champion's, in words, whether that is a reason to refuse)."""
+    ours, theirs = (client.get_model_version(name, each).tags for each in (number, champion))
+    if not (incomparable := _incomparable(ours, theirs, champion)):
+        return ours, *_comparison(ours, theirs, champion, "on the same data")
     if not ours.get(FIGURE) or again is None:
-        return ours, apart, True
+        return ours, incomparable, True
     try:
-        now, then = (on_present(client, name, each, again) for each in (number, holder))
+        now, then = (on_present(client, name, each, again) for each in (number, champion))
     except UserError as error:
-        return ours, f"{apart}, and cannot be judged again on the present data ({str(error).rstrip('.')})", True
-    return now, *_compared(now, then, holder, "judged again on the present held-out data")
+        return ours, f"{incomparable}, and cannot be judged again on the present data ({str(error).rstrip('.')})", True
+    return now, *_comparison(now, then, champion, "judged again on the present held-out data")
 
 
-def _apart(ours: Tags, theirs: Tags, holder: str) -> str:
+def _incomparable(ours: Tags, theirs: Tags, champion: str) -> str:
     """Why the figures of the two cannot be compared as they are; empty where they can."""
     if not ours.get(FIGURE):
         return "it does not say by which figure it is judged (an older Stepladder registered it: run `stepladder register`)"
     known = [tag for tag in (figures.HELD_OUT, "data_hash") if tag in ours and tag in theirs]
     if not known or ours[known[0]] != theirs[known[0]]:
-        return f"{shown(ours)} was measured on other data than champion version {holder}'s"
+        return f"{text(ours)} was measured on other data than champion version {champion}'s"
     if theirs.get("judged") != ours.get("judged") or ours[FIGURE] not in theirs:
         return (
-            f"{shown(ours)} was judged in another way ({ours.get('judged')}) than champion version {holder} "
+            f"{text(ours)} was judged in another way ({ours.get('judged')}) than champion version {champion} "
             f"({theirs.get('judged')})"
         )
     return ""
 
 
-def _compared(ours: Tags, theirs: Tags, holder: str, where: str) -> tuple[str, bool]:
-    """How the two compare, in words, and whether that stands in the way."""
-    value = shown(theirs, ours[FIGURE]).removeprefix(f"{ours[FIGURE]} ")
-    compared = f"{shown(ours)} against {value} of version {holder} {where}"
+def _comparison(ours: Tags, theirs: Tags, champion: str, where: str) -> tuple[str, bool]:
+    """(how the two compare, in words, whether that is a reason to refuse)."""
+    value = text(theirs, ours[FIGURE]).removeprefix(f"{ours[FIGURE]} ")
+    compared = f"{text(ours)} against {value} of version {champion} {where}"
     if better(ours, theirs):
         return compared, False
     return f"not better by more than the interval: {compared}", True
 
 
-def _measured(client: Any, name: str, number: str, limits: Promotion) -> list[str]:
-    """What a fresh process finds wrong with the version."""
+def _probe_objections(client: Any, name: str, number: str, limits: Promotion) -> list[str]:
+    """Reasons to refuse the version from a trial in a fresh process; the measured size and times become its tags."""
     try:
-        found = probe(f"models:/{name}/{number}")
+        measured = probe(f"models:/{name}/{number}")
     except Unfit as error:
         return [str(error)]
     for tag in ("megabytes", "seconds_to_load", "seconds"):
-        client.set_model_version_tag(name, number, tag, f"{found[tag]:.4g}")
-    size, seconds = found["megabytes"], found["seconds"]
+        client.set_model_version_tag(name, number, tag, f"{measured[tag]:.4g}")
+    size, seconds = measured["megabytes"], measured["seconds"]
     too_large = f"its files have {size:.4g} MB, more than promotion.megabytes={limits.megabytes:g}"
-    too_slow = (
-        f"answering its {found['rows']} examples takes {seconds:.4g} s, more than promotion.seconds={limits.seconds:g}"
-    )
+    too_slow = f"answering its {measured['rows']} examples takes {seconds:.4g} s, more than promotion.seconds={limits.seconds:g}"
     return [too_large] * (size > limits.megabytes) + [too_slow] * (seconds > limits.seconds)
 
 

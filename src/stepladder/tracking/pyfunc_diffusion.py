@@ -1,4 +1,4 @@
-"""A diffusion model as MLflow serves it: a class, and a text where it reads them, in; pictures out. Loaded without pickle."""
+"""A diffusion model as MLflow serves it, loaded without pickle: the input is a class, and a text for models that read texts."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ from stepladder.tracking import loadable
 
 
 class DiffusionModel(PythonModel):
-    """Draws one picture a row, of the class that ``label`` names or numbers and, where the model reads texts, of ``text``.
+    """Draws one picture for each row: of the class named or numbered ``label`` and, where the model reads texts, of ``text``.
 
-    An empty ``label``, or text, asks for none; ``label`` is ignored by a model without classes.
+    An empty ``label`` or ``text`` means none; ``label`` is ignored by a model without classes.
     """
 
     def load_context(self, context: Any) -> None:
         folder = Path(context.artifacts["model"])
         self.model, self.description = load(folder)
-        self.classifier, self.asked = classifier.beside(folder, self.description)
+        self.classifier, self.request_description = classifier.beside(folder, self.description)
         self.tokenizer = requests.tokenizer(folder, self.description)
         self.settings = context.model_config
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> np.ndarray:
         """uint8 ``(N, C, H, W)``; ``params``: ``steps``, ``guidance_scale``, ``seed``, ``sampler``."""
-        given, classes = self.settings | (params or {}), self.asked.classes
-        options = {name: given.get(name) for name in ("guidance_scale", "sampler")}
+        options, classes = self.settings | (params or {}), self.request_description.classes
+        changes = {name: options.get(name) for name in ("guidance_scale", "sampler")}
         with loadable.refusing():
             rows = loadable.table(model_input)
             labels = [_name(classes, label) if classes else "" for label in _column(rows, "label")]
-            condition = requests.condition(self.asked, self.tokenizer, labels, _column(rows, "text"))
-            plugins.from_outside({SAMPLER.key: options["sampler"]}, {SAMPLER.key: self.settings["sampling"]["sampler"]})
-            sampling = requests.sampling(self.description, self.settings["sampling"], options)
+            condition = requests.condition(self.request_description, self.tokenizer, labels, _column(rows, "text"))
+            plugins.from_outside({SAMPLER.key: changes["sampler"]}, {SAMPLER.key: self.settings["sampling"]["sampler"]})
+            sampling = requests.sampling(self.description, self.settings["sampling"], changes)
             pictures = draw(
-                self.model, self.description, condition, int(given["steps"]), sampling,
-                seed=int(given["seed"]), classifier=self.classifier,
+                self.model, self.description, condition, int(options["steps"]), sampling,
+                seed=int(options["seed"]), classifier=self.classifier,
             )  # fmt: skip
         return to_uint8(pictures)
 
 
 def _column(rows: pd.DataFrame, name: str) -> list[str]:
-    """What stands in column ``name``, "" where nothing does."""
+    """The values of column ``name``, "" where one is missing."""
     return ["" if pd.isna(value) else str(value) for value in rows.get(name, [None] * len(rows))]
 
 

@@ -18,14 +18,14 @@ from stepladder.transformer.networks.trained import load
 
 
 class LanguageModel(PythonModel):
-    """Translates, goes on with or classifies a text a row."""
+    """Translates, continues or classifies the text of each row."""
 
     def load_context(self, context: Any) -> None:
         self.loaded: tuple[Any, Any, Any] = load(Path(context.artifacts["model"]))
         self.settings = context.model_config
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """``params``, see its signature: of a search or of sampling, ``seed``, ``language`` where the model knows several."""
+        """``params``, see the signature: options of search or sampling, ``seed``, ``language`` where the model knows several."""
         with loadable.refusing():
             served = tasks.served(self.loaded[2].task)
             texts = [str(cell) for cell in loadable.table(model_input)[served.column]]

@@ -1,7 +1,7 @@
-"""What a name of a registered model means: one reading for every verb.
+"""What the name of a registered model means, the same for every verb.
 
-``models:/NAME/VERSION``, ``models:/NAME@ALIAS`` or NAME, each also without ``models:/``. A name, or an alias, that is there counts as
-it stands; else the only one that begins so.
+``models:/NAME/VERSION``, ``models:/NAME@ALIAS`` or NAME, each also without ``models:/``. An existing name or alias
+is taken as it is; otherwise the only one that begins with it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FORMS = "models:/NAME/VERSION or models:/NAME@ALIAS"
 
 
 def registered_name(family: str, data: str) -> str:
-    """The name under which models of ``family`` of the data so named are registered."""
+    """The name under which models of ``family``, trained on the data named ``data``, are registered."""
     return re.sub(r"[^a-z0-9_.-]+", "-", f"{family}-{data}".lower())
 
 
@@ -29,7 +29,7 @@ def readable(reference: str) -> bool:
 
 
 def name(client: Any, reference: str) -> str:
-    """The registered name that ``reference`` means; raises ``UserError`` where there is none, or several begin so."""
+    """The registered name that ``reference`` means; raises ``UserError`` where there is none, or several begin with it."""
     return str(model(client, reference).name)
 
 
@@ -37,33 +37,33 @@ def model(client: Any, reference: str) -> Any:
     """MLflow's ``RegisteredModel`` that ``reference`` means.
 
     Raises:
-        UserError: it has no such form, the registry has none of that name, or several begin so.
+        UserError: it does not have such a form, the registry has no such model, or several begin with it.
     """
     from mlflow.exceptions import MlflowException
 
-    given = _parts(reference)[0]
+    prefix = _parts(reference)[0]
     try:
-        return client.get_registered_model(given)
+        return client.get_registered_model(prefix)
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
     known = names(client)
-    found = [each for each in known if each.startswith(given)]
-    if len(found) > 1:
-        raise UserError(f"{given} may be any of {', '.join(found)}; give more of the name.")
-    if not found:
-        raise UserError(f"{given} is not in the registry; it has the models: {', '.join(known) or 'none'}.")
-    return client.get_registered_model(found[0])
+    matches = [each for each in known if each.startswith(prefix)]
+    if len(matches) > 1:
+        raise UserError(f"{prefix} may be any of {', '.join(matches)}; give more of the name.")
+    if not matches:
+        raise UserError(f"{prefix} is not in the registry; it has the models: {', '.join(known) or 'none'}.")
+    return client.get_registered_model(matches[0])
 
 
 def names(client: Any) -> list[str]:
     """All registered models, sorted."""
-    found, page = [], None
+    registered, page = [], None
     while True:
         models = client.search_registered_models(page_token=page)
-        found += [str(each.name) for each in models]
+        registered += [str(each.name) for each in models]
         if not (page := models.token):
-            return sorted(found)
+            return sorted(registered)
 
 
 def versions(client: Any, name: str) -> list[str]:
@@ -71,36 +71,36 @@ def versions(client: Any, name: str) -> list[str]:
     return sorted((str(each.version) for each in client.search_model_versions(f"name = '{name}'")), key=int)
 
 
-def version(client: Any, reference: str, usual: str = CHAMPION) -> tuple[str, str]:
-    """(name, version) that ``reference`` means; of a name alone the version that the alias ``usual`` names.
+def version(client: Any, reference: str, default_alias: str = CHAMPION) -> tuple[str, str]:
+    """(name, version) that ``reference`` means; a name alone means the version of the alias ``default_alias``.
 
     Raises:
         UserError: as ``model``, or there is no such version or alias.
     """
-    found = model(client, reference)
+    entry = model(client, reference)
     _, number, alias = _parts(reference)
-    known = versions(client, found.name)
+    known = versions(client, entry.name)
     if number == "latest" and known:
         number = known[-1]
     elif not number:
-        number = str(found.aliases.get(_completed(alias or usual, found.aliases), ""))
+        number = str(entry.aliases.get(_completed(alias or default_alias, entry.aliases), ""))
     if number not in known:
-        there = ", ".join([*known, *(f"@{each}" for each in sorted(found.aliases))])
-        raise UserError(f"{reference} is not in the registry; of {found.name} it has: {there or 'no version'}.")
-    return str(found.name), number
+        listed = ", ".join([*known, *(f"@{each}" for each in sorted(entry.aliases))])
+        raise UserError(f"{reference} is not in the registry; of {entry.name} it has: {listed or 'no version'}.")
+    return str(entry.name), number
 
 
 def _parts(reference: str) -> tuple[str, str, str]:
-    found = PATTERN.fullmatch(reference)
-    if not found:
+    match = PATTERN.fullmatch(reference)
+    if not match:
         raise UserError(f"{reference} names no version of a model; give {FORMS}.")
-    name, number, alias = found.groups()
+    name, number, alias = match.groups()
     return name, number or "", alias or ""
 
 
-def _completed(given: str, known: Iterable[str]) -> str:
-    """``given`` where it is among ``known``, else the only one that begins so, whatever its case; else ``given``."""
-    if given in known:
-        return given
-    found = [each for each in known if each.lower().startswith(given.lower())]
-    return found[0] if len(found) == 1 else given
+def _completed(prefix: str, known: Iterable[str]) -> str:
+    """``prefix`` where it is among ``known``, else the only one that begins with it, ignoring case; else ``prefix``."""
+    if prefix in known:
+        return prefix
+    matches = [each for each in known if each.lower().startswith(prefix.lower())]
+    return matches[0] if len(matches) == 1 else prefix

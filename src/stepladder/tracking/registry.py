@@ -1,7 +1,7 @@
 """The registry: the models that others load by ``models:/NAME@champion``.
 
 Each new version becomes ``@challenger``, and ``@champion`` where it passes the gate of ``promotion``: the figures that it is
-judged by are tags of the versions. What was begun and cut short is completed by doing it again.
+judged by are tags of the versions. An interrupted registration is completed by repeating the call.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ REGISTERED = "registered.json"
 @store.answering()
 def register(params: Params, models: Path, reports: Path, judge: Judge | None = None) -> Registered:
     """Register the recommended diffusion model and the language model; writes ``reports/registered.json``, which says what is to be
-    registered; what becomes of it in this store is history (``history.REGISTRATION``), and returned with it.
+    registered. Versions and aliases in this store go to the history (``history.REGISTRATION``) and are returned with it.
 
-    Doing it again registers nothing twice. Without a store the history says so. A model that enlarges pictures is left out.
+    A repeated call registers nothing twice. Without a store the history says so. A model that enlarges pictures is left out.
 
     Args:
-        judge: judges a champion again whose figures are of other held-out data; ``None``: it is not, and stays.
+        judge: judges a champion again whose figures are of other held-out data; ``None``: such a champion stays.
 
     Raises:
         UserError: there is no comparison yet, it is of another training or other data than those in place, or the store does
@@ -38,8 +38,8 @@ def register(params: Params, models: Path, reports: Path, judge: Judge | None = 
     comparison = candidates.read(reports)
     identity.check_comparison(comparison, models, reports)
     wanted = candidates.of(comparison, params, models, reports)
-    found = [_register(c, params.promotion, judge) if store.uri() else _decided(c) for c in wanted]
-    result: Registered = {"tracking_uri": store.shown(), "models": found}
+    registrations = [_register(c, params.promotion, judge) if store.uri() else _decided(c) for c in wanted]
+    result: Registered = {"tracking_uri": store.safe_uri(), "models": registrations}
     if not store.uri():
         result["why"] = (
             "there was no tracking store (STEPLADDER_TRACKING=journal, or MLflow is not installed); "
@@ -51,7 +51,7 @@ def register(params: Params, models: Path, reports: Path, judge: Judge | None = 
 
 @store.answering()
 def registered_runs() -> set[str]:
-    """The runs whose models are registered, under whatever name; none where there is no store."""
+    """Ids of the runs whose models are registered, under any name; none where there is no store."""
     if not store.uri():
         return set()
     return {str(version.run_id) for version in store.client().search_model_versions() if version.run_id}
@@ -59,13 +59,13 @@ def registered_runs() -> set[str]:
 
 @store.answering()
 def restore(params: Params, models: Path, reports: Path, judge: Judge | None = None) -> list[Registration]:
-    """Register again what the present store lacks of ``reports/registered.json``; returns that.
+    """Register again the models of ``reports/registered.json`` that the present store lacks; returns these.
 
-    It is done as it was then: what parameters or models have become since, ``register`` registers. Only where there was no
-    store then are ``params`` asked. What another such call began and did not end is completed.
+    They are registered with their former settings; ``register`` is for changed parameters or models. ``params`` matter only
+    where there was no store at that time. An interrupted call is completed.
     """
     comparison = candidates.read(reports)
-    judged = {name: (of or {}).get("model") for name, of in (comparison.get("judged") or {}).items()}
+    judged = {name: (entry or {}).get("model") for name, entry in (comparison.get("judged") or {}).items()}
     wanted = [
         candidate
         for candidate in candidates.of(comparison, params, models, reports)
@@ -80,12 +80,12 @@ def restore(params: Params, models: Path, reports: Path, judge: Judge | None = N
             for c in wanted
             if (c.name, c.header["key"]) in settings
         ]
-    found = [_register(candidate, params.promotion, judge) for candidate in wanted if not _complete(candidate)]
-    if found and before:
-        now = {(model["name"], model["key"]): model for model in found}
-        models_ = [now.get((model["name"], model["key"]), model) for model in before]
-        history.write(reports / REGISTERED, {"tracking_uri": store.shown(), "models": models_}, history.REGISTRATION)
-    return found
+    registrations = [_register(candidate, params.promotion, judge) for candidate in wanted if not _complete(candidate)]
+    if registrations and before:
+        now = {(model["name"], model["key"]): model for model in registrations}
+        merged = [now.get((model["name"], model["key"]), model) for model in before]
+        history.write(reports / REGISTERED, {"tracking_uri": store.safe_uri(), "models": merged}, history.REGISTRATION)
+    return registrations
 
 
 def _register(candidate: Candidate, limits: Promotion, judge: Judge | None) -> Registration:
@@ -97,7 +97,7 @@ def _register(candidate: Candidate, limits: Promotion, judge: Judge | None) -> R
             client.set_model_version_tag(name, number, tag, value)
         aliases.move(client, name, aliases.CHALLENGER, number, how="register", why="the latest to be registered")
         verdict = promotion.judge(client, name, number, limits, judge)
-        promotion.settle(client, verdict, "register")
+        promotion.apply_verdict(client, verdict, "register")
         version = client.get_model_version(name, number)
     return {
         **_decided(candidate),
@@ -109,7 +109,7 @@ def _register(candidate: Candidate, limits: Promotion, judge: Judge | None) -> R
 
 
 def _decided(candidate: Candidate) -> Registration:
-    """What is to be registered, whatever the store."""
+    """The part of a registration that does not depend on the store."""
     return {
         "name": candidate.name,
         "key": candidate.header["key"],
@@ -119,17 +119,17 @@ def _decided(candidate: Candidate) -> Registration:
 
 
 def _version(client: Any, candidate: Candidate) -> str | None:
-    found = client.search_model_versions(f"name = '{candidate.name}'")
-    return next((str(v.version) for v in found if candidate.identity.items() <= v.tags.items()), None)
+    versions = client.search_model_versions(f"name = '{candidate.name}'")
+    return next((str(v.version) for v in versions if candidate.identity.items() <= v.tags.items()), None)
 
 
 def _complete(candidate: Candidate) -> bool:
-    """Whether the store has the version and the gate's verdict on it, and nothing of it was begun and cut short."""
+    """Whether the store has the version and the gate's verdict on it, and no change of an alias is pending."""
     client = store.client()
     if (number := _version(client, candidate)) is None:
         return False
-    begun = aliases.PENDING in client.get_registered_model(candidate.name).tags
-    return not begun and aliases.VERDICT in client.get_model_version(candidate.name, number).tags
+    pending = aliases.PENDING in client.get_registered_model(candidate.name).tags
+    return not pending and aliases.VERDICT in client.get_model_version(candidate.name, number).tags
 
 
 def _create(client: Any, candidate: Candidate) -> str:
@@ -145,7 +145,7 @@ def _create(client: Any, candidate: Candidate) -> str:
         candidate.folder,
         candidate.settings,
         candidate.example,
-        candidate.beside,
+        candidate.needed_models,
     )
     try:
         client.create_registered_model(candidate.name, description=candidate.description)
@@ -153,11 +153,11 @@ def _create(client: Any, candidate: Candidate) -> str:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     parent = {"sweep_run": run["parent_run_id"]} if run.get("parent_run_id") else {}
-    made = client.create_model_version(
+    version = client.create_model_version(
         candidate.name,
         source=logged.model_uri,
         run_id=run["run_id"],
         tags=candidate.identity | candidate.tags | parent,
         model_id=logged.model_id,
     )
-    return str(made.version)
+    return str(version.version)

@@ -1,4 +1,4 @@
-"""``stepladder reproduce``: a registered model made again from its lineage, in a folder of its own, and compared with itself."""
+"""``stepladder reproduce``: trains a registered model again from its lineage, in a separate folder, and compares the two."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from stepladder.tracking.fetch import fetch
 
 HOME = ".reproductions"
 RESULT = "reproduction.json"
-DATA = {"transformer": "text"}  # families of other data than pictures
+DATA = {"transformer": "text"}  # families that do not learn from pictures
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A figure of both evaluations: (value, low, high) each, and the interval of ``now`` minus ``then``."""
+    """A figure of both evaluations, each (value, low, high), and the interval of ``now`` minus ``then``."""
 
     then: tuple[float, float, float]
     now: tuple[float, float, float]
@@ -34,19 +34,19 @@ class Difference:
 
     @property
     def explained(self) -> bool:
-        """Whether the interval says that there need be no difference."""
+        """Whether the interval includes zero."""
         return self.low <= 0 <= self.high
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """How a model made again compares with the registered one.
+    """How a reproduced model compares with the registered one.
 
     Attributes:
-        identical: every weight, bit for bit.
-        largest: difference of two weights; infinite where the tensors are not the same ones.
-        environment: what is not as it was, in words.
-        figures: of both evaluations, where the weights differ or that was asked for.
+        identical: whether every weight is the same, bit for bit.
+        largest: largest difference of two weights; infinite where the tensors have other names, shapes or types.
+        environment: what has changed since then, in words.
+        figures: those of both evaluations, where the weights differ or ``evaluate`` was set.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Reproduction:
         for name, d in self.figures.items():
             verdict = "within the interval" if d.explained else "more than the interval"
             lines.append(
-                f"{name}: {_shown(d.then)} then, {_shown(d.now)} now; difference {d.low:.4g} to {d.high:.4g}: {verdict}"
+                f"{name}: {_with_interval(d.then)} then, {_with_interval(d.now)} now; difference {d.low:.4g} to {d.high:.4g}: {verdict}"
             )
         return "\n".join(lines)
 
@@ -85,11 +85,11 @@ def reproduce(
 ) -> Reproduction:
     """Train the version that ``uri`` names again, from its commit, data and parameters, and compare.
 
-    Nothing of the workspace changes, nor of its store. The result is also in ``OUT/reproduction.json``.
+    Neither the workspace nor its store is changed. The result is also in ``OUT/reproduction.json``.
 
     Args:
-        out: folder for it, new or of a reproduction that was cut short; default: ``.reproductions/NAME-VERSION``.
-        evaluate: judge it again also where it is bit-identical.
+        out: folder for it, new or of an interrupted reproduction; default: ``.reproductions/NAME-VERSION``.
+        evaluate: judge it also where it is bit-identical.
 
     Raises:
         UserError: something that it needs is missing, or a step of it failed.
@@ -104,25 +104,25 @@ def reproduce(
     registered, _ = fetch(f"models:/{name}/{number}")
     with tempfile.TemporaryDirectory() as temporary:
         origin = _origin(client, run, f"{name} version {number}", Path(temporary))
-        made = checkout.make(run.data.tags["mlflow.source.git.commit"], origin, folder, log)
+        copy = checkout.make(run.data.tags["mlflow.source.git.commit"], origin, folder, log)
     family, timesteps = run.data.tags["stepladder.family"], run.data.params.get("timesteps")
-    made.restore(DATA.get(family, "images"), run.data.tags["stepladder.data_hash"])
-    model = made.folder / "models" / (f"{family}/T{timesteps}" if timesteps else family)
+    copy.restore(DATA.get(family, "images"), run.data.tags["stepladder.data_hash"])
+    model = copy.folder / "models" / (f"{family}/T{timesteps}" if timesteps else family)
     stage = [family, *(["--timesteps", timesteps] if timesteps else [])]
     if not _trained(model):
-        made.stepladder("train", *stage)
-    found, told = _history(made.folder, model)
+        copy.stepladder("train", *stage)
+    record, record_folder = _history(copy.folder, model)
     identical, count, largest = _compare(registered, model)
     then = json.loads(lineage.recorded(client, run.info.run_id, lineage.ENVIRONMENT))
-    now = json.loads((told / lineage.FOLDER / lineage.ENVIRONMENT).read_text(encoding="utf-8"))
+    now = json.loads((record_folder / lineage.FOLDER / lineage.ENVIRONMENT).read_text(encoding="utf-8"))
     changed = [f"{key} is {now.get(key)} and was {value}" for key, value in then.items() if now.get(key) != value]
-    if not run.data.tags.get("stepladder.study") and found["key"] != run.data.tags["stepladder.key"]:
+    if not run.data.tags.get("stepladder.study") and record["key"] != run.data.tags["stepladder.key"]:
         changed.append("the training is another one by its spec, data and code")
     figures = {}
     if evaluate or not identical:
-        figures = _judge(client, run.info.run_id, made, stage, version.tags)
+        figures = _judge(client, run.info.run_id, copy, stage, version.tags)
     result = Reproduction(
-        name, number, str(folder), identical, count, largest, tuple(changed), figures, found["figures"]["seconds"]
+        name, number, str(folder), identical, count, largest, tuple(changed), figures, record["figures"]["seconds"]
     )
     (folder / RESULT).write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
     return result
@@ -131,11 +131,11 @@ def reproduce(
 def _origin(client: Any, run: Any, what: str, folder: Path) -> Path:
     """The lineage of ``run``, complete, downloaded to ``folder``."""
     tags = run.data.tags
-    there = {Path(artifact.path).name for artifact in client.list_artifacts(run.info.run_id, lineage.FOLDER)}
+    present = {Path(artifact.path).name for artifact in client.list_artifacts(run.info.run_id, lineage.FOLDER)}
     needed = {lineage.PARAMS: "its parameters", lineage.ENVIRONMENT: "what it ran on"}
     if tags.get("stepladder.git_dirty") == "true":
         needed[lineage.DIFF] = "the changes that were not committed"
-    missing = [words for file, words in needed.items() if file not in there]
+    missing = [words for file, words in needed.items() if file not in present]
     missing += [] if tags.get("mlflow.source.git.commit") else ["a git commit, since it was trained outside git"]
     if missing:
         raise UserError(
@@ -145,14 +145,14 @@ def _origin(client: Any, run: Any, what: str, folder: Path) -> Path:
 
 
 def _trained(model: Path) -> bool:
-    """Whether there is a model, of whatever commit."""
+    """Whether the folder has a model, made by the code of any commit."""
     return any((model / file).exists() for file in (history.TRAINING, history.RUN))
 
 
 def _history(root: Path, model: Path) -> tuple[history.Run, Path]:
-    """What is known of the model that the project in ``root`` has made, and the folder that its lineage is in.
+    """The record of the model that the project in ``root`` has made, and the folder with its lineage.
 
-    The code of older commits left both beside the weights.
+    The code of older commits left both in the model's folder.
     """
     if (model / history.RUN).exists():
         return json.loads((model / history.RUN).read_text(encoding="utf-8")), model
@@ -161,12 +161,12 @@ def _history(root: Path, model: Path) -> tuple[history.Run, Path]:
     return known, home / known["key"]
 
 
-def _compare(registered: Path, made: Path) -> tuple[bool, int, float]:
+def _compare(registered: Path, reproduced: Path) -> tuple[bool, int, float]:
     """(whether all weights are the same bits, their number, the largest difference)."""
     import torch
     from safetensors.torch import load_file
 
-    then, now = (load_file(folder / "model.safetensors") for folder in (registered, made))
+    then, now = (load_file(folder / "model.safetensors") for folder in (registered, reproduced))
     count = sum(weight.numel() for weight in now.values())
     if {key: (w.shape, w.dtype) for key, w in then.items()} != {key: (w.shape, w.dtype) for key, w in now.items()}:
         return False, count, float("inf")
@@ -181,25 +181,25 @@ def _bits(weight: Any) -> Any:
     return weight.reshape(-1).view(torch.uint8)
 
 
-def _judge(client: Any, run_id: str, made: Checkout, stage: list[str], tags: dict[str, str]) -> dict[str, Difference]:
-    """The figures with an interval that both evaluations have; {} where the first was not recorded."""
+def _judge(client: Any, run_id: str, copy: Checkout, stage: list[str], tags: dict[str, str]) -> dict[str, Difference]:
+    """The figures that have an interval in both evaluations; {} where the first evaluation was not recorded."""
     if not any(artifact.path == "evaluation/metrics.json" for artifact in client.list_artifacts(run_id, "evaluation")):
-        made.log("the registered model's evaluation is not recorded: there is nothing to compare with")
+        copy.log("the registered model's evaluation is not recorded: there is nothing to compare with")
         return {}
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(client.download_artifacts(run_id, "evaluation/metrics.json", temporary))
         then = json.loads(file.read_text(encoding="utf-8"))
     if "points" in then:
         steps = int(tags["sampling_steps"])
-        wanted = [f"sweep.timesteps=[{stage[-1]}]", f"sweep.sampling_steps=[{steps}]"]
-        made.stepladder("params", *(part for text in wanted for part in ("-S", text)), "--write")
-        given = yaml.safe_load((made.folder / PARAMS_FILE).read_text(encoding="utf-8"))  # as that commit admits them
-        guided = given.get("sampling", {}).get("classifier_scale", 0) > 0
+        changes = [f"sweep.timesteps=[{stage[-1]}]", f"sweep.sampling_steps=[{steps}]"]
+        copy.stepladder("params", *(part for text in changes for part in ("-S", text)), "--write")
+        spec = yaml.safe_load((copy.folder / PARAMS_FILE).read_text(encoding="utf-8"))  # as that commit reads them
+        guided = spec.get("sampling", {}).get("classifier_scale", 0) > 0
         for judge in ("feature-net", *["noisy-classifier"] * guided):
-            if not _trained(made.folder / "models" / judge) and not made.fetched("checkout", f"models/{judge}"):
-                made.stepladder("train", judge)
-    made.stepladder("evaluate", *stage)
-    report = made.folder / "reports" / (f"{stage[0]}/T{stage[-1]}" if len(stage) > 1 else stage[0])
+            if not _trained(copy.folder / "models" / judge) and not copy.fetched("checkout", f"models/{judge}"):
+                copy.stepladder("train", judge)
+    copy.stepladder("evaluate", *stage)
+    report = copy.folder / "reports" / (f"{stage[0]}/T{stage[-1]}" if len(stage) > 1 else stage[0])
     now = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
     if "points" in then:
         then, now = ({p["sampling_steps"]: p for p in each["points"]}[steps] for each in (then, now))
@@ -215,5 +215,5 @@ def _figure(metrics: Mapping[str, float], name: str) -> tuple[float, float, floa
     return metrics[name], metrics[f"{name}_low"], metrics[f"{name}_high"]
 
 
-def _shown(figure: tuple[float, float, float]) -> str:
+def _with_interval(figure: tuple[float, float, float]) -> str:
     return "{:.4g} ({:.4g} to {:.4g})".format(*figure)

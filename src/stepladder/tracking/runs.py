@@ -1,4 +1,4 @@
-"""Runs: one parent a sweep, one child a training, found again by the content they stand for."""
+"""MLflow runs: one parent for a sweep, one child for a training; a tag with the key of its content identifies each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PARAMS_A_REQUEST = 100  # MLflow's limit
 
 
 class Tracked(TypedDict):
-    """A run of the store; its parent is a sweep's."""
+    """A run of the store; its parent is the run of a sweep."""
 
     run_id: str
     parent_run_id: str | None
@@ -28,52 +28,52 @@ class Tracked(TypedDict):
 
 @store.answering()
 def open_run(header: Header) -> Tracked:
-    """The run of the training that ``header`` describes, and the parent of its sweep; made where missing.
+    """The run of the training that ``header`` describes, and the parent of its sweep; created where missing.
 
-    A training that goes on where it was stopped gets its run again, set running, its attempts counted in a tag.
+    A training that resumes gets its former run, set to running; a tag counts the attempts.
 
     Raises:
         Refused: the server does not let this user write to the experiment.
         UserError: the store does not answer.
     """
     with login.permitted(f"write to the experiment {header['experiment']}"):
-        return _opened(header)
+        return _open_or_create(header)
 
 
-def _opened(header: Header) -> Tracked:
+def _open_or_create(header: Header) -> Tracked:
     client, experiment = store.client(), store.experiment(header["experiment"])
     with store.lock("runs"):
         sweep_key = header.get("sweep_key")
         parent = _parent(client, experiment, header, sweep_key) if sweep_key else None
-        found = _find(client, experiment, KEY, header["key"])
-        if found is None:
+        run = _find(client, experiment, KEY, header["key"])
+        if run is None:
             run_id = _create(client, experiment, header, parent)
         else:
-            run_id = found.info.run_id
-            _describe(client, found, _described(header), header["data"])
-            if found.info.status != "RUNNING":
+            run_id = run.info.run_id
+            _describe(client, run, _training_params(header), header["data"])
+            if run.info.status != "RUNNING":
                 client.update_run(run_id, status="RUNNING")
-            if parent and found.data.tags.get("mlflow.parentRunId") != parent:  # the former one was deleted
+            if parent and run.data.tags.get("mlflow.parentRunId") != parent:  # the former parent was deleted
                 client.set_tag(run_id, "mlflow.parentRunId", parent)
-            client.set_tag(run_id, ATTEMPTS, int(found.data.tags.get(ATTEMPTS, 1)) + 1)
-    return {"run_id": run_id, "parent_run_id": parent, "experiment_id": experiment, "tracking_uri": store.shown()}
+            client.set_tag(run_id, ATTEMPTS, int(run.data.tags.get(ATTEMPTS, 1)) + 1)
+    return {"run_id": run_id, "parent_run_id": parent, "experiment_id": experiment, "tracking_uri": store.safe_uri()}
 
 
 @store.answering()
 def close_run(run: Tracked, status: str, ended: float | None = None) -> None:
     """End ``run`` as FINISHED, FAILED or KILLED, at ``ended`` (unix seconds; default: now).
 
-    A sweep's parent ends as its first child does, and is finished once a child is.
+    A sweep's parent gets the status of the first child that ends, and FINISHED once a child is finished.
     """
     client, end = store.client(), None if ended is None else int(1000 * ended)
     parent = _if_known(run.get("parent_run_id"))
     if parent and (status == "FINISHED" or client.get_run(parent).info.status == "RUNNING"):
         client.set_terminated(parent, status, end)
-    client.set_terminated(run["run_id"], status, end)  # last: a run that is not closed is found by the next ``sync``
+    client.set_terminated(run["run_id"], status, end)  # last: the next ``sync`` completes a run that is still open
 
 
 def of_model(folder: Path) -> Tracked | None:
-    """The run, in the present store, of the model in ``folder``: as its history says, else by its content."""
+    """The run, in the present store, of the model in ``folder``: the one in its history, else the one with its key."""
     recorded = history.run(folder)
     if run_id := _if_known(recorded.get("run_id")):
         return {"run_id": run_id, "parent_run_id": _if_known(recorded.get("parent_run_id"))}
@@ -95,30 +95,30 @@ def of_header(header: Header) -> Tracked | None:
     if not header:
         return None
     client, experiment = store.client(), store.experiment(header["experiment"])
-    found = _find(client, experiment, KEY, header["key"])
-    if found is None:
+    run = _find(client, experiment, KEY, header["key"])
+    if run is None:
         return None
-    parent = _if_known(found.data.tags.get("mlflow.parentRunId"))
+    parent = _if_known(run.data.tags.get("mlflow.parentRunId"))
     return {
-        "run_id": found.info.run_id,
+        "run_id": run.info.run_id,
         "parent_run_id": parent,
         "experiment_id": experiment,
-        "status": found.info.status,
+        "status": run.info.status,
     }
 
 
 def completed(header: Header) -> Tracked | None:
-    """As ``of_header``, and what a process that was killed left out of the run's description, and its parent's, is there after."""
+    """As ``of_header``, and adds what a killed process left out of the descriptions of the run and its parent."""
     client, experiment = store.client(), store.experiment(header["experiment"])
     with store.lock("runs"):
-        found = _find(client, experiment, KEY, header["key"])
-        if found is None:
+        run = _find(client, experiment, KEY, header["key"])
+        if run is None:
             return None
         if sweep_key := header.get("sweep_key"):
             parent = _parent(client, experiment, header, sweep_key)
-            if found.data.tags.get("mlflow.parentRunId") != parent:
-                client.set_tag(found.info.run_id, "mlflow.parentRunId", parent)
-        _describe(client, found, _described(header), header["data"])
+            if run.data.tags.get("mlflow.parentRunId") != parent:
+                client.set_tag(run.info.run_id, "mlflow.parentRunId", parent)
+        _describe(client, run, _training_params(header), header["data"])
     return of_header(header)
 
 
@@ -130,12 +130,12 @@ def header_of(journal: Path) -> Header:
 
 
 def _if_known(run_id: str | None) -> str | None:
-    """``run_id``, unless the store does not have it or a user deleted it."""
+    """``run_id``; ``None`` where the store does not have it or a user deleted it."""
     return run_id if _known(run_id) else None
 
 
 def _known(run_id: str | None) -> bool:
-    """Whether the store has this run."""
+    """Whether the store has this run, and nobody has deleted it."""
     if not run_id:
         return False
     from mlflow.exceptions import MlflowException
@@ -176,11 +176,11 @@ def _create(client: Any, experiment: str, header: Header, parent: str | None) ->
         tags |= {"mlflow.parentRunId": parent}
     start = int(1000 * header["started"])
     run = client.create_run(experiment, run_name=header["run_name"], tags=tags, start_time=start)
-    _describe(client, run, _described(header), header["data"])
+    _describe(client, run, _training_params(header), header["data"])
     return str(run.info.run_id)
 
 
-def _described(header: Header) -> Mapping[str, object]:
+def _training_params(header: Header) -> Mapping[str, object]:
     """The parameters of the training that ``header`` describes."""
     return {**header["params"], **({} if header["timesteps"] is None else {"timesteps": header["timesteps"]})}
 
@@ -213,7 +213,7 @@ def _origin(header: Header) -> dict[str, str]:
 
 
 def user() -> str:
-    """Who runs this process."""
+    """The name of the user of this process."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name
@@ -221,8 +221,8 @@ def user() -> str:
 
 
 def _find(client: Any, experiment: str, tag: str, value: str) -> Any:
-    found = client.search_runs([experiment], f"tags.`{tag}` = '{value}'", max_results=1)
-    return found[0] if found else None
+    matches = client.search_runs([experiment], f"tags.`{tag}` = '{value}'", max_results=1)
+    return matches[0] if matches else None
 
 
 def _log_params(client: Any, run_id: str, params: Mapping[str, object]) -> None:

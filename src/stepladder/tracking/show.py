@@ -1,4 +1,4 @@
-"""What ``stepladder show`` says of a registered version: how good it is, where it comes from, and how to use it."""
+"""``stepladder show``: how good a registered version is, where it comes from, and how to use it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from stepladder import lineage
 from stepladder.params import Params, flatten
 from stepladder.tracking import figures, flow_runs, health, references, store
 
-HASH = 16  # characters of a hash that are shown
+HASH = 16  # characters of a hash that are printed
 
 
 @store.answering()
 def show(uri: str) -> str:
-    """The version that ``uri`` names, in lines of a name and what it is.
+    """A description of the version that ``uri`` names, a line for each property.
 
     Raises:
         UserError: the registry does not know it, or the store does not answer.
@@ -26,35 +26,35 @@ def show(uri: str) -> str:
     version = client.get_model_version(name, number)
     run_id = str(version.run_id)
     run = client.get_run(run_id)
-    tags, made = version.tags, run.data.tags
+    tags, run_tags = version.tags, run.data.tags
     environment = json.loads(lineage.recorded(client, run_id, lineage.ENVIRONMENT) or "{}")
     kept = sorted(file.path for file in client.list_artifacts(run_id, lineage.FOLDER))
-    held = "".join(f" @{alias}" for alias in sorted(version.aliases))
+    aliases = "".join(f" @{alias}" for alias in sorted(version.aliases))
     uncommitted = f", and uncommitted changes ({lineage.FOLDER}/{lineage.DIFF})"
     lines = [
-        ("model", f"{name} version {number}{held}, registered {_when(version.creation_timestamp)}"),
+        ("model", f"{name} version {number}{aliases}, registered {_when(version.creation_timestamp)}"),
         ("verdict", tags.get("verdict", "")),
         ("figures", _figures(tags)),
         ("judged by", tags.get("judged", "")),
         ("data", f"{tags.get('data')}, content {tags.get('data_hash', '')[:HASH]}"),
         ("code", f"commit {tags.get('git_commit', 'unknown')}" + uncommitted * (tags.get("git_dirty") == "true")),
-        ("DVC lock", made.get("stepladder.dvc_lock", "")[:HASH]),
+        ("DVC lock", run_tags.get("stepladder.dvc_lock", "")[:HASH]),
         (
             "trained by",
-            f"`{made.get('mlflow.source.name')}` of {made.get('mlflow.user')}, {_when(run.info.start_time)}",
+            f"`{run_tags.get('mlflow.source.name')}` of {run_tags.get('mlflow.user')}, {_when(run.info.start_time)}",
         ),
-        ("attempts", made.get("stepladder.attempts", "")),
+        ("attempts", run_tags.get("stepladder.attempts", "")),
         ("took", _seconds(run.info)),
         ("environment", ", ".join(f"{key} {value}" for key, value in environment.items())),
         ("versions", _versions(environment)),
         ("parameters", _parameters(run.data.params)),
         ("sweep", tags.get("sweep_run", "")),
-        ("study", made.get("stepladder.study", "")),
+        ("study", run_tags.get("stepladder.study", "")),
         (
             "flow run",
-            " ".join(made[tag] for tag in (flow_runs.FLOW_RUN, flow_runs.STATE, flow_runs.PAGE) if tag in made),
+            " ".join(run_tags[tag] for tag in (flow_runs.FLOW_RUN, flow_runs.STATE, flow_runs.PAGE) if tag in run_tags),
         ),
-        ("MLflow run", f"{run_id} in {store.shown()}"),
+        ("MLflow run", f"{run_id} in {store.safe_uri()}"),
         ("kept there", ", ".join(kept)),
         ("load it", f'mlflow.pyfunc.load_model("models:/{name}/{number}")'),
         ("make again", f"stepladder reproduce models:/{name}/{number}"),
@@ -63,14 +63,14 @@ def show(uri: str) -> str:
 
 
 def _versions(environment: Mapping[str, object]) -> str:
-    """Where it was made under others than those installed."""
+    """The versions that it was made with, where they differ from the installed ones."""
     other = lineage.differences(environment, lineage.versions())
     return f"made with {other}" if other else ""
 
 
 def _figures(tags: dict[str, str]) -> str:
     first = tags.get(figures.FIGURE, "")
-    plain = (
+    others = (
         "timesteps",
         "sampling_steps",
         "accuracy",
@@ -81,14 +81,14 @@ def _figures(tags: dict[str, str]) -> str:
         "megabytes",
         "seconds",
     )
-    shown = [figures.shown(tags)] * bool(first) + [f"{key} {float(tags[key]):.4g}" for key in plain if key in tags]
-    return ", ".join(shown)
+    parts = [figures.text(tags)] * bool(first) + [f"{key} {float(tags[key]):.4g}" for key in others if key in tags]
+    return ", ".join(parts)
 
 
 def _parameters(params: dict[str, str]) -> str:
-    """Those that differ from the defaults."""
-    usual = {key: str(value) for key, value in flatten(Params()).items()}
-    changed = [f"{key}={value}" for key, value in sorted(params.items()) if usual.get(key) != value]
+    """The parameters that differ from the defaults."""
+    defaults = {key: str(value) for key, value in flatten(Params()).items()}
+    changed = [f"{key}={value}" for key, value in sorted(params.items()) if defaults.get(key) != value]
     return ", ".join(changed) or "the defaults"
 
 

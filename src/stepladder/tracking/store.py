@@ -1,4 +1,4 @@
-"""Which tracking store there is, and MLflow's client of it."""
+"""Which tracking store is used, and MLflow's client for it."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ KIND = {
 
 
 def uri() -> str:
-    """The store: ``MLFLOW_TRACKING_URI``, else SQLite in the project's ``mlruns/``; "" where there is to be none.
+    """The store's address: ``MLFLOW_TRACKING_URI``, else SQLite in the project's ``mlruns/``; "" where no store is used.
 
-    There is none with ``STEPLADDER_TRACKING=journal`` and on a machine without MLflow. A SQLite file is named by its
-    absolute path; a relative one is meant from the project's folder, whichever folder a stage runs in.
+    No store is used with ``STEPLADDER_TRACKING=journal`` or without MLflow. The path of a SQLite file is made absolute;
+    a relative path starts at the project's folder, whichever folder a stage runs in.
     """
     if os.environ.get("STEPLADDER_TRACKING") == "journal" or importlib.util.find_spec("mlflow") is None:
         return ""
@@ -61,8 +61,8 @@ def uri() -> str:
     return "sqlite:///" + quote(str(file.resolve()), safe="/ :\\") + (f"?{query}" if query else "")
 
 
-def shown() -> str:
-    """The store as it may be printed and kept in files: without a user's name and password."""
+def safe_uri() -> str:
+    """The store's address without a user's name and password, which may be printed and kept in files."""
     address = uri()
     parts = urlsplit(address)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else address
@@ -74,34 +74,34 @@ def is_server() -> bool:
 
 
 def home() -> Path:
-    """Where locks are, and the artifacts of a SQLite store: beside its file, else the project's ``mlruns/``."""
+    """The folder of locks, and of a SQLite store's artifacts: that of its file, else the project's ``mlruns/``."""
     file = sqlite_file(uri())
     return file.parent if file is not None else (project.root() / "mlruns").resolve()
 
 
 def bring_home() -> str:
-    """Make the artifacts of a SQLite store of any version those of its own folder; a sentence of what was done."""
+    """Move the artifacts of a SQLite store of any version to its folder; returns a sentence that says what was done."""
     file = sqlite_file(uri())
     if file is None or not file.exists():
-        return f"There is nothing to bring home: {shown() or 'no store'} is no SQLite store that is there."
+        return f"There is nothing to bring home: {safe_uri() or 'no store'} is no SQLite store that is there."
     with lock("migrate"):
         return location.bring_home(file)
 
 
 def exists() -> bool:
-    """Whether there is a store that may have runs: a SQLite store's file, or any other that is named."""
+    """Whether a store may have runs: the SQLite file exists, or another kind of store is named."""
     file = sqlite_file(uri())
     return bool(uri()) if file is None else file.exists()
 
 
 def prepare() -> None:
-    """Bring the store into being before several processes use it at once; does nothing where there is none."""
+    """Create the store before several processes use it at once; does nothing where no store is used."""
     if uri():
         client()
 
 
 def client() -> MlflowClient:
-    """MLflow's client of the store, which gives up after seconds, not minutes. Makes the store where it is missing."""
+    """MLflow's client of the store, which gives up after seconds, not minutes. Creates the store where it is missing."""
     for name, value in (PATIENCE | QUIET).items():
         os.environ.setdefault(name, value)
     import logging
@@ -118,47 +118,47 @@ def client() -> MlflowClient:
 
 
 def _without_login(address: str) -> str:
-    """A server's address for MLflow, which prints it; the name and password in it go to where MLflow looks for them."""
+    """A server's address without its login, since MLflow prints it; name and password go into MLflow's variables."""
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or "@" not in parts.netloc:
         return address
     os.environ.setdefault("MLFLOW_TRACKING_USERNAME", unquote(parts.username or ""))
     os.environ.setdefault("MLFLOW_TRACKING_PASSWORD", unquote(parts.password or ""))
-    return shown()
+    return safe_uri()
 
 
 def lock(name: str) -> FileLock:
-    """A lock between this machine's users of the store."""
+    """A lock for all processes of this machine that use the store."""
     home().mkdir(parents=True, exist_ok=True)
     return FileLock(home() / f".{name}.lock")
 
 
 def experiment(name: str) -> str:
-    """Id of the experiment ``name``, made where it is missing."""
+    """Id of the experiment ``name``, which is created where it is missing."""
     from mlflow.exceptions import MlflowException
 
     mlflow_client = client()
     with lock("experiment"):
-        found = mlflow_client.get_experiment_by_name(name)
-        if found is None:
-            own = sqlite_file(uri()) is not None
-            location = (home() / "artifacts" / name).as_uri() if own else None
+        existing = mlflow_client.get_experiment_by_name(name)
+        if existing is None:
+            is_sqlite = sqlite_file(uri()) is not None
+            location = (home() / "artifacts" / name).as_uri() if is_sqlite else None
             try:
                 return str(mlflow_client.create_experiment(name, artifact_location=location, tags=KIND))
             except MlflowException:  # another machine was faster
-                found = mlflow_client.get_experiment_by_name(name)
-                if found is None:
+                existing = mlflow_client.get_experiment_by_name(name)
+                if existing is None:
                     raise
-        if found.lifecycle_stage != "active":
-            mlflow_client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
+        if existing.lifecycle_stage != "active":
+            mlflow_client.restore_experiment(existing.experiment_id)
+        return str(existing.experiment_id)
 
 
 @contextmanager
 def answering() -> Iterator[None]:
     """Turn a failure of the store, its database or its server into a ``UserError`` of one sentence.
 
-    A ``UserError`` that MLflow wrapped on its way, such as a model's answer to a request, comes out as it is; so does all that
+    A ``UserError`` that MLflow wrapped, such as a model's answer to a request, is raised as it is; so is every error that
     did not happen in the store.
     """
     try:
@@ -172,14 +172,14 @@ def answering() -> Iterator[None]:
             raise
         refused = getattr(error, "error_code", "") in REFUSALS
         raise UserError(
-            f"The tracking store {shown()} refuses what is asked of it ({reason(error)})."
+            f"The tracking store {safe_uri()} refuses what is asked of it ({reason(error)})."
             if refused
-            else f"The tracking store {shown()} failed ({reason(error)}); what it lacks, `stepladder sync` sends once it works."
+            else f"The tracking store {safe_uri()} failed ({reason(error)}); what it lacks, `stepladder sync` sends once it works."
         ) from error
 
 
 def _wrapped(error: BaseException) -> UserError | None:
-    """The ``UserError`` that ``error`` was raised from."""
+    """The ``UserError`` among the causes of ``error``."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, UserError):
         cause = cause.__cause__
@@ -187,7 +187,7 @@ def _wrapped(error: BaseException) -> UserError | None:
 
 
 def _of_store(error: Exception) -> bool:
-    """Whether ``error`` is of the database or the connection, or was raised while MLflow's client or store was at work."""
+    """Whether ``error`` comes from the database or the connection, or from inside MLflow's client or store."""
     package = type(error).__module__.split(".")[0]
     if package in ("sqlalchemy", "requests", "urllib3"):
         return True
@@ -204,7 +204,7 @@ def now() -> int:
 
 @cache
 def _migrate(address: str) -> None:
-    """Make a SQLite store's tables, one process at a time: a fresh file is a race (mlflow#18534)."""
+    """Create a SQLite store's tables, one process at a time: concurrent creation is a race (mlflow#18534)."""
     file = sqlite_file(address)
     if file is None:
         return
@@ -213,7 +213,7 @@ def _migrate(address: str) -> None:
 
         (home() / "artifacts").mkdir(parents=True, exist_ok=True)
         SqlAlchemyStore(address, (home() / "artifacts").as_uri())
-        location.settle(file)
+        location.relocate(file)
 
 
 def sqlite_file(address: str) -> Path | None:
@@ -223,7 +223,7 @@ def sqlite_file(address: str) -> Path | None:
 
 
 def reason(error: BaseException) -> str:
-    """What is at the bottom of ``error``, in a few words."""
+    """The root cause of ``error``, in a few words."""
     bottom: BaseException | None = error
     while bottom is not None:
         if isinstance(bottom, TimeoutError):

@@ -1,4 +1,4 @@
-"""What a whole sweep gives, in the run that its children are nested in."""
+"""Records the results of a sweep in the parent run of its children."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stepladder.tracking import runs, store
 
 
 class Row(TypedDict):
-    """A point; ``None`` is what its seeds do not say yet."""
+    """A point; ``None`` where its seeds give no value yet."""
 
     point: Mapping[str, object]  # its values by dotted key
     mean: float | None
@@ -33,17 +33,17 @@ class Table(TypedDict):
 
 
 @store.answering()
-def record(name: str, metric: str, found: Table) -> None:
-    """Log the table ``found`` (``sweeps/NAME/results.json``) in the parent run of the sweep ``name``, where it has one.
+def record(name: str, metric: str, table: Table) -> None:
+    """Log ``table`` (``sweeps/NAME/results.json``) in the parent run of the sweep ``name``, where it has one.
 
-    Means and intervals have step = place in the table, from 1; ``best/...`` are of the first. The run is finished when a point is.
+    Means and intervals have step = place in the table, from 1; ``best/...`` is the first point. One finished point finishes the run.
     """
     client = store.client()
     parents = _parents(client, name)
     if not parents:
         return
     parent = parents[0].info.run_id
-    known = [(place, row, mean) for place, row in enumerate(found["rows"], 1) if (mean := row["mean"]) is not None]
+    known = [(place, row, mean) for place, row in enumerate(table["rows"], 1) if (mean := row["mean"]) is not None]
     for place, row, mean in known:
         for figure, value in (("mean", mean), ("low", row["low"]), ("high", row["high"])):
             if value is not None:
@@ -52,10 +52,10 @@ def record(name: str, metric: str, found: Table) -> None:
         _, best, mean = known[0]
         client.log_metric(parent, f"best/{metric}", mean)
         client.set_tag(parent, "stepladder.best", json.dumps(best["point"]))
-    counts = {"finished": len(known), "unfinished": len(found["rows"]) - len(known)}
+    counts = {"finished": len(known), "unfinished": len(table["rows"]) - len(known)}
     for word, count in counts.items():
         client.log_metric(parent, f"points/{word}", count)
-    client.log_dict(parent, {**found}, "results.json")
+    client.log_dict(parent, {**table}, "results.json")
     client.set_terminated(parent, "FINISHED" if known else "FAILED")
 
 

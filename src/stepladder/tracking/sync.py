@@ -1,4 +1,4 @@
-"""``stepladder sync``: what the store lacks of journals, evaluations and registered models."""
+"""``stepladder sync``: sends the journals, evaluations and registered models that the store lacks."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from stepladder.tracking.again import Judge
 def sync(paths: list[Path], judging: Callable[[Params], Judge] | None = None) -> str:
     """Send every journal under ``paths`` (default: those of the project), then evaluations and registrations.
 
-    A journal whose run the store does not have, because it was written without one or the store is new, gets a run. One
-    that a training is writing now is left to it; a damaged one is named and passed over. Works again and again, and from
-    any machine, and completes what was begun and cut short. Returns a sentence of what was sent.
+    A journal without a run in the store, because it was written without a store or the store is new, gets a run. A journal
+    that a training is still writing is skipped; a damaged one is named and skipped. It can be repeated, on any machine, and
+    completes interrupted calls. Returns a sentence that says what was sent.
 
     Args:
-        judging: who judges a champion again whose figures are of other held-out data; ``None``: nobody does.
+        judging: makes the judge of champions whose figures are of other held-out data; ``None``: they are not judged again.
 
     Raises:
         UserError: there is no store to send to, it fails, or a path does not exist.
@@ -36,25 +36,25 @@ def sync(paths: list[Path], judging: Callable[[Params], Judge] | None = None) ->
         raise UserError(f"{', '.join(absent)} does not exist; name journals, or folders that hold some.")
     models, reports = project.root() / "models", project.root() / "reports"
     homes = paths or [models, history.home(), project.checkpoints()]
-    found = sorted({journal for home in homes for journal in _journals(home)})
+    files = sorted({journal for home in homes for journal in _journals(home)})
     sent, notes = 0, []
-    for journal in found:
+    for journal in files:
         try:
             sent += _journal(journal)
         except (ValueError, KeyError, TypeError) as error:
             notes.append(f"{journal} is damaged ({error!r}) and was passed over.")
-    summary = f"{len(found)} journals, {sent} lines sent"
+    summary = f"{len(files)} journals, {sent} lines sent"
     if not paths:
         summary += f"; {_evaluations(models, reports)} evaluations"
         registered = _registrations(models, reports, judging)
         summary += f"; {len(registered)} models registered"
         if registered:
             notes.append("`stepladder report` shows them in the report.")
-    return " ".join([f"{summary}: {store.shown()} has everything.", *notes])
+    return " ".join([f"{summary}: {store.safe_uri()} has everything.", *notes])
 
 
 def _journals(home: Path) -> list[Path]:
-    """Those in the folder ``home``, or of the models in it; a file is one itself."""
+    """The journals in the folder ``home`` and of the models in it; a file is itself a journal."""
     if home.is_file():
         return [home]
     return [*home.rglob(history.JOURNAL), *map(history.journal, history.models(home))]
@@ -79,12 +79,12 @@ def _being_written(journal: Path) -> bool:
 
 def _evaluations(models: Path, reports: Path) -> int:
     pairs = [(folder, reports / folder.relative_to(models)) for folder in history.models(models)]
-    there = [(model, report) for model, report in pairs if (report / "metrics.json").exists()]
-    for model, report in there:
+    evaluated = [(model, report) for model, report in pairs if (report / "metrics.json").exists()]
+    for model, report in evaluated:
         evaluations.record(model, report)
     if (reports / "comparison.json").exists():
         evaluations.record_comparison(models, reports)
-    return len(there)
+    return len(evaluated)
 
 
 def _registrations(models: Path, reports: Path, judging: Callable[[Params], Judge] | None) -> list[Registration]:

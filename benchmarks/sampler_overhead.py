@@ -27,7 +27,7 @@ import torch
 from diffusers.schedulers import scheduling_ddpm
 from torch import Tensor, nn
 
-from stepladder.diffusion.processes.processes import of
+from stepladder.diffusion.processes.processes import process_of
 from stepladder.diffusion.samplers.heun import heun
 from stepladder.diffusion.samplers.multistep import dpmpp_2m, unipc
 from stepladder.diffusion.samplers.one_step import ancestral, ddim, euler
@@ -46,7 +46,7 @@ CONFIG: dict[str, Any] = {
 torch.set_num_threads(1)
 torch.manual_seed(0)
 x, x_0, eps, some = torch.randn(4, BATCH, *SHAPE)
-process = of(CONFIG)
+process = process_of(CONFIG)
 visited = process.levels(S)
 
 

@@ -129,7 +129,7 @@ def _compare(results: Results, scratch: Path) -> tuple[Mapping[str, Any], bytes 
         comparison = compare(results.params, results.models, scratch, leave_out=True)
     except UserError as error:  # nothing is left to compare, or it cannot be compared
         return {"why": str(error)}, None
-    figures.draw(comparison, results.params, results.models, scratch)
+    figures.plot_all(comparison, results.params, results.models, scratch)
     figure = scratch / "figures" / "quality.png"
     return history.compared(
         comparison, results.models, results.reports

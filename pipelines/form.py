@@ -93,9 +93,9 @@ def _section(section: BaseModel, name: str) -> type[BaseModel]:
             kind: Any = _section(value, name + key.title().replace("_", ""))
             help_ = inspect.getdoc(type(value))
         else:
-            metadata = [plugins.Unlooked() if isinstance(one, plugins.Kind) else one for one in field.metadata]
+            metadata = [plugins.AcceptsCustomCode() if isinstance(one, plugins.Kind) else one for one in field.metadata]
             kind = field.annotation
-            if plugins.is_own(value) and (choices := get_args(kind)):
+            if plugins.is_custom(value) and (choices := get_args(kind)):
                 kind = Literal[(*choices, value)]
             kind = Annotated[kind, *metadata] if metadata else kind
             help_ = _with_value(properties[key], value)

@@ -57,8 +57,8 @@ def test_unfinished_ones_go_before_what_sweeps_keep():
 
 def trained(key: str, run_id: str) -> dict[str, str]:
     """The file in a model's folder that leads to its history, which is made too."""
-    history.of(key).mkdir(parents=True)
-    (history.of(key) / history.RUN).write_text(json.dumps({"run_id": run_id}))
+    history.folder_of(key).mkdir(parents=True)
+    (history.folder_of(key) / history.RUN).write_text(json.dumps({"run_id": run_id}))
     return {history.TRAINING: json.dumps({"key": key, "figures": {}})}
 
 

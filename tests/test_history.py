@@ -92,7 +92,7 @@ def test_all_that_is_known_of_a_model():
         {"step": 20, "metrics": {"validation/loss": 1.0}},
     ]
     assert history.times(made) == [5.0, 6.0, 6.5, 7.0, 7.0]
-    there = history.of("k1")
+    there = history.folder_of("k1")
     assert (there / history.PREVIEWS / "step-20.png").read_bytes() == b"p"
     assert [json.loads(line) for line in (there / history.JOURNAL).read_text().splitlines()[1:]] == LINES
     assert history.models(Path("models")) == [made]

@@ -8,8 +8,8 @@ import pytest
 
 from stepladder.cli import main
 from stepladder.errors import UserError
-from stepladder.params import Params, build, flatten, given, load, presets, render, resolve
-from stepladder.params.preset import about, lay
+from stepladder.params import Params, build, flatten, load, parse_overrides, presets, render, resolve
+from stepladder.params.preset import overlay, sections_of
 from stepladder.params.reading import preset_values
 
 PICTURES = {"images", "feature_net", "sweep", "diffusion", "sampling", "evaluation"}
@@ -42,7 +42,7 @@ def is_in(key: str, sections: list[str]) -> bool:
 def test_written_preset_is_exact_where_it_is_about_and_nowhere_else_and_says_every_change(name, own, capsys):
     assert main(["params", "--preset", name, "--write"]) == 0
     said = capsys.readouterr().out
-    after, pure, sections = flatten(load()), flatten(load(preset=name)), about(preset_values(name))
+    after, pure, sections = flatten(load()), flatten(load(preset=name)), sections_of(preset_values(name))
     assert {key: after[key] for key in after if is_in(key, sections)} == {
         key: pure[key] for key in pure if is_in(key, sections)
     }
@@ -59,7 +59,7 @@ def test_written_preset_is_exact_where_it_is_about_and_nowhere_else_and_says_eve
 
 @pytest.mark.parametrize("name", presets())
 def test_presets_are_about_all_that_their_result_depends_on(name):
-    sections = set(about(preset_values(name)))
+    sections = set(sections_of(preset_values(name)))
     if "images" in sections:
         assert sections == PICTURES
     elif "text" in sections:
@@ -72,12 +72,12 @@ def test_presets_are_about_all_that_their_result_depends_on(name):
 
 def test_every_preset_can_follow_every_other():
     for first, second in itertools.permutations(presets(), 2):
-        build(lay(preset_values(second), load(preset=first).model_dump(mode="json")), f"{second} after {first}")
+        build(overlay(preset_values(second), load(preset=first).model_dump(mode="json")), f"{second} after {first}")
 
 
 def test_preset_of_text_keeps_the_users_pictures(own, capsys):
     assert main(["params", "--preset", "multi30k", "--write"]) == 0
-    assert load().images == build(given(OWN)).images
+    assert load().images == build(parse_overrides(OWN)).images
     said = capsys.readouterr().out
     assert '  text.source: "pairs.tsv" -> "bentrevett/multi30k"\n' in said
     assert "  text.max_length: 64 -> 128 (reset to the default)\n" in said
@@ -91,7 +91,7 @@ def test_set_changes_one_value_says_so_and_wins_over_the_preset(own, capsys):
     assert flatten(load()) == own | {"diffusion.unet.channels": 16}
     assert main(["params", "-S", "diffusion.unet.channels=16", "--write"]) == 0
     assert capsys.readouterr().out == "params.yaml written, no values changed; `dvc repro` runs it.\n"
-    assert resolve("quick", given(["transformer.training.steps=5"])).params.transformer.training.steps == 5
+    assert resolve("quick", parse_overrides(["transformer.training.steps=5"])).params.transformer.training.steps == 5
 
 
 def test_what_is_printed_is_what_would_be_written(own, capsys):
@@ -104,7 +104,7 @@ def test_what_is_printed_is_what_would_be_written(own, capsys):
 def test_the_users_own_values_may_not_fit_the_preset_which_is_said_and_nothing_is_written(own):
     before = Path("params.yaml").read_text()
     with pytest.raises(UserError, match=r"preset quick on params.yaml: .*S=5000, more than the largest T=100"):
-        resolve("quick", given(["sweep.sampling_steps=[5000]"]))
+        resolve("quick", parse_overrides(["sweep.sampling_steps=[5000]"]))
     assert main(["params", "--preset", "quick", "-S", "sweep.sampling_steps=[5000]", "--write"]) == 2
     assert Path("params.yaml").read_text() == before
 

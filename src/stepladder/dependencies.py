@@ -22,7 +22,7 @@ from stepladder.params import Params
 PACKAGE = "stepladder"
 HOME = Path(stepladder.__file__).parent
 NAMED = HOME / "text_tasks" / "record.py"  # imports what the record of a text task names, which stages name too
-ASIDE = {
+NOT_COUNTED = {
     "commands": "words of the command line",
     "dependencies": "what counts",
     "absent": "that there is nothing",
@@ -46,7 +46,7 @@ ASIDE = {
 }
 """Modules and packages that do not change a result, each with its purpose."""
 COUNTED = ("params.backbones",)
-"""Modules within ``ASIDE`` that count where they are imported: they read the description of a model's network."""
+"""Modules within ``NOT_COUNTED`` that count where they are imported: they read the description of a model's network."""
 FOR_PEOPLE = {"preview"}
 """Functions whose imports do not count: their pictures are only for people."""
 
@@ -82,7 +82,7 @@ class Stage:
 def code(*modules: str) -> tuple[str, ...]:
     """The source files, relative to the package's folder, of ``modules`` and of all that they import, also in functions.
 
-    Modules in ``ASIDE`` do not count, unless one of ``modules`` belongs to them; nor does a file with only a docstring.
+    Modules in ``NOT_COUNTED`` do not count, unless one of ``modules`` belongs to them; nor does a file with only a docstring.
 
     Raises:
         ValueError: there is no such module, or the name of an imported one is only known at run time.
@@ -190,8 +190,8 @@ def _counted(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _aside(roots: Iterable[str]) -> tuple[str, ...]:
-    """The names of ``ASIDE`` that do not contain any of the modules or functions ``roots``."""
-    return tuple(name for name in ASIDE if not any(_is_in(one.partition(":")[0], (name,)) for one in roots))
+    """The names of ``NOT_COUNTED`` that do not contain any of the modules or functions ``roots``."""
+    return tuple(name for name in NOT_COUNTED if not any(_is_in(one.partition(":")[0], (name,)) for one in roots))
 
 
 def _is_in(module: str, packages: Iterable[str]) -> bool:

@@ -71,7 +71,7 @@ def cache() -> int:
         remedy = (
             f"dvc repro --force --single-item {' '.join(each.stages)}" if each.stages else "no dvc.lock here names it"
         )
-        print(f"{each.name} is not what its name says: put aside in {dvc_cache.ASIDE}; {remedy}")
+        print(f"{each.name} is not what its name says: put aside in {dvc_cache.DAMAGED}; {remedy}")
     print(f"{count} objects read, {len(damaged)} damaged.")
     return int(bool(damaged))
 

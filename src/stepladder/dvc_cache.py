@@ -15,7 +15,7 @@ import yaml
 
 from stepladder.errors import UserError
 
-ASIDE = Path(".dvc/tmp/damaged")
+DAMAGED = Path(".dvc/tmp/damaged")
 
 
 class Out(TypedDict, total=False):
@@ -32,7 +32,7 @@ class Locked(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Damaged:
-    """An object whose content does not match its name; it is now in ``ASIDE``.
+    """An object whose content does not match its name; it is now in ``DAMAGED``.
 
     Attributes:
         stages: names, for ``dvc repro``, of stages whose lock has it; none where only an experiment or an old commit has it.
@@ -43,7 +43,7 @@ class Damaged:
 
 
 def verify(root: Path) -> tuple[int, list[Damaged]]:
-    """Read every object of the cache of the DVC project ``root`` and move damaged ones to ``ASIDE``, so that none is restored.
+    """Read every object of the cache of the DVC project ``root`` and move damaged ones to ``DAMAGED``, so that none is restored.
 
     Returns:
         The number of objects, and the damaged ones.
@@ -58,8 +58,8 @@ def verify(root: Path) -> tuple[int, list[Damaged]]:
     damaged = []
     for file in wrong:
         name = file.parent.name + file.name
-        (root / ASIDE).mkdir(parents=True, exist_ok=True)
-        shutil.move(file, root / ASIDE / name)
+        (root / DAMAGED).mkdir(parents=True, exist_ok=True)
+        shutil.move(file, root / DAMAGED / name)
         damaged.append(Damaged(name, tuple(sorted(makers.get(name, set())))))
     return len(files), damaged
 

@@ -53,7 +53,7 @@ def home() -> Path:
     return project.root() / FOLDER
 
 
-def of(key: str) -> Path:
+def folder_of(key: str) -> Path:
     """The folder with the history of the training with that key."""
     return home() / key
 
@@ -88,7 +88,7 @@ def run(model: Path, home: Path | None = None) -> Run:
 def header(model: Path) -> Header:
     """The header of its journal; without the journal, the part of it in the model's folder."""
     known = training(model)
-    if known and (lines := _lines(of(known["key"]) / JOURNAL)):
+    if known and (lines := _lines(folder_of(known["key"]) / JOURNAL)):
         return lines[0]["header"]
     return _header(known, model)
 
@@ -109,7 +109,7 @@ def keep(state: Path, model: Path, header: Header, run: Mapping[str, object], fi
     _write_json(model / TRAINING, known | {"figures": decided})
     lines = [{"step": line["step"], "metrics": point} for line in _lines(state / JOURNAL) if (point := _decided(line))]
     (model / CURVE).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    kept, fresh = of(header["key"]), of(f"{header['key']}.new")
+    kept, fresh = folder_of(header["key"]), folder_of(f"{header['key']}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     shutil.copyfile(state / JOURNAL, fresh / JOURNAL)
@@ -128,7 +128,7 @@ def journal(model: Path) -> Path:
     Such a journal names no commit, and all its lines have the time of the file.
     """
     known = training(model)
-    folder = of(known["key"])
+    folder = folder_of(known["key"])
     if not (folder / JOURNAL).exists():
         time = (model / TRAINING).stat().st_mtime
         lines: list[Line] = [{"header": _header(known, model)}]
@@ -141,7 +141,7 @@ def journal(model: Path) -> Path:
 def times(model: Path) -> list[float]:
     """When the training of ``model`` began and when it wrote each line, in unix seconds; none where its history is not here."""
     known = training(model)
-    lines = _lines(of(known["key"]) / JOURNAL) if known else []
+    lines = _lines(folder_of(known["key"]) / JOURNAL) if known else []
     return [line.get("time") or line["header"]["started"] for line in lines]
 
 

@@ -18,7 +18,7 @@ from stepladder.data.grid import scaled
 from stepladder.data.image_arrays import ImageArrays
 from stepladder.diffusion.networks.description import DiffusionDescription, Network
 from stepladder.diffusion.processes.process import Process
-from stepladder.diffusion.processes.processes import of
+from stepladder.diffusion.processes.processes import process_of
 from stepladder.diffusion.processes.schedules import CURVES, Schedule
 from stepladder.diffusion.processes.schedules import schedule as schedule_of
 from stepladder.diffusion.processes.settings import ProcessDescription
@@ -52,7 +52,7 @@ class Model:
     @property
     def process(self) -> Process:
         """The process that it learned to reverse."""
-        return of(self.description)
+        return process_of(self.description)
 
     @property
     def timesteps(self) -> int:
@@ -167,7 +167,7 @@ def process(name: str, *, timesteps: int = 1000, **config: Any) -> Process:
     ``prediction``, ``betas``, ``log_snr``, ``zero_terminal_snr``, and ``sigma_data``.
     """
     known = {"schedule": "cosine", "prediction": "v"} | config | {"process": name, "timesteps": timesteps}
-    return of(ProcessDescription.model_validate(known))
+    return process_of(ProcessDescription.model_validate(known))
 
 
 def schedule(name: str, timesteps: int) -> Schedule:
@@ -186,14 +186,14 @@ def pictures(data: Path | str, split: str = "train") -> tuple[Tensor, Tensor, li
 
 
 def judge(
-    drawn: Tensor,
+    samples: Tensor,
     labels: Sequence[int] | Tensor | None,
     *,
     data: Path | str = "data/images",
     feature_net: Path | str = "models/feature-net",
     params: Params | None = None,
 ) -> dict[str, float]:
-    """All figures, with intervals, of the pictures ``drawn`` ``(N, C, H, W)`` in [-1, 1], as in the main job.
+    """All figures, with intervals, of the pictures ``samples`` ``(N, C, H, W)`` in [-1, 1], as in the main job.
 
     Fréchet distance, KID, precision, recall, density, coverage, memorisation and, with ``labels`` (the requested classes),
     accuracy; ``floor_frechet`` is the distance of real pictures. docs/evaluation.md says how.
@@ -205,7 +205,7 @@ def judge(
 
     judging = Judge(params or build({}), Path(data), Path(feature_net))
     classes = None if labels is None else torch.as_tensor(labels)
-    return judging.point(drawn, classes) | {f"floor_{name}": value for name, value in judging.floor.items()}
+    return judging.point(samples, classes) | {f"floor_{name}": value for name, value in judging.floor.items()}
 
 
 def train(

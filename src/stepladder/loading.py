@@ -12,7 +12,7 @@ from torch import nn
 
 from stepladder.description import FILE, WEIGHTS, Description, brief, read, refused
 from stepladder.errors import UserError
-from stepladder.plugins import NotThere
+from stepladder.plugins import CustomCodeMissing
 
 D = TypeVar("D", bound=Description)
 N = TypeVar("N", bound=nn.Module)
@@ -35,7 +35,7 @@ def load(folder: Path, build: Callable[[D], N], *records: type[D], remedy: str =
     names = [described.kind]
     try:
         network = build(described)
-    except NotThere as error:
+    except CustomCodeMissing as error:
         raise UserError(f"{folder} is of a model that needs code of its maker's own: {error}") from None
     except FAILURES as error:
         why = f"its {FILE} describes no network that can be built ({brief(error)})"

@@ -37,7 +37,7 @@ _added: list[str] = []  # entries that were added to the import path
 _admitted: dict[tuple[str, str], Any] = {}
 
 
-class NotThere(UserError):
+class CustomCodeMissing(UserError):
     """The module, or the name in it, is not on this machine."""
 
 
@@ -45,7 +45,7 @@ class Unfit(ValueError):
     """The object is not of the required form; the message says why."""
 
 
-class Unlooked:
+class AcceptsCustomCode:
     """Metadata for the type of a form's or a request's field that accepts ``module:name``; ``from_outside`` checks it later."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
@@ -53,11 +53,11 @@ class Unlooked:
         return core_schema.no_info_wrap_validator_function(self._validated, handler(source), serialization=as_it_is)
 
     def _validated(self, value: Any, handler: Callable[[Any], Any]) -> Any:
-        return value if is_own(value) else handler(value)
+        return value if is_custom(value) else handler(value)
 
 
 @dataclass(frozen=True)
-class Kind(Unlooked, Generic[T]):
+class Kind(AcceptsCustomCode, Generic[T]):
     """A kind of custom code. In a parameter's type it accepts ``module:name`` in addition to the choices.
 
     Attributes:
@@ -74,7 +74,7 @@ class Kind(Unlooked, Generic[T]):
         """The checked object that ``module:name`` names.
 
         Raises:
-            UserError: it does not exist (``NotThere``), cannot be imported, or is not of the required form.
+            UserError: it does not exist (``CustomCodeMissing``), cannot be imported, or is not of the required form.
         """
         _enter()
         if (self.key, name) not in _admitted:
@@ -88,7 +88,7 @@ class Kind(Unlooked, Generic[T]):
         return cast(T, _admitted[self.key, name])
 
     def _validated(self, value: Any, handler: Callable[[Any], Any]) -> Any:
-        if not is_own(value) or any((home / value).exists() for home in project.homes()):
+        if not is_custom(value) or any((home / value).exists() for home in project.homes()):
             return handler(value)
         try:
             self.find(value)
@@ -105,20 +105,20 @@ class Table(dict[str, T]):
         self.kind = kind
 
     def __missing__(self, name: str) -> T:
-        if is_own(name):
+        if is_custom(name):
             return self.kind.find(name)
         what = self.kind.key.partition(".")[2]
         raise UserError(f"There is no {what} {name!r}; there are: {', '.join(self)}, and your own as module:name.")
 
 
-def is_own(name: object) -> bool:
+def is_custom(name: object) -> bool:
     """Whether ``name`` names custom code."""
     return isinstance(name, str) and NAME.fullmatch(name) is not None
 
 
 def named(leaves: Mapping[str, Any]) -> list[str]:
     """The names of custom code among parameters by dotted key."""
-    return [leaves[key] for key in KEYS if is_own(leaves.get(key))]
+    return [leaves[key] for key in KEYS if is_custom(leaves.get(key))]
 
 
 def of_model(folder: Path) -> list[str]:
@@ -143,14 +143,14 @@ def bundled(names: Iterable[str]) -> list[str]:
 def from_outside(requested: Mapping[str, Any], known: Mapping[str, Any]) -> None:
     """Raise ``UserError`` where a form or request, ``requested`` by dotted key, names code that no file names in ``known``."""
     for key in KEYS:
-        if is_own(requested.get(key)) and requested[key] != known.get(key):
+        if is_custom(requested.get(key)) and requested[key] != known.get(key):
             raise UserError(
                 f"{key}={requested[key]} names code to be run, which forms and requests cannot; put it into params.yaml or a preset, "
                 "or give it in the shell."
             )
 
 
-def takes(found: Any, *values: Any, **by_name: Any) -> None:
+def check_signature(found: Any, *values: Any, **by_name: Any) -> None:
     """Raise ``Unfit`` where ``found`` cannot be called with such arguments; their values do not matter."""
     try:
         inspect.signature(found).bind(*values, **by_name)
@@ -212,7 +212,7 @@ def _load(setting: str, name: str) -> Any:
         near = difflib.get_close_matches(missing, [file.stem for home in homes for file in home.glob("*.py")], n=1)
         where = ", ".join(dict.fromkeys(str(home.absolute()) for home in homes))
         todo = f"the nearest there is {near[0]}." if near else f"put {missing.replace('.', '/')}.py there."
-        raise NotThere(f"{setting}: there is no module {missing} in {where}, nor installed; {todo}") from None
+        raise CustomCodeMissing(f"{setting}: there is no module {missing} in {where}, nor installed; {todo}") from None
     if module not in files([name]):
         raise UserError(
             f"{setting}: {module} has no source file whose changes could be seen; name a module in a .py file."
@@ -221,7 +221,7 @@ def _load(setting: str, name: str) -> Any:
         public = [word for word in vars(loaded) if not word.startswith("_")]
         near = difflib.get_close_matches(attribute, public, n=1)
         has = f"the nearest there is {near[0]}." if near else f"it has: {', '.join(public[:SHOWN]) or 'nothing'}."
-        raise NotThere(f"{setting}: {loaded.__file__} has no {attribute}; {has}")
+        raise CustomCodeMissing(f"{setting}: {loaded.__file__} has no {attribute}; {has}")
     return getattr(loaded, attribute)
 
 

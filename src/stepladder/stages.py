@@ -77,8 +77,8 @@ STAGES = {
     ),  # its page shows them all
 }
 CELLS = {
-    "images": Stage(("studies.cell:judged",), JUDGED),
-    "text": Stage(("studies.text_cell:judged", *OF_TEXT, RECORDS), (*JUDGED, "decoding")),
+    "images": Stage(("studies.cell:judge_model",), JUDGED),
+    "text": Stage(("studies.text_cell:judge_model", *OF_TEXT, RECORDS), (*JUDGED, "decoding")),
 }
 """The stage that judges a cell of a study, or a child of a sweep, by the kind of data that its family learns from."""
 STUDY_PAGE = Stage(("studies.page:write", RECORDS), ())

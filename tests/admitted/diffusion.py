@@ -220,7 +220,7 @@ def one(params: Params, chance: random.Random, root: Path) -> None:
         classes = own.classes
     test = ImageArrays.open(data, "test")
     asked = held_out.condition(test, held_out.rows(test, 3), config.model_copy(update={"classes": tuple(classes)}))
-    draw = drawers.here(model, config, params.seed, classifier)
+    draw = drawers.local_sampler(model, config, params.seed, classifier)
     for steps in [s for s in params.sweep.sampling_steps if s <= timesteps][:2]:
         pictures, _ = draw(asked, steps, params.sampling)
         finite(f"a picture drawn in S={steps} of T={timesteps}", pictures)

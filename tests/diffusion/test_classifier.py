@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stepladder.cli import main
 from stepladder.data.image_arrays import ImageArrays
 from stepladder.diffusion import classifier, classifier_task
-from stepladder.diffusion.processes.processes import EDM, of
+from stepladder.diffusion.processes.processes import EDM, process_of
 from stepladder.diffusion.sampling.drawing import draw
 from stepladder.diffusion.training import task
 from stepladder.errors import UserError
@@ -46,7 +46,7 @@ def learned():
 
 
 def noise_levels(config, u):
-    found = of(described(config)).levels_of_every_t(u)
+    found = process_of(described(config)).levels_of_every_t(u)
     return found.alphas, found.sigmas, found.times
 
 
@@ -71,7 +71,7 @@ def test_it_is_sure_where_there_is_little_noise_and_guesses_where_there_is_nothi
 @given(timesteps=st.integers(1, 1000), name=st.sampled_from(["linear", "cosine", "laplace"]), part=st.floats(0, 0.999))
 def test_its_levels_are_those_of_a_chain_of_any_T(timesteps, name, part):
     """At time (t + 1) / T it is trained at the very level that step t has."""
-    chain = of(described({"process": "discrete", "schedule": name, "timesteps": timesteps})).levels(timesteps)
+    chain = process_of(described({"process": "discrete", "schedule": name, "timesteps": timesteps})).levels(timesteps)
     row = int(part * timesteps)
     alpha, sigma, time = noise_levels({"schedule": name}, chain.times[row : row + 1])
     assert time[0] == chain.times[row]
@@ -86,7 +86,7 @@ def test_a_table_of_betas_and_a_terminal_without_signal_are_followed():
     np.testing.assert_allclose(alpha**2, np.cumprod([0.9, 0.8, 0.5, 0.1]))
     np.testing.assert_allclose(alpha**2 + sigma**2, 1)
     config = {"schedule": "scaled_linear", "zero_terminal_snr": True}
-    chain = of(described(config | {"process": "discrete", "timesteps": 4000})).levels(4000)
+    chain = process_of(described(config | {"process": "discrete", "timesteps": 4000})).levels(4000)
     alpha, sigma, _ = noise_levels(config, chain.times)
     np.testing.assert_allclose(alpha, chain.alphas, atol=1e-3)
     np.testing.assert_allclose(alpha**2 + sigma**2, 1)

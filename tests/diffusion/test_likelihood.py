@@ -7,7 +7,7 @@ from scipy.stats import norm
 from torch import nn
 
 from stepladder.diffusion.likelihood import bits_per_dim, loss_by_time
-from stepladder.diffusion.processes.processes import of
+from stepladder.diffusion.processes.processes import process_of
 from stepladder.errors import UserError
 from tests.describing import described_model
 
@@ -26,7 +26,7 @@ class Perfect(nn.Module):
     def __init__(self, config, fraction=None):
         super().__init__()
         self.config, self.fraction = config, fraction
-        self.levels = of(config).levels_of_bound(None if config.process == "discrete" else 4000)
+        self.levels = process_of(config).levels_of_bound(None if config.process == "discrete" else 4000)
         self.nothing = nn.Parameter(torch.zeros(()))
         self.evaluations = 0
 
@@ -37,7 +37,7 @@ class Perfect(nn.Module):
         alpha, sigma = (torch.tensor(v[at])[:, None, None, None] for v in (self.levels.alphas, self.levels.sigmas))
         x = x.double() * ((sigma**2 + SIGMA_DATA**2).sqrt() if self.config.process == "edm" else 1)
         x_0 = alpha * STD**2 / (alpha**2 * STD**2 + sigma**2) * x
-        said = of(self.config).target(x_0, (x - alpha * x_0) / sigma, alpha, sigma)
+        said = process_of(self.config).target(x_0, (x - alpha * x_0) / sigma, alpha, sigma)
         return (said if self.fraction is None else torch.cat([said, torch.full_like(said, self.fraction)], 1)).float()
 
 
@@ -59,7 +59,7 @@ def information(x_0: torch.Tensor) -> float:
 
 def by_hand(config, steps=None) -> tuple[np.ndarray, float]:
     """Means of the terms after the first with the posterior's variance, and of L_T, for unrounded normal pixels."""
-    signal = of(config).levels_of_bound(steps).chain().alphas_cumprod
+    signal = process_of(config).levels_of_bound(steps).chain().alphas_cumprod
     snr = signal / (1 - signal)
     left = 1 / (1 / STD**2 + snr[1:])  # variance of x_0 given x
     last = signal[-1]
@@ -134,7 +134,7 @@ def test_the_batch_size_changes_the_speed_only():
 @pytest.mark.parametrize("config", KINDS, ids=lambda c: f"{c.process}-{c.prediction}")
 def test_errors_by_time_are_those_of_a_perfect_model(config):
     found = loss_by_time(Perfect(config), config, pictures(), labels(), points=15)
-    levels = of(config).levels_of_bound(15)
+    levels = process_of(config).levels_of_bound(15)
     assert found["times"] == levels.times.tolist()
     left = 1 / (1 / STD**2 + (levels.alphas / levels.sigmas) ** 2)
     np.testing.assert_allclose(found["error_of_x_0"], left, rtol=0.1)

@@ -28,7 +28,7 @@ NOTHING = CLASSES | {"classes": []}
     ],
 )
 def test_rows_are_classes_times_texts(config, labels, texts, expected):
-    assert list(zip(*requests.rows(described_model(config), labels, texts, 3), strict=True)) == expected
+    assert list(zip(*requests.expand(described_model(config), labels, texts, 3), strict=True)) == expected
 
 
 def test_a_condition_is_class_numbers_and_tokens():
@@ -72,9 +72,9 @@ def test_a_model_without_its_tokenizer_is_refused(tmp_path):
 
 
 def test_a_model_that_enlarges_draws_nothing_from_noise_alone():
-    requests.from_nothing(described_model(TEXTS))
+    requests.check_generates(described_model(TEXTS))
     with pytest.raises(UserError, match=r"16 pixels a side .* `stepladder upscale`"):
-        requests.from_nothing(described_model(CLASSES | {"model": {"low_resolution": 16}}))
+        requests.check_generates(described_model(CLASSES | {"model": {"low_resolution": 16}}))
 
 
 def test_options_go_before_overrides_and_those_before_the_model_s_way():

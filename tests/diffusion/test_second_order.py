@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.diffusion.processes.levels import MOST_NOISE
-from stepladder.diffusion.processes.processes import EDM, of
+from stepladder.diffusion.processes.processes import EDM, process_of
 from stepladder.diffusion.processes.schedules import of_description
 from stepladder.diffusion.processes.spacing import LOG_SIGMAS, SPACINGS
 from stepladder.diffusion.samplers.heun import heun
@@ -40,7 +40,7 @@ class Good(nn.Module):
         if self.config.process == "discrete":
             t = round(u * self.config.timesteps) - 1
             return float(self.table[0][t]), float(self.table[1][t])
-        alpha, sigma = of(self.config).level_at(np.array([u]))
+        alpha, sigma = process_of(self.config).level_at(np.array([u]))
         return float(alpha[0]), float(sigma[0])
 
     def forward(self, seen: Tensor, time: Tensor, condition: object) -> Tensor:
@@ -54,7 +54,7 @@ class Good(nn.Module):
         x_0 = (share[..., None, None, None] * (MODES + alpha * STD**2 / variance * apart)).sum(1)
         eps = (x - alpha * x_0) / sigma
         wrong = torch.sin(2 * seen.flatten(1) @ WAVES + 7 * u + torch.arange(SIDE**2)).view_as(seen)
-        exact = of(self.config).target(x_0, eps, alpha, sigma)
+        exact = process_of(self.config).target(x_0, eps, alpha, sigma)
         return (exact + ERROR * 2**0.5 * wrong).float()
 
 
@@ -109,7 +109,7 @@ def test_heun_draws_from_the_main_job_s_kind_of_model(timesteps):
 def test_heun_corrects_from_edm_s_largest_sigma_on_and_no_earlier():
     """At sigma / alpha of 80 itself it does; one number says where noise ends, for ladders, EDM and Heun."""
     assert EDM.sigmas[1] == MOST_NOISE == pytest.approx(np.exp(LOG_SIGMAS[1]))
-    edm = of(described({"process": "edm", "schedule": "cosine", "timesteps": 100})).levels(5, "karras")
+    edm = process_of(described({"process": "edm", "schedule": "cosine", "timesteps": 100})).levels(5, "karras")
     asked: list[int] = []
 
     def denoise(x: Tensor, i: int) -> Denoised:
@@ -119,7 +119,7 @@ def test_heun_corrects_from_edm_s_largest_sigma_on_and_no_earlier():
     heun(denoise, torch.ones(1, 1, 1, 1), edm, torch.Tensor)
     assert asked == [0, 1, 1, 2, 2, 3, 3, 4, 4]
     asked.clear()
-    noisier = of(described({"process": "discrete", "schedule": "cosine", "timesteps": 1000})).levels(5)
+    noisier = process_of(described({"process": "discrete", "schedule": "cosine", "timesteps": 1000})).levels(5)
     assert noisier.sigmas[0] / noisier.alphas[0] > 20_000
     heun(denoise, torch.ones(1, 1, 1, 1), noisier, torch.Tensor)
     assert asked == [0, 1, 2, 2, 3, 3, 4, 4]

@@ -50,7 +50,7 @@ def test_it_is_found_put_aside_and_made_anew(here, capsys, content, stage, out):
     assert f"dvc repro --force --single-item {stage}\n" in said
     assert "4 objects read, 1 damaged." in said
     assert not place.exists()
-    assert [file.read_bytes()[:1] for file in (here / dvc_cache.ASIDE).iterdir()] == [b"?"]
+    assert [file.read_bytes()[:1] for file in (here / dvc_cache.DAMAGED).iterdir()] == [b"?"]
     project.dvc(here, "repro", "--force", "--single-item", stage)
     assert Path("word" if stage == "word" else "letters/a").read_bytes() == content
     assert place.read_bytes() == content

@@ -30,7 +30,7 @@ def test_the_sums_are_of_what_is_left():
         Piece("b", "resumes", "from step 400 of 500", training(400)),
         Piece("c", "up to date"),
     ]
-    found = Estimate({trial.alike("diffusion", training().params, 10): cost}, {})
+    found = Estimate({trial.cost_key("diffusion", training().params, 10): cost}, {})
     assert found.of(training()) == pytest.approx(5 + 50 + 2 * 2)
     assert found.of(training(400)) == pytest.approx(5 + 10)
     one, two = summary(pieces, found, 1), summary(pieces, found, 2)
@@ -49,9 +49,9 @@ def test_what_costs_the_same_a_step_is_tried_once():
         "seed": 4,
     }
     wider = {"diffusion": {**TINY["diffusion"], "unet": {"channels": 16, "heads": 2}}}
-    assert trial.alike("diffusion", build(TINY), 10) == trial.alike("diffusion", build(rate), 10)
-    assert trial.alike("diffusion", build(TINY), 10) != trial.alike("diffusion", build(wider), 10)
-    assert trial.alike("diffusion", build(TINY), 10) != trial.alike("diffusion", build(TINY), 50)
+    assert trial.cost_key("diffusion", build(TINY), 10) == trial.cost_key("diffusion", build(rate), 10)
+    assert trial.cost_key("diffusion", build(TINY), 10) != trial.cost_key("diffusion", build(wider), 10)
+    assert trial.cost_key("diffusion", build(TINY), 10) != trial.cost_key("diffusion", build(TINY), 50)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -9,5 +9,5 @@ from stepladder.reporting import comparison, figures
 
 def compare(params: Params, models: Path, reports: Path, **options: Any) -> dict[str, Any]:
     found = comparison.compare(params, models, reports, **options)
-    figures.draw(found, params, models, reports)
+    figures.plot_all(found, params, models, reports)
     return found

@@ -151,7 +151,7 @@ def test_missing_pieces_are_said_in_their_place(tmp_path: Path, monkeypatch: pyt
     shutil.rmtree(tmp_path / "data")
     (reports / "registered.json").unlink()
     for model in history.models(models):
-        file = history.of(str(history.key(model))) / history.RUN
+        file = history.folder_of(str(history.key(model))) / history.RUN
         file.write_text(json.dumps(json.loads(file.read_text()) | {"run_id": None}))
     job.compare(synthetic.PARAMS, models, reports)
     said = page_of(tmp_path).said()

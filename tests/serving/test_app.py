@@ -89,7 +89,7 @@ def test_a_request_names_no_code_to_be_run_but_what_the_model_draws_by_anyway(mo
     asked = {"model": "painter", "labels": ["one"], "steps": 2, "sampler": "asked:sampler"}
 
     def served(usual: dict[str, str]) -> TestClient:
-        found = {"painter": replace(painter, usual={"sampling": usual})}
+        found = {"painter": replace(painter, defaults={"sampling": usual})}
         return TestClient(app(found, {}, ["127.0.0.1"]), base_url="http://127.0.0.1")
 
     answer = served({}).post("/draw", json=asked)

@@ -9,7 +9,7 @@ from scipy import stats
 from stepladder.errors import UserError
 from stepladder.params import Sampling
 from stepladder.studies import results, spec
-from stepladder.studies.results import Row, as_good, best, cheapest_as_good, named, over_seeds
+from stepladder.studies.results import Row, as_good, best, cheapest_as_good, over_seeds, sampling_label
 from tests.studies import made
 
 VALUES = st.lists(st.floats(0.01, 100), min_size=3, max_size=8, unique=True)
@@ -123,7 +123,7 @@ def test_cells_judged_differently_are_refused(here: Path):
 
 def test_ways_to_draw_have_names():
     def name(**values: object) -> str:
-        return named(Sampling(**values).model_dump(mode="json"))  # type: ignore[arg-type]
+        return sampling_label(Sampling(**values).model_dump(mode="json"))  # type: ignore[arg-type]
 
     assert name() == "ancestral"
     assert name(sampler="dpmpp_2m", spacing="log_snr") == "DPM-Solver++ 2M, log snr"

@@ -21,44 +21,44 @@ def row(arm: str, values: list[float], measure: str = "frechet", spread: float =
 
 def test_better_is_decided_seed_by_seed():
     this, other = row("a", [1.0, 2.0, 3.0]), row("b", [1.1, 2.12, 3.11])
-    outcome, said = verdicts.difference(this, other, "frechet")
+    outcome, said = verdicts.compare_means(this, other, "frechet")
     assert outcome == "shown", "the intervals of the means overlap, the differences do not include zero"
     gains = [0.1, 0.12, 0.11]
     low, high = stats.t.interval(0.95, 2, loc=0.11, scale=stats.sem(gains))
     assert f"({low:.3g} to {high:.3g})" in said
-    assert verdicts.difference(other, this, "frechet")[0] == "the opposite"
-    assert verdicts.difference(this, row("c", [0.5, 2.6, 3.0]), "frechet")[0] == "not shown"
+    assert verdicts.compare_means(other, this, "frechet")[0] == "the opposite"
+    assert verdicts.compare_means(this, row("c", [0.5, 2.6, 3.0]), "frechet")[0] == "not shown"
 
 
 def test_better_goes_the_way_of_the_measure():
     high, low = row("a", [0.9, 0.91, 0.92], "accuracy"), row("b", [0.5, 0.52, 0.51], "accuracy")
-    assert verdicts.difference(high, low, "accuracy")[0] == "shown"
-    assert verdicts.difference(low, high, "accuracy")[0] == "the opposite"
+    assert verdicts.compare_means(high, low, "accuracy")[0] == "shown"
+    assert verdicts.compare_means(low, high, "accuracy")[0] == "the opposite"
 
 
 def test_with_few_seeds_the_runs_own_intervals_decide():
-    assert verdicts.difference(row("a", [1.0]), row("b", [1.3]), "frechet")[0] == "shown"
-    assert verdicts.difference(row("b", [1.3]), row("a", [1.0]), "frechet")[0] == "the opposite"
-    assert verdicts.difference(row("a", [1.0]), row("b", [1.15]), "frechet")[0] == "not shown"
-    assert verdicts.difference(row("a", [1.0, 1.2]), row("b", [1.3, 1.5]), "frechet")[0] == "not shown"
+    assert verdicts.compare_means(row("a", [1.0]), row("b", [1.3]), "frechet")[0] == "shown"
+    assert verdicts.compare_means(row("b", [1.3]), row("a", [1.0]), "frechet")[0] == "the opposite"
+    assert verdicts.compare_means(row("a", [1.0]), row("b", [1.15]), "frechet")[0] == "not shown"
+    assert verdicts.compare_means(row("a", [1.0, 1.2]), row("b", [1.3, 1.5]), "frechet")[0] == "not shown"
     bare = Row("c", None, 1, None, {"frechet": Figure({0: 1.0}, 1.0)})
-    assert verdicts.difference(bare, row("b", [1.3]), "frechet")[0] == "not shown"
+    assert verdicts.compare_means(bare, row("b", [1.3]), "frechet")[0] == "not shown"
 
 
 def test_steadier_is_brown_and_forsythes_test():
     steady, wild = [1.0, 1.01, 0.99, 1.02, 1.0], [0.5, 2.0, 1.0, 4.0, 0.3]
     this, other = (over_seeds(dict(enumerate(v)), [], 0.95) for v in (steady, wild))
-    outcome, said = verdicts.steadier(this, other)
+    outcome, said = verdicts.compare_spreads(this, other)
     import numpy as np
 
     p = stats.levene(np.log(steady), np.log(wild), center="median").pvalue
     assert f"p = {p:.2g}" in said
     assert p < 0.05
     assert outcome == "shown"
-    assert verdicts.steadier(other, this)[0] == "the opposite"
-    assert verdicts.steadier(this, this)[0] == "not shown"
+    assert verdicts.compare_spreads(other, this)[0] == "the opposite"
+    assert verdicts.compare_spreads(this, this)[0] == "not shown"
     same = over_seeds({0: 1.0, 1: 1.0, 2: 1.0}, [], 0.95)
-    assert verdicts.steadier(same, same)[0] == "not shown"
+    assert verdicts.compare_spreads(same, same)[0] == "not shown"
 
 
 def decided(here: Path, **contrast: object) -> verdicts.Claim:
@@ -99,9 +99,9 @@ def test_what_was_not_measured_is_not_what_was_not_shown(here: Path, tmp_path: P
 
 def test_T_in_a_claim_is_the_arms_own():
     rows = [Row("a", {"sampler": "ddim", "guidance_interval": [0.2, 0.8]}, s, 50) for s in (10, 50)]
-    assert verdicts.matching(rows, {"arm": "a", "steps": "T"}) == [rows[1]]
-    assert verdicts.matching(rows, {"guidance_interval": (0.2, 0.8), "steps": 10}) == [rows[0]]
-    assert not verdicts.matching(rows, {"guidance_interval": [0, 1]})
+    assert verdicts.rows_of_side(rows, {"arm": "a", "steps": "T"}) == [rows[1]]
+    assert verdicts.rows_of_side(rows, {"guidance_interval": (0.2, 0.8), "steps": 10}) == [rows[0]]
+    assert not verdicts.rows_of_side(rows, {"guidance_interval": [0, 1]})
 
 
 def test_verdict_is_computed(here: Path):
@@ -138,7 +138,7 @@ def test_contrast_rule_and_code_agree_on_the_fewest_seeds():
     assert "fewer than three seeds" in verdicts.CONTRAST_RULE
     assert results.FEWEST == 3
     with pytest.raises(KeyError):
-        verdicts.difference(row("a", [1.0]), row("b", [1.0]), "kid")
+        verdicts.compare_means(row("a", [1.0]), row("b", [1.0]), "kid")
 
 
 def test_a_figure_of_the_model_is_told_of_the_arm_and_not_plotted_against_ways_to_draw(here, tmp_path):
@@ -157,4 +157,4 @@ def test_a_figure_of_the_model_is_told_of_the_arm_and_not_plotted_against_ways_t
     assert not any("cheap" in sentence for sentence in said)
     (claim,) = verdicts.claims(study, rows)
     assert (claim.outcome, "bits a dimension of large: " in claim.why) == ("shown", True)
-    assert figures.draw(study, rows, {}, tmp_path) == ["seeds"]
+    assert figures.plot_all(study, rows, {}, tmp_path) == ["seeds"]

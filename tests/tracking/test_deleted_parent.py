@@ -34,7 +34,7 @@ def test_a_training_ends_without_it(orphan):
 def test_its_evaluation_is_recorded_without_it(project, orphan, recorded):
     model = made.finished(project / "models" / "diffusion" / "T20")
     if recorded:
-        (history.of("key20") / history.RUN).write_text(json.dumps(orphan))
+        (history.folder_of("key20") / history.RUN).write_text(json.dumps(orphan))
     evaluations.record(model, made.evaluation(project / "reports" / "diffusion" / "T20", 20, {1: 2.0, 2: 0.6}))
     metrics = store.client().get_run(orphan["run_id"]).data.metrics
     assert metrics["best_frechet"] == 0.6

@@ -98,5 +98,5 @@ def test_a_server_that_goes_away_and_comes_back(server, project):
     assert [f.path for f in store.client().list_artifacts(run["run_id"], "previews")] == ["previews/step-3.png"]
     assert runs.of_header(made.header())["status"] == "KILLED"
     model = made.finished(project / "models" / "T20")
-    (history.of("key20") / history.RUN).write_text(json.dumps({"run_id": "0" * 32}))
+    (history.folder_of("key20") / history.RUN).write_text(json.dumps({"run_id": "0" * 32}))
     assert runs.of_model(model)["run_id"] == run["run_id"]

@@ -114,8 +114,8 @@ class GANTask(PictureTask):
     def _noise(self, size: int, position: int) -> tuple[Tensor, Tensor]:
         """This rank's codes ``(n, latent)``, and the shares ``(n,)`` of real pictures where the gradient penalty is taken."""
         _, random = self.generators(position)
-        codes = self.drawn(torch.randn, (size, self.section.latent), random)
-        return codes, self.drawn(torch.rand, (size,), random)
+        codes = self.sample_for_ranks(torch.randn, (size, self.section.latent), random)
+        return codes, self.sample_for_ranks(torch.rand, (size,), random)
 
 
 def _detached(network: nn.Module) -> dict[str, Tensor]:

@@ -58,7 +58,7 @@ class VAETask(PictureTask):
     def _bound(self, batch: Batch, position: int) -> autoencoder.Bound:
         x, labels = scaled(batch["images"]), batch["labels"]
         _, random = self.generators(position)
-        eps = self.drawn(torch.randn, (batch["size"], self.section.latent), random)
+        eps = self.sample_for_ranks(torch.randn, (batch["size"], self.section.latent), random)
         return autoencoder.bound(x, self.model.encode(x, labels), lambda z: self.model.decode(z, labels), eps)
 
 

@@ -69,10 +69,10 @@ def sample(args: argparse.Namespace) -> int:
     from stepladder.diffusion.sampling.drawing import draw, load
 
     model, description = load(folder)
-    requests.from_nothing(description)
+    requests.check_generates(description)
     sampling, steps = _sampling(args, description, defaults)
     classifier, known = _classifier(args, folder, description, sampling)
-    rows = requests.rows(known, args.label, args.text, args.count)
+    rows = requests.expand(known, args.label, args.text, args.count)
     condition = requests.condition(known, requests.tokenizer(folder, description), *rows)
     pictures = draw(_on_device(model), description, condition, steps, sampling, seed=args.seed, classifier=classifier)
     return _save_pictures(args, pictures, description, steps, sampling)
@@ -93,13 +93,15 @@ def inpaint(args: argparse.Namespace) -> int:
 
     folder, defaults = fetch(args.model)
     model, description = load(folder)
-    requests.from_nothing(description)
+    requests.check_generates(description)
     sampling, steps = _sampling(args, description, defaults)
     shape = description.model.shape
     known = scaled(picture_files.picture(args.picture, *shape)[None])[0]
     mask = torch.from_numpy(picture_files.mask(args.mask, *shape[1:]))
     classifier, classes = _classifier(args, folder, description, sampling)
-    condition = requests.alike(classes, requests.tokenizer(folder, description), args.label, args.text, args.count)
+    condition = requests.repeated_condition(
+        classes, requests.tokenizer(folder, description), args.label, args.text, args.count
+    )
     pictures = inpainting.inpaint(
         _on_device(model), description, condition, known, mask, steps, sampling,
         seed=args.seed, jump=args.jump, resamples=args.resamples, classifier=classifier,
@@ -127,7 +129,9 @@ def upscale(args: argparse.Namespace) -> int:
     files = picture_files.files(args.pictures)
     low = scaled(np.stack([picture_files.picture(file, *small) for file in files]))
     classifier, classes = _classifier(args, folder, description, sampling)
-    condition = requests.alike(classes, requests.tokenizer(folder, description), args.label, args.text, len(files))
+    condition = requests.repeated_condition(
+        classes, requests.tokenizer(folder, description), args.label, args.text, len(files)
+    )
     condition |= super_resolution.condition(low, args.noise, seed=args.seed)
     pictures = draw(_on_device(model), description, condition, steps, sampling, seed=args.seed, classifier=classifier)
     return _save_pictures(args, pictures, description, steps, sampling)
@@ -172,11 +176,11 @@ def _classifier(
         UserError: it is named although ``sampling.classifier_scale`` is 0, or it is missing or of another kind.
     """
     from stepladder.diffusion.classifier import load
-    from stepladder.diffusion.processes.settings import BESIDE
+    from stepladder.diffusion.processes.settings import BUNDLED_CLASSIFIER
 
     named = getattr(args, "classifier", None)
     if sampling.classifier_scale:
-        bundled = folder / BESIDE
+        bundled = folder / BUNDLED_CLASSIFIER
         classifier, described = load(named or (bundled if bundled.is_dir() else NOISY_CLASSIFIER), description)
         return _on_device(classifier), description.model_copy(update={"classes": described.classes})
     if named:

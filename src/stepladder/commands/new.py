@@ -35,13 +35,13 @@ def new(args: argparse.Namespace) -> int:
         UserError: the folder is not empty or cannot be written to, or the parameters are not valid; nothing is changed then,
             unless writing failed half-way.
     """
-    from stepladder.params import PARAMS_FILE, given, render, resolve
+    from stepladder.params import PARAMS_FILE, parse_overrides, render, resolve
 
     folder: Path = args.folder
     try:
         if folder.exists() and any(inner.name != ".git" for inner in folder.iterdir()):
             raise UserError(f"{folder} is not empty; name a folder that is, or that is not there yet.")
-        params = resolve(args.preset, given(args.set), path=folder / PARAMS_FILE, may_be_absent=True).params
+        params = resolve(args.preset, parse_overrides(args.set), path=folder / PARAMS_FILE, may_be_absent=True).params
         home, names = installed.template(), installed.files()
         for name in names:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from typing import Any
 from stepladder import dependencies, history, project
 from stepladder.commands.places import FEATURE_NET, IMAGES, NOISY_CLASSIFIER, TEXT
 from stepladder.data.card import read_card
-from stepladder.diffusion.processes.settings import BESIDE
+from stepladder.diffusion.processes.settings import BUNDLED_CLASSIFIER
 from stepladder.judgement.identity import WEIGHTS
 from stepladder.params import Params
 from stepladder.stages import STAGES
@@ -44,7 +44,7 @@ class Present:
 
         folder, settings = fetch(model)
         data = TEXT if fitting.family(folder) == "transformer" else IMAGES
-        guide = folder / BESIDE if (folder / BESIDE).is_dir() else NOISY_CLASSIFIER
+        guide = folder / BUNDLED_CLASSIFIER if (folder / BUNDLED_CLASSIFIER).is_dir() else NOISY_CLASSIFIER
         out = self._place(folder, settings, data, guide)
         if not (out / "metrics.json").exists():
             with slots.occupy(f"evaluate {model}"), replacing(out) as fresh:

@@ -51,9 +51,9 @@ def params(args: argparse.Namespace) -> int:
 
     Raises ``UserError`` where the parameters or the preset are not valid, or the prepared data refuses them.
     """
-    from stepladder.params import PARAMS_FILE, given, render, resolve
+    from stepladder.params import PARAMS_FILE, parse_overrides, render, resolve
 
-    resolved = resolve(args.preset, given(args.set), may_be_absent=args.write)
+    resolved = resolve(args.preset, parse_overrides(args.set), may_be_absent=args.write)
     if args.check:
         from stepladder.launching.check import of_project
 
@@ -93,9 +93,9 @@ def cost(args: argparse.Namespace) -> int:
     """
     from stepladder.data.card import PicturesCard, card_of
     from stepladder.diffusion.cost import costs
-    from stepladder.params import given, resolve
+    from stepladder.params import parse_overrides, resolve
 
-    params = resolve(args.preset, given(args.set)).params
+    params = resolve(args.preset, parse_overrides(args.set)).params
     if args.shape:
         shape, classes = _shape(args.shape), 10
     else:

@@ -64,7 +64,7 @@ def promote(args: argparse.Namespace) -> int:
 
     params = load()
     verdict = promotion.promote(
-        args.model, params.promotion, force=args.force, reason=args.reason, again=Present(params)
+        args.model, params.promotion, force=args.force, reason=args.reason, rejudge=Present(params)
     )
     print(f"{verdict.name} version {verdict.version}: {verdict.why}")
     return 1 if verdict.reasons and not verdict.promoted else 0

@@ -27,7 +27,7 @@ def compare(args: argparse.Namespace) -> int:
     from stepladder.tracking import evaluations
 
     params = load()
-    figures.draw(compare(params, MODELS, REPORTS), params, MODELS, REPORTS)
+    figures.plot_all(compare(params, MODELS, REPORTS), params, MODELS, REPORTS)
     track(lambda: evaluations.record_comparison(MODELS, REPORTS))
     return 0
 

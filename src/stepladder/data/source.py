@@ -62,7 +62,7 @@ def locate(key: str, data: Data, seconds: float = hub.SECONDS, root: Path = Path
         return Located(None)
     packaged = PACKAGED.get((key, data.source))
     own = None if packaged else local(data.source)
-    if own is None and key == "images" and plugins.is_own(data.source):
+    if own is None and key == "images" and plugins.is_custom(data.source):
         return Located(watch(key, [data.source], root))
     if packaged or own or (key == "text" and Path(data.source).suffix in FILES):
         if data.revision:
@@ -118,8 +118,8 @@ def note_text(params: Params) -> None:
 def note_code(params: Params, root: Path = Path()) -> None:
     """``watch`` what trains and what draws."""
     learned = (params.diffusion.process, params.diffusion.schedule, params.diffusion.backbone)
-    watch("diffusion", [name for name in learned if plugins.is_own(name)], root)
-    watch("sampling", [name for name in (params.sampling.sampler,) if plugins.is_own(name)], root)
+    watch("diffusion", [name for name in learned if plugins.is_custom(name)], root)
+    watch("sampling", [name for name in (params.sampling.sampler,) if plugins.is_custom(name)], root)
 
 
 def watch(key: str, names: list[str], root: Path = Path()) -> Path:

@@ -18,7 +18,7 @@ from stepladder.description import Data
 from stepladder.diffusion import lora
 from stepladder.diffusion.networks.conditions import Condition
 from stepladder.diffusion.networks.description import Adapted, DiffusionDescription
-from stepladder.diffusion.processes.processes import of
+from stepladder.diffusion.processes.processes import process_of
 from stepladder.diffusion.sampling.loading import load
 from stepladder.diffusion.training.task import DiffusionTask, preview_condition
 from stepladder.errors import UserError
@@ -108,7 +108,7 @@ def network(params: Params, card: PicturesCard) -> nn.Module:
 
 def configuration(before: DiffusionDescription, section: Adaptation, card: PicturesCard) -> DiffusionDescription:
     """The description of the adapted model: that of the model ``before``, with the classes that are new."""
-    added = [name for name in own_classes(card) if name not in before.classes] if before.classes else []
+    added = [name for name in picture_classes(card) if name not in before.classes] if before.classes else []
     lora_settings = {"rank": section.rank, "layers": section.layers} if section.method == "lora" else {}
     classes = (*before.classes, *added)
     return before.model_copy(
@@ -121,15 +121,15 @@ def configuration(before: DiffusionDescription, section: Adaptation, card: Pictu
     )
 
 
-def own_classes(card: PicturesCard) -> list[str]:
+def picture_classes(card: PicturesCard) -> list[str]:
     """Classes of custom pictures: their subfolders, or the folder itself."""
     return [str(name) for name in card["classes"]] or [str(card["name"])]
 
 
 def class_numbers(description: DiffusionDescription, card: PicturesCard) -> list[int]:
-    """The number in the adapted model of each of ``own_classes``; zeros where the model has no classes."""
+    """The number in the adapted model of each of ``picture_classes``; zeros where the model has no classes."""
     classes = description.classes
-    return [classes.index(name) if classes else 0 for name in own_classes(card)]
+    return [classes.index(name) if classes else 0 for name in picture_classes(card)]
 
 
 def with_new_classes(
@@ -156,7 +156,7 @@ def objective(description: DiffusionDescription, training: Training) -> Diffusio
     same = ("process", "schedule", "log_snr", "betas", "zero_terminal_snr", "prediction", "variance", "label_dropout")
     return Diffusion.model_validate(
         {key: getattr(description, key) for key in same}
-        | of(description).usual_time_sampling
+        | process_of(description).usual_time_sampling
         | {
             "loss": "hybrid" if description.variance == "learned_range" else "simple",
             "text": bool(description.model.vocabulary),

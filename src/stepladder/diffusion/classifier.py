@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from stepladder import loading
 from stepladder.diffusion.networks.blocks import ResidualBlock, SpatialAttention, embedding, norm, sinusoidal
 from stepladder.diffusion.networks.description import DiffusionDescription, guided
-from stepladder.diffusion.processes.processes import of
-from stepladder.diffusion.processes.settings import BESIDE, NoisyClassifierDescription, ProcessDescription
+from stepladder.diffusion.processes.processes import process_of
+from stepladder.diffusion.processes.settings import BUNDLED_CLASSIFIER, NoisyClassifierDescription, ProcessDescription
 from stepladder.errors import UserError
 from stepladder.params import fitting
 
@@ -58,7 +58,7 @@ class NoisyClassifier(nn.Module):
             )
         # scaling does not depend on the schedule
         scaling = ProcessDescription(process=process, schedule="cosine", sigma_data=sigma_data)
-        self.width, self.process = channels, of(scaling)
+        self.width, self.process = channels, process_of(scaling)
         self.time = embedding(channels, 4 * channels)
         self.stem = nn.Conv2d(picture_channels, channels, 3, padding=1)
         self.down, now = nn.ModuleList(), channels
@@ -100,20 +100,22 @@ def load(
     """
     model, classifier_description = loading.load(folder, _network, NoisyClassifierDescription)
     if description is not None:
-        fitting.guiding(folder, guided(description))
+        fitting.read_guide(folder, guided(description))
     return model, classifier_description
 
 
-def beside(folder: Path, description: DiffusionDescription) -> tuple[NoisyClassifier | None, DiffusionDescription]:
+def load_bundled(
+    folder: Path, description: DiffusionDescription
+) -> tuple[NoisyClassifier | None, DiffusionDescription]:
     """The classifier in the model's ``folder``, None without one, and ``description`` with the classes that can be
     requested: those of the classifier, where there is one; ``UserError`` as ``load``.
     """
-    if not (folder / BESIDE).is_dir():
+    if not (folder / BUNDLED_CLASSIFIER).is_dir():
         return None, description
-    guide, classifier_description = load(folder / BESIDE, description)
+    guide, classifier_description = load(folder / BUNDLED_CLASSIFIER, description)
     return guide, description.model_copy(update={"classes": classifier_description.classes})
 
 
 def _network(description: NoisyClassifierDescription) -> NoisyClassifier:
-    of(description)  # raises where there is no such process
+    process_of(description)  # raises where there is no such process
     return NoisyClassifier(**description.model.model_dump())

@@ -13,7 +13,7 @@ from stepladder.data.image_arrays import scaled
 from stepladder.description import Data
 from stepladder.diffusion.classifier import NoisyClassifier
 from stepladder.diffusion.processes.process import q_sample
-from stepladder.diffusion.processes.processes import of
+from stepladder.diffusion.processes.processes import process_of
 from stepladder.diffusion.processes.settings import NoisyClassifierDescription, NoisyClassifierNetwork, sigma_data
 from stepladder.params import Params, Training
 from stepladder.tasks.experiment import Experiment
@@ -28,7 +28,7 @@ class ClassifierTask(PictureTask):
         self, description: NoisyClassifierDescription, training: Training, seed: int, rank: int = 0, world_size: int = 1
     ) -> None:
         super().__init__(description, training, seed, rank, world_size)
-        self.process = of(description)
+        self.process = process_of(description)
         self.model = NoisyClassifier(**description.model.model_dump())
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -51,12 +51,12 @@ class ClassifierTask(PictureTask):
     def _logits(self, batch: Batch, position: int) -> tuple[Tensor, Tensor, Tensor]:
         """Logits ``(n, classes)`` of the noisy pictures, their classes ``(n,)`` and times ``(n,)`` in [0, 1]."""
         on_cpu, random = self.generators(position)
-        u = torch.rand(batch["size"], generator=on_cpu, dtype=torch.float64)[self.mine]
+        u = torch.rand(batch["size"], generator=on_cpu, dtype=torch.float64)[self.rank_slice]
         levels = self.process.levels_of_every_t(u.numpy())
         tables = (levels.alphas, levels.sigmas, levels.times)
         alpha, sigma, time = (torch.from_numpy(table).float().to(self.device) for table in tables)
         x_0 = scaled(batch["images"])
-        eps = self.drawn(torch.randn, (batch["size"], *x_0.shape[1:]), random)
+        eps = self.sample_for_ranks(torch.randn, (batch["size"], *x_0.shape[1:]), random)
         x = q_sample(x_0, eps, alpha[:, None, None, None], sigma[:, None, None, None])
         return self.model(x, time).float(), batch["labels"], time
 

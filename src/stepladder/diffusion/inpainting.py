@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from stepladder.diffusion.networks.conditions import Condition
 from stepladder.diffusion.networks.description import DiffusionDescription
-from stepladder.diffusion.processes.processes import of
+from stepladder.diffusion.processes.processes import process_of
 from stepladder.diffusion.repaint import repaint
 from stepladder.diffusion.sampling.drawing import check, denoiser, noise_of
 from stepladder.diffusion.sampling.guidance import Classifier
@@ -46,7 +46,7 @@ def inpaint(
     if jump < 1 or resamples < 1:
         raise UserError(f"A jump of {jump} levels and {resamples} resamples given; both must be at least 1.")
     check(description, sampling, classifier)
-    visited, device = of(description).levels(steps, sampling.spacing), next(model.parameters()).device
+    visited, device = process_of(description).levels(steps, sampling.spacing), next(model.parameters()).device
     count = len(condition["labels"])
     noise = noise_of(seed, 0, count, description.model.shape, device)
     start = float(visited.sigmas[0]) * noise()

@@ -22,7 +22,7 @@ from stepladder.diffusion.networks.conditions import Condition
 from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.diffusion.processes.levels import Levels
 from stepladder.diffusion.processes.process import Process, q_sample, split
-from stepladder.diffusion.processes.processes import of
+from stepladder.diffusion.processes.processes import process_of
 from stepladder.errors import UserError
 from stepladder.tasks.randomness import generator
 
@@ -75,7 +75,7 @@ def bits_per_dim(
         UserError: ``variance`` is learned and the model did not learn it, or S is not in 1, ..., T.
     """
     variance = _checked_variance(variance, learned=description.variance == "learned_range")
-    process = of(description)
+    process = process_of(description)
     levels = process.levels_of_bound(steps, spacing)
     chain = process.posteriors_of_bound(levels)
     tables = (chain.x_0_coef, chain.log_smallest, chain.log_largest)
@@ -132,7 +132,7 @@ def loss_by_time(
     batch_size: int = 512,
 ) -> ByTime:
     """Mean squared error at up to ``points`` times, cleanest first: of the target and of the implied x_0."""
-    process = of(description)
+    process = process_of(description)
     levels = process.levels_of_bound(min(points, process.timesteps) if process.has_steps else points)
     sums = torch.zeros(len(levels.times), 3, dtype=torch.float64)
     for batch in _forward_passes(model, process, levels, pictures, condition, seed, batch_size):

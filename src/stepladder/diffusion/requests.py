@@ -11,18 +11,18 @@ from tokenizers import Tokenizer
 from stepladder.data.texts import clean, encode, tokenizer_of
 from stepladder.diffusion.networks.conditions import Condition
 from stepladder.diffusion.networks.description import DiffusionDescription
-from stepladder.diffusion.processes.processes import of
+from stepladder.diffusion.processes.processes import process_of
 from stepladder.diffusion.samplers.samplers import SAMPLERS
 from stepladder.diffusion.sampling.drawing import class_numbers
 from stepladder.errors import UserError
-from stepladder.params import Sampling, given, section
+from stepladder.params import Sampling, parse_overrides, section
 from stepladder.params.sampling import OF_SAMPLER
-from stepladder.plugins import is_own
+from stepladder.plugins import is_custom
 
 STEPS = 20  # where neither the request nor the model has a number
 
 
-def rows(
+def expand(
     description: DiffusionDescription, labels: Sequence[str] | None, texts: Sequence[str] | None, count: int
 ) -> tuple[list[str], list[str]]:
     """Class and text of each picture, "" for none: ``count`` of each class in ``labels`` with each of ``texts``.
@@ -71,7 +71,7 @@ def condition(
     return tensors
 
 
-def alike(
+def repeated_condition(
     description: DiffusionDescription, tokenizer: Tokenizer | None, label: str | None, text: str | None, count: int
 ) -> Condition:
     """The condition of ``count`` pictures of one class and text, ``None`` for none; ``UserError`` as ``condition``."""
@@ -83,7 +83,7 @@ def tokenizer(folder: Path, description: DiffusionDescription) -> Tokenizer | No
     return tokenizer_of(folder) if description.model.vocabulary else None
 
 
-def from_nothing(description: DiffusionDescription) -> None:
+def check_generates(description: DiffusionDescription) -> None:
     """Raise ``UserError`` where the model draws only from a low resolution."""
     if side := description.model.low_resolution:
         raise UserError(
@@ -103,16 +103,16 @@ def sampling(
     Raises:
         UserError: an override is of another section, or a value is not allowed.
     """  # fmt: skip
-    sections = given(list(overrides))
+    sections = parse_overrides(list(overrides))
     overridden, foreign = sections.get("sampling", {}), set(sections) - {"sampling"}
     if foreign or not isinstance(overridden, dict):
         raise UserError(
             f"{min(foreign, default='sampling')} says nothing of how pictures are drawn; set sampling.KEY=VALUE only."
         )
-    default = {"sampler": of(description).usual_sampler}
+    default = {"sampler": process_of(description).usual_sampler}
     requested = {**overridden, **{key: value for key, value in options.items() if value is not None}}
     sampler = str({**default, **usual, **requested}["sampler"])
-    sampler_keys = SAMPLERS[sampler].own if sampler in SAMPLERS or is_own(sampler) else ()
+    sampler_keys = SAMPLERS[sampler].own if sampler in SAMPLERS or is_custom(sampler) else ()
     kept = {key: value for key, value in usual.items() if key not in OF_SAMPLER or key in sampler_keys}
     return section(Sampling, {**default, **kept, **requested}, "sampling")
 

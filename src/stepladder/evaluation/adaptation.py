@@ -18,8 +18,8 @@ from torch import Tensor
 from stepladder import history
 from stepladder.data.grid import grid, scaled, to_uint8
 from stepladder.data.image_arrays import ImageArrays
-from stepladder.diffusion.adaptation import own_classes
-from stepladder.diffusion.networks.conditions import nothing
+from stepladder.diffusion.adaptation import picture_classes
+from stepladder.diffusion.networks.conditions import unconditional
 from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.diffusion.sampling.drawing import draw, load
 from stepladder.errors import UserError
@@ -106,7 +106,7 @@ def _drawn(
 ) -> tuple[Tensor, Tensor | None]:
     """Pictures for the conditions of the held-out ones in ``test``, and their classes, where the model knows classes."""
     numbers = rows(test, params.evaluation.samples)
-    names = own_classes(test.card)
+    names = picture_classes(test.card)
     known = description.classes
     if description.model.vocabulary and test.texts is None:
         length = description.model.text_length
@@ -119,7 +119,7 @@ def _drawn(
         if not description.label_dropout > 0:
             asked["labels"] = torch.arange(len(numbers)) % len(known)
         else:
-            asked = nothing(asked, len(known))
+            asked = unconditional(asked, len(known))
     pictures = draw(model, description, asked, steps, params.sampling, seed=params.seed)
     return pictures, asked["labels"] if known else None
 

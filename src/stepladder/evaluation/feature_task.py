@@ -40,7 +40,7 @@ class FeatureNetTask(PictureTask):
         x, labels = self._turned(batch)
         _, random = self.generators(batch["position"])
         reach = _reach(x)
-        dy, dx = self.drawn(partial(torch.randint, -reach, reach + 1), (2, batch["size"]), random, dim=1)
+        dy, dx = self.sample_for_ranks(partial(torch.randint, -reach, reach + 1), (2, batch["size"]), random, dim=1)
         _, logits = self.model(_shifted(x, dy, dx))
         loss = F.cross_entropy(logits, labels, label_smoothing=0.05)
         self.log("train/loss", loss.detach())
@@ -57,7 +57,7 @@ class FeatureNetTask(PictureTask):
         x = scaled(batch["images"])
         if self.description.classes:
             return x, batch["labels"]
-        turns = torch.arange(batch["size"], device=x.device)[self.mine] % 4
+        turns = torch.arange(batch["size"], device=x.device)[self.rank_slice] % 4
         for k in range(1, 4):
             x[turns == k] = _turn(x[turns == k], k)
         return x, turns

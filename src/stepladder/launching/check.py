@@ -16,7 +16,7 @@ from stepladder.data.card import read_card
 from stepladder.params import Params, fitting
 from stepladder.params.backbones import BACKBONE
 from stepladder.params.classifier import PROCESS
-from stepladder.plugins import is_own
+from stepladder.plugins import is_custom
 from stepladder.training.families import FAMILIES
 
 
@@ -33,7 +33,9 @@ def check(family: str, params: Params, data: Path, *, classifier: Path | None = 
     if classifier is not None:
         fitting.usable(family, params, card, classifier)
     parts, stage = FAMILIES[family].unfreeze(params), FAMILIES[family].stage
-    if parts or (stage.is_read(BACKBONE.key) and is_own(params.diffusion.backbone)):  # which is tried when it is built
+    if parts or (
+        stage.is_read(BACKBONE.key) and is_custom(params.diffusion.backbone)
+    ):  # which is tried when it is built
         from stepladder.training.unfreezing import check_parts
 
         check_parts(import_module(FAMILIES[family].module).network(params, card), parts)
@@ -49,7 +51,7 @@ def of_project(params: Params, data: dict[str, Path], classifier: Path) -> None:
         if (data[kind] / "card.json").exists() and _prepared_with(params, kind):
             check(family, params, data[kind], classifier=classifier)
     if params.sampling.classifier_scale:
-        fitting.guiding(classifier, {key: getattr(params.diffusion, key) for key in PROCESS})
+        fitting.read_guide(classifier, {key: getattr(params.diffusion, key) for key in PROCESS})
 
 
 def _prepared_with(params: Params, kind: str) -> bool:

@@ -55,7 +55,7 @@ class Cost:
         return self.around + steps * self.step + steps // validate_every * self.validation
 
 
-def alike(family: str, params: Params, timesteps: int | None) -> str:
+def cost_key(family: str, params: Params, timesteps: int | None) -> str:
     """A text that is equal for trainings with the same cost per step."""
     leaves = {
         key: value

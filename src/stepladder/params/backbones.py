@@ -137,8 +137,8 @@ def _check_custom_network(name: str, network: Any) -> Any:
 
     if not (inspect.isclass(network) and issubclass(network, nn.Module)):
         raise plugins.Unfit("it is no such class")
-    plugins.takes(network, shape=(1, 8, 8), classes=10, outputs=1)
-    plugins.takes(network.forward, "self", "x", "time", "condition")
+    plugins.check_signature(network, shape=(1, 8, 8), classes=10, outputs=1)
+    plugins.check_signature(network.forward, "self", "x", "time", "condition")
     return network
 
 

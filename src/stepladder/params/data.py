@@ -18,7 +18,7 @@ UNNAMED = "empty: the source's own (of a folder or file its last part)"
 
 def _check_custom_source(name: str, function: Any) -> Any:
     """Check a custom source's signature; the pictures that it returns are checked when they are read."""
-    plugins.takes(function, "images")
+    plugins.check_signature(function, "images")
     return function
 
 

@@ -120,7 +120,7 @@ class Diffusion(_WithBackbones):
     @property
     def network(self) -> Backbone | None:
         """The arguments of the chosen network; ``None`` for a custom one."""
-        chosen: Backbone | None = None if plugins.is_own(self.backbone) else getattr(self, self.backbone)
+        chosen: Backbone | None = None if plugins.is_custom(self.backbone) else getattr(self, self.backbone)
         return chosen
 
     def arguments(self) -> dict[str, object]:

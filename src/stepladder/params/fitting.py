@@ -59,10 +59,10 @@ def _can_be_sampled(params: Params, card: Card, classifier: Path) -> None:
         _sentence(lambda: _noisy_classifier(params, card, 1))
     elif sampling.classifier_scale:
         model = {"classes": card["classes"] if d.conditional else [], "shape": card["shape"]}
-        guiding(classifier, model | {key: getattr(d, key) for key in PROCESS})
+        read_guide(classifier, model | {key: getattr(d, key) for key in PROCESS})
 
 
-def guiding(folder: Path, model: Mapping[str, Any]) -> NoisyClassifierDescription:
+def read_guide(folder: Path, model: Mapping[str, Any]) -> NoisyClassifierDescription:
     """The description of the noisy classifier in ``folder``.
 
     Args:

@@ -52,7 +52,9 @@ def resolve(
     written = {} if may_be_absent and not path.exists() else values_of(path)
     from_preset = preset_values(preset) if preset else {}
     overrides = overrides or {}
-    params = build(merge(lay(from_preset, written), overrides), f"preset {preset} on {path}" if preset else str(path))
+    params = build(
+        merge(overlay(from_preset, written), overrides), f"preset {preset} on {path}" if preset else str(path)
+    )
     set_keys = {key for key, _ in _leaves(merge(from_preset, overrides))}
     return Resolved(params, _differences(written, params, set_keys))
 
@@ -71,12 +73,12 @@ def _differences(written: Values, params: Params, set_keys: set[str]) -> list[Ch
     ]
 
 
-def lay(preset: Values, base: Values) -> Values:
+def overlay(preset: Values, base: Values) -> Values:
     """``base`` with the sections that ``preset`` is about replaced by the preset's; neither is altered."""
     return _lay(preset, base, _defaults(), root=True)
 
 
-def about(preset: Values) -> list[str]:
+def sections_of(preset: Values) -> list[str]:
     """The sections, dotted, that ``preset`` is about."""
     return list(_about(preset, _defaults(), ""))
 

@@ -42,7 +42,7 @@ def load(path: Path | str = PARAMS_FILE, *, preset: str = "", overrides: list[st
         values, origin = preset_values(preset), f"preset {preset}"
     else:
         values, origin = values_of(Path(path)), str(path)
-    return build(merge(values, given(overrides)), origin)
+    return build(merge(values, parse_overrides(overrides)), origin)
 
 
 def presets() -> list[str]:
@@ -140,7 +140,7 @@ def override(text: str) -> Values:
     return {first: nested}
 
 
-def given(overrides: list[str] | tuple[str, ...]) -> Values:
+def parse_overrides(overrides: list[str] | tuple[str, ...]) -> Values:
     """The values of all ``overrides``; later ones replace earlier ones."""
     values: Values = {}
     for text in overrides:

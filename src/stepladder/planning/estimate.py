@@ -21,7 +21,7 @@ class Estimate:
 
     def of(self, training: Training) -> float | None:
         """Seconds that the rest of ``training`` takes; ``None`` where that is unknown."""
-        cost = self.costs.get(trial.alike(training.family, training.params, training.timesteps))
+        cost = self.costs.get(trial.cost_key(training.family, training.params, training.timesteps))
         if cost is None:
             return None
         settings = FAMILIES[training.family].training(training.params)
@@ -32,7 +32,7 @@ def estimate(pieces: Sequence[Piece], say: Callable[[str], None]) -> Estimate:
     """Try each distinct training of ``pieces`` whose data is there."""
     costs: dict[str, Cost] = {}
     unknown: dict[str, str] = {}
-    distinct = {trial.alike(t.family, t.params, t.timesteps): t for t in trainings(pieces)}
+    distinct = {trial.cost_key(t.family, t.params, t.timesteps): t for t in trainings(pieces)}
     for number, (trial_key, training) in enumerate(distinct.items(), 1):
         name = training.family if training.timesteps is None else f"{training.family} T={training.timesteps}"
         if not (training.data / "card.json").exists():
@@ -62,7 +62,7 @@ def summary(pieces: Sequence[Piece], estimated: Estimate | None, jobs: int) -> l
     timed = [(t, seconds) for t in to_train if (seconds := estimated.of(t)) is not None]
     lines += [f"not estimated: {why}" for why in estimated.unknown.values()]
     if timed:
-        costs = [estimated.costs[trial.alike(t.family, t.params, t.timesteps)] for t, _ in timed]
+        costs = [estimated.costs[trial.cost_key(t.family, t.params, t.timesteps)] for t, _ in timed]
         total, largest = sum(seconds for _, seconds in timed), max(seconds for _, seconds in timed)
         at_once = min(jobs, len(timed))
         lines.append(

@@ -36,12 +36,12 @@ from stepladder.reporting.sweep_axes import (
 KID: tuple[Literal["kid", "kid_low", "kid_high"], ...] = ("kid", "kid_low", "kid_high")
 
 
-def draw(comparison: Comparison, params: Params, models: Path, reports: Path) -> list[Path]:
+def plot_all(comparison: Comparison, params: Params, models: Path, reports: Path) -> list[Path]:
     """Plot every figure that there is data for; returns the files for a light background."""
     return save(_figures(comparison, params, models, reports), reports / "figures")
 
 
-def draw_cost(comparison: Comparison, params: Params, folder: Path) -> None:
+def plot_cost(comparison: Comparison, params: Params, folder: Path) -> None:
     """Plot into ``folder`` what the models cost. Times are history and no result: ``history.compared`` adds them."""
     points, floor = finite(comparison["sweep"], "frechet"), comparison["floor"].get("frechet")
     figure = partial(cost, points, comparison["training"], styles(params.sweep.timesteps), floor)

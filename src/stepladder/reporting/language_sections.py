@@ -31,7 +31,7 @@ def of_classes(metrics: Figures, reports: Path) -> Markup:
 
 
 def _metrics_table(metrics: Figures, page: Page) -> Markup:
-    baseline = page.beside(metrics)
+    baseline = page.baselines(metrics)
     rows: list[list[Content]] = []
     for key, name in page.rows:
         low, high = metrics.get(f"{key}_low"), metrics.get(f"{key}_high")

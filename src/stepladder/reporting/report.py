@@ -151,7 +151,7 @@ def _cost(comparison: Comparison, params: Params, reports: Path) -> Markup:
     from stepladder.reporting import figures  # matplotlib takes a second to load
 
     with tempfile.TemporaryDirectory() as scratch:
-        figures.draw_cost(comparison, params, Path(scratch) / "figures")
+        figures.plot_cost(comparison, params, Path(scratch) / "figures")
         return sweep.cost(comparison, params, reports, Path(scratch))
 
 

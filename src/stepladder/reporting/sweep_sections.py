@@ -149,7 +149,7 @@ def protocol(comparison: Comparison) -> Markup | None:
 
 
 def cost(comparison: Comparison, params: Params, reports: Path, costs: Path) -> Markup:
-    """The time that sampling and training take, and links to the runs. ``figures.draw_cost`` plotted into ``costs``."""
+    """The time that sampling and training take, and links to the runs. ``figures.plot_cost`` plotted into ``costs``."""
     rows = [_training_row(name_of(row["timesteps"], params), row) for row in comparison["training"]]
     if row := comparison["translation_training"]:
         rows.append(_training_row(tasks.compared(comparison)[0].replace("_", " "), row))

@@ -33,17 +33,17 @@ SECURITY = (
 if TYPE_CHECKING:
     SamplerName = str
 else:
-    SamplerName = Annotated[Literal[tuple(SAMPLERS)], plugins.Unlooked()]
+    SamplerName = Annotated[Literal[tuple(SAMPLERS)], plugins.AcceptsCustomCode()]
 
 
-class Ask(BaseModel):
+class ModelRequest(BaseModel):
     """A request to a served model."""
 
     model_config = ConfigDict(extra="forbid")
     model: str = Field(description="name of a served model")
 
 
-class Drawing(Ask):
+class Drawing(ModelRequest):
     """A request for pictures: one for each label, all from the noise of ``seed``."""
 
     labels: list[Annotated[str, Field(max_length=LONGEST)]] = Field(min_length=1, max_length=64)
@@ -54,7 +54,7 @@ class Drawing(Ask):
     seed: int = Field(0, ge=0, lt=2**31)
 
 
-class Translation(Ask):
+class Translation(ModelRequest):
     """A request for translations of sentences."""
 
     sentences: list[Annotated[str, Field(max_length=LONGEST)]] = Field(min_length=1, max_length=100)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from stepladder.description import kind
 from stepladder.diffusion import requests
-from stepladder.diffusion.classifier import beside
+from stepladder.diffusion.classifier import load_bundled
 from stepladder.diffusion.networks.description import DiffusionDescription
-from stepladder.diffusion.processes.processes import of
+from stepladder.diffusion.processes.processes import process_of
 from stepladder.diffusion.sampling import drawing
 from stepladder.params import Decoding, Sampling, section
 from stepladder.text_tasks.record import Settings
@@ -29,7 +29,7 @@ class Painter:
 
     Attributes:
         name: the name in the request.
-        usual: its default settings.
+        defaults: its default settings.
         classifier: the noisy classifier in its folder, if any; guided: then its description with the classifier's classes.
     """
 
@@ -37,7 +37,7 @@ class Painter:
     model: nn.Module
     description: DiffusionDescription
     tokenizer: Tokenizer | None
-    usual: Settings
+    defaults: Settings
     classifier: nn.Module | None = None
     guided: DiffusionDescription | None = None
 
@@ -54,17 +54,17 @@ class Painter:
     @property
     def steps(self) -> int:
         """S of a request that names none."""
-        return requests.steps(self.description, self.usual.get("steps"), None)
+        return requests.steps(self.description, self.defaults.get("steps"), None)
 
     def sampling(self, **options: Any) -> Sampling:
         """Its default settings of sampling, with those of ``options`` that are not None; raises ``UserError``."""
-        return requests.sampling(self.description, {**self.usual.get("sampling", {})}, options)
+        return requests.sampling(self.description, {**self.defaults.get("sampling", {})}, options)
 
     def check(self, label: str, text: str, steps: int | None, sampling: Sampling) -> None:
         """Raise ``UserError`` where it cannot draw this class or text, or not with these settings."""
         requests.condition(self.request_description, self.tokenizer, [label], [text])
         drawing.check(self.description, sampling, self.classifier)
-        of(self.description).levels(steps or self.steps, sampling.spacing)
+        process_of(self.description).levels(steps or self.steps, sampling.spacing)
 
     def draw(
         self,
@@ -95,16 +95,16 @@ class Translator:
     model: Any
     tokenizer: Tokenizer
     description: TranslationDescription
-    usual: Settings
+    defaults: Settings
 
     def decoding(self, **options: Any) -> Decoding:
         """Its default settings of decoding, with those of ``options`` that are not None; raises ``UserError``."""
         changes = {key: value for key, value in options.items() if value is not None}
-        return section(Decoding, {**self.usual.get("decoding", {}), **changes}, "decoding")
+        return section(Decoding, {**self.defaults.get("decoding", {}), **changes}, "decoding")
 
     def language(self, requested: str | None) -> str | None:
         """The language of a request: ``requested``, else the default, else none."""
-        return requested or self.usual.get("language") or None
+        return requested or self.defaults.get("language") or None
 
     def check(self, sentences: Sequence[str], language: str | None) -> None:
         """Raise ``UserError`` where one of ``sentences`` is too long, or the language is not known."""
@@ -122,10 +122,10 @@ def load(name: str) -> Painter | Translator:
     Raises:
         UserError: there is none, or it neither draws from noise alone nor translates.
     """
-    folder, usual = fetch.fetch(name)
+    folder, defaults = fetch.fetch(name)
     if kind(folder) == DiffusionDescription.kind:
         model, description = drawing.load(folder)
-        requests.from_nothing(description)
-        classifier, guided = beside(folder, description)
-        return Painter(name, model, description, requests.tokenizer(folder, description), usual, classifier, guided)
-    return Translator(name, *trained.load(folder, TranslationDescription), usual)
+        requests.check_generates(description)
+        classifier, guided = load_bundled(folder, description)
+        return Painter(name, model, description, requests.tokenizer(folder, description), defaults, classifier, guided)
+    return Translator(name, *trained.load(folder, TranslationDescription), defaults)

@@ -26,7 +26,7 @@ from stepladder.diffusion.classifier import load as load_classifier
 from stepladder.diffusion.sampling import drawing
 from stepladder.errors import UserError
 from stepladder.evaluation.pictures import held_out
-from stepladder.evaluation.pictures.drawers import here, timed
+from stepladder.evaluation.pictures.drawers import local_sampler, timed
 from stepladder.evaluation.pictures.images import strip
 from stepladder.evaluation.pictures.judging import Judge, scaled
 from stepladder.launching.launch import identity, train
@@ -71,19 +71,19 @@ def run(name: str, arm: str, seed: int, data: Path, feature_net: Path) -> int:
     code = _train_model(name, arm, arm_spec, params, data, out)
     if code:
         return code
-    metrics = judged(name, study, arm, seed, params, out / "model", out, data, feature_net)
+    metrics = judge_model(name, study, arm, seed, params, out / "model", out, data, feature_net)
     timing = json.loads((out / "timing.json").read_text(encoding="utf-8"))
     (out / "metrics.json").write_text(json.dumps({**metrics, "timing": timing}, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
-def judged(
+def judge_model(
     name: str, study: Study, arm: str, seed: int, params: Params, model: Path, out: Path, data: Path, feature_net: Path
 ) -> Cell:
     """The figures of ``model``, trained as ``arm`` with ``seed``, at each way to sample; strips go to ``out``."""
     arm_spec, title = study.arms[arm], f"{name} {arm} seed {seed}"
     if study.of_text:
-        return text_cell.judged(name, study, arm, seed, params, model, out, data)
+        return text_cell.judge_model(name, study, arm, seed, params, model, out, data)
     judge = Judge(params.model_copy(update={"seed": load(preset=study.preset).seed}), data, feature_net)
     for old in out.glob("*.png"):
         old.unlink()
@@ -141,7 +141,7 @@ def _judge_diffusion(
     guide = None
     if any(sampling.classifier_scale for sampling, _ in ways):
         guide = load_classifier(classifier, description)[0].to(_device())
-    drawer = here(model, description, seed, guide)
+    drawer = local_sampler(model, description, seed, guide)
     for way_index, (sampling, all_steps) in enumerate(ways):
         classes = judge.test.card["classes"] if sampling.classifier_scale else description.classes
         condition = held_out.condition(judge.test, numbers, description.model_copy(update={"classes": tuple(classes)}))

@@ -22,7 +22,7 @@ from stepladder.studies.spec import Study
 PANELS_A_ROW = 3
 
 
-def draw(study: Study, rows: Sequence[Row], floor: dict[str, float], folder: Path) -> list[str]:
+def plot_all(study: Study, rows: Sequence[Row], floor: dict[str, float], folder: Path) -> list[str]:
     """Plot every figure that there is data for; returns the names of the files in ``folder``."""
     measure = study.measures[0]
     valid = [row for row in rows if row.mean(measure) is not None]

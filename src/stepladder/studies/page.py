@@ -56,7 +56,7 @@ def write(name: str, reports: Path) -> Path:
 
     from stepladder.studies import figures  # matplotlib takes a second to load
 
-    plotted = figures.draw(study, rows, floor, out / "figures")
+    plotted = figures.plot_all(study, rows, floor, out / "figures")
     sections: list[tuple[str, str, Content]] = [
         ("verdict", "What came out", _verdict(answer, claims, missing, failed, name))
     ]

@@ -107,7 +107,7 @@ class Row:
         """How it is sampled, without S: ``"DDIM, quadratic"``; empty for a language model, which samples nothing."""
         if self.sampling is None:
             return "one pass" if self.steps else ""
-        return named(self.sampling)
+        return sampling_label(self.sampling)
 
     @property
     def name(self) -> str:
@@ -124,7 +124,7 @@ class Row:
         return figure.mean if figure else None
 
 
-def named(sampling: Values) -> str:
+def sampling_label(sampling: Values) -> str:
     """A way to sample in words: the sampler, and the parameters that differ from their defaults."""
     defaults = Sampling().model_dump(mode="json")
     sampler = str(sampling["sampler"])

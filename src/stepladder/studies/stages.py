@@ -74,7 +74,7 @@ def _custom_code(study: Study, arms: list[str]) -> list[str]:
         names += plugins.named(
             {key: leaves[key] for key in leaves if stages.TRAINED[study.arms[arm].family].is_read(key)}
         )
-        names += [way for way in ways if plugins.is_own(way)]
+        names += [way for way in ways if plugins.is_custom(way)]
     root = project.root().resolve()
     files = sorted({file.resolve() for file in plugins.files(names).values()})
     return [str(file.relative_to(root) if root in file.parents else file) for file in files]

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 LAST = 10  # the mean of this many last training losses is the loss at the end
 
 
-def judged(name: str, study: Study, arm: str, seed: int, params: Params, model: Path, out: Path, data: Path) -> Cell:
+def judge_model(
+    name: str, study: Study, arm: str, seed: int, params: Params, model: Path, out: Path, data: Path
+) -> Cell:
     """The figures of ``model``, trained as ``arm`` with ``seed``; its evaluation goes to ``out/evaluation``."""
     common = params.model_copy(update={"seed": load(preset=study.preset).seed})
     results: Mapping[str, object] = evaluate(common, data, model, out / "evaluation")

@@ -119,7 +119,7 @@ def _cheapest(rows: Sequence[Row], top: Row, measure: str) -> str:
 
 
 def _decide(contrast: Contrast, rows: Sequence[Row], measure: str) -> Claim:
-    this, other = (best(matching(rows, side), measure) for side in (contrast.this, contrast.against))
+    this, other = (best(rows_of_side(rows, side), measure) for side in (contrast.this, contrast.against))
     if this is None or other is None:
         absent = " nor ".join(side_text(s) for s, r in ((contrast.this, this), (contrast.against, other)) if r is None)
         return Claim(contrast.claim, "not measured", f"There is no mean {METRICS[measure].label} of {absent}.")
@@ -130,18 +130,18 @@ def _decide(contrast: Contrast, rows: Sequence[Row], measure: str) -> Claim:
     if contrast.expect == "as_good":
         return Claim(contrast.claim, "shown" if as_good(this, other, measure) else "the opposite", figures)
     if contrast.expect == "steadier":
-        outcome, more = steadier(this.figures[measure], other.figures[measure])
+        outcome, more = compare_spreads(this.figures[measure], other.figures[measure])
     else:
-        outcome, more = difference(this, other, measure)
+        outcome, more = compare_means(this, other, measure)
     return Claim(contrast.claim, outcome, f"{figures} {more}")
 
 
-def matching(rows: Sequence[Row], side: Values) -> list[Row]:
+def rows_of_side(rows: Sequence[Row], side: Values) -> list[Row]:
     """The rows that fit one side of a contrast."""
     return [row for row in rows if Point(row.arm, row.sampling, row.steps, row.timesteps).fits(side)]
 
 
-def difference(this: Row, other: Row, measure: str, confidence: float = 0.95) -> tuple[str, str]:
+def compare_means(this: Row, other: Row, measure: str, confidence: float = 0.95) -> tuple[str, str]:
     """Whether ``this`` is better than ``other``, and by how much, seed by seed."""
     sign, a, b = METRICS[measure].better, this.figures[measure], other.figures[measure]
     pairs = [(x, b.each[s]) for s, x in a.each.items() if x is not None and b.each.get(s) is not None]
@@ -161,7 +161,7 @@ def difference(this: Row, other: Row, measure: str, confidence: float = 0.95) ->
     return ("shown" if low > 0 else "the opposite" if high < 0 else "not shown"), explanation
 
 
-def steadier(this: Figure, other: Figure, level: float = 0.05) -> tuple[str, str]:
+def compare_spreads(this: Figure, other: Figure, level: float = 0.05) -> tuple[str, str]:
     """Whether the logarithms of ``this`` spread less between seeds: Brown and Forsythe (1974)."""
     a, b = ([math.log(v) for v in f.each.values() if v is not None and v > 0] for f in (this, other))
     if min(len(a), len(b)) < FEWEST:

@@ -159,7 +159,7 @@ class Child:
         from stepladder.studies import cell
 
         study = self.sweep.as_study({self.id: self.point})
-        cell_metrics = cell.judged(
+        cell_metrics = cell.judge_model(
             self.name, study, self.id, self.seed, params, self.model, self.folder, self.places.images, self.places.feature_net
         )  # fmt: skip
         return {**metrics, **cell_metrics}

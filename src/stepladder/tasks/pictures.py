@@ -86,7 +86,7 @@ class PictureTask(Task):
     ) -> None:
         super().__init__()
         self.description, self.training_section, self.seed = description, training, seed
-        self.mine = slice(rank, None, world_size)
+        self.rank_slice = slice(rank, None, world_size)
 
     def configure_optimizers(self) -> Any:
         return configure(self.model, self.training_section)
@@ -96,12 +96,12 @@ class PictureTask(Task):
         random = generator(self.seed, position)
         return random, random if self.device.type == "cpu" else generator(self.seed, position, device=self.device)
 
-    def drawn(
+    def sample_for_ranks(
         self, distribution: Callable[..., Tensor], shape: tuple[int, ...], random: torch.Generator, dim: int = 0
     ) -> Tensor:
         """This rank's part along ``dim`` of random numbers that are sampled for all ranks."""
         values = distribution(shape, generator=random, device=self.device)
-        return values[self.mine] if dim == 0 else values[:, self.mine]
+        return values[self.rank_slice] if dim == 0 else values[:, self.rank_slice]
 
     def log_validation(self, batch: Batch, **figures: Tensor) -> None:
         """Log the means over a validation batch, as ``validation/NAME``."""

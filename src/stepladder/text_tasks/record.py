@@ -161,7 +161,7 @@ class Page:
         tiles: the headline figures.
         summary: figures of a flow's summary, with their names.
         rows: figures of the section's table, with their names.
-        beside: what stands beside them, by the same keys.
+        baselines: what a trivial baseline gets, by the same keys.
         examples: title, file of an evaluation, and its keys with the heads of their columns: a table of its rows; none: no table.
         section: ``(metrics, reports) -> Markup``, the whole section but for the attention.
         entry: a key of ``ENTRIES``.
@@ -171,7 +171,7 @@ class Page:
     tiles: Callable[[Figures], list[Tile]]
     summary: Mapping[str, str]
     rows: Iterable[tuple[str, str]] = ()
-    beside: Callable[[Figures], Mapping[str, float | None]] = lambda metrics: {}
+    baselines: Callable[[Figures], Mapping[str, float | None]] = lambda metrics: {}
     examples: tuple[str, str, Mapping[str, str]] | None = None
     section: Code = SECTION
     entry: str = "language_model"

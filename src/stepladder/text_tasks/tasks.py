@@ -137,7 +137,7 @@ LINES = TextTask(
         )],
         summary={"bits_per_character": "bits per character", "perplexity": "perplexity"},
         rows=(("bits_per_character", "bits a character"), ("perplexity", "perplexity, a token"), ("loss", "loss, nats a token")),
-        beside=lambda m: {"bits_per_character": m.get("unigram_bits_per_character")},
+        baselines=lambda m: {"bits_per_character": m.get("unigram_bits_per_character")},
         examples=(
             "How it goes on", "continuations.jsonl",
             {"prompt": "held-out text", "text": "as it goes on", "continuation": "as the model goes on"},
@@ -182,7 +182,7 @@ LABELS = TextTask(
         ],
         summary={"accuracy": "accuracy", "macro_f1": "macro f1"},
         rows=(("accuracy", "accuracy"), ("macro_f1", "macro-F1")),
-        beside=lambda m: m["majority"],
+        baselines=lambda m: m["majority"],
         section=Code("reporting.language_sections:of_classes"),
     ),
 )  # fmt: skip

@@ -15,7 +15,7 @@ from stepladder import history, plugins, project
 from stepladder.data.texts import tokenizer_of, words
 from stepladder.description import read as read_description
 from stepladder.diffusion.networks.description import DiffusionDescription, guided
-from stepladder.diffusion.processes.settings import BESIDE
+from stepladder.diffusion.processes.settings import BUNDLED_CLASSIFIER
 from stepladder.diffusion.samplers.samplers import SAMPLER
 from stepladder.errors import UserError
 from stepladder.journal.record import Header
@@ -115,10 +115,10 @@ def of(comparison: Mapping[str, Any], params: Params, models: Path, reports: Pat
             "guidance_scale": params.sampling.guidance_scale,
             "seed": 0,
             "sampling": params.sampling.model_dump(mode="json"),
-            **(guide_settings := _guide_settings(params, models / BESIDE, folder)),
+            **(guide_settings := _guide_settings(params, models / BUNDLED_CLASSIFIER, folder)),
         }
         measured = figures.of_pictures(point, comparison.get("floor") or {}, identity)
-        needed_models = {BESIDE: models / BESIDE} if guide_settings else {}
+        needed_models = {BUNDLED_CLASSIFIER: models / BUNDLED_CLASSIFIER} if guide_settings else {}
         wanted.append(Candidate("diffusion", folder, measured, settings, _example_rows(folder), needed_models))
     _, scores = tasks.compared(comparison)
     if scores and (text_figures := figures.of_text(scores)):
@@ -134,7 +134,7 @@ def _guide_settings(params: Params, classifier: Path, folder: Path) -> Settings:
     """
     if not params.sampling.classifier_scale:
         return {}
-    fitting.guiding(classifier, guided(read_description(folder, DiffusionDescription)))
+    fitting.read_guide(classifier, guided(read_description(folder, DiffusionDescription)))
     return {"classifier": project.file_hash(classifier / "model.safetensors")}
 
 

@@ -22,7 +22,7 @@ from typing import Any
 from stepladder.errors import UserError
 from stepladder.params import Promotion
 from stepladder.tracking import aliases, figures, health, references, store
-from stepladder.tracking.again import Judge, on_present
+from stepladder.tracking.rejudging import Judge, on_present
 from stepladder.tracking.figures import FIGURE, Tags, better, difference, text
 
 __all__ = ["Unfit", "Verdict", "apply_verdict", "better", "difference", "judge", "probe", "promote", "text"]
@@ -55,14 +55,14 @@ class Verdict:
 
 @store.answering()
 def promote(
-    reference: str, limits: Promotion, *, force: bool = False, reason: str = "", again: Judge | None = None
+    reference: str, limits: Promotion, *, force: bool = False, reason: str = "", rejudge: Judge | None = None
 ) -> Verdict:
     """Make the version that ``reference`` names ``@champion`` if it passes the gate, or if it is forced with a reason.
 
     Args:
         reference: ``models:/NAME/VERSION``, ``models:/NAME@ALIAS`` or NAME, which means its ``@challenger``.
         force: promote against the gate's verdict; the history keeps ``reason`` and what was overridden.
-        again: judges versions again that have figures of other held-out data.
+        rejudge: judges versions again that have figures of other held-out data.
 
     Raises:
         UserError: there is no such version or store, or it is forced without a reason.
@@ -76,7 +76,7 @@ def promote(
         if begun and (begun.alias, begun.after) == (aliases.CHAMPION, number) and begun.how in ("promote", "force"):
             return Verdict(name, number, True, (), begun.why)
         name, number = references.version(client, reference, references.CHALLENGER)
-        verdict, how = judge(client, name, number, limits, again), "promote"
+        verdict, how = judge(client, name, number, limits, rejudge), "promote"
         if force and verdict.reasons:
             why = f"champion, forced: {reason.strip()} (although {'; '.join(verdict.reasons)})"
             verdict, how = replace(verdict, promoted=True, why=why), "force"
@@ -86,11 +86,11 @@ def promote(
     return verdict
 
 
-def judge(client: Any, name: str, number: str, limits: Promotion, again: Judge | None = None) -> Verdict:
+def judge(client: Any, name: str, number: str, limits: Promotion, rejudge: Judge | None = None) -> Verdict:
     """The verdict of the gate; no alias is moved. The version gets the measured size and times as tags.
 
     Args:
-        again: judges both versions again where their figures cannot be compared; ``None``: that is a reason to refuse.
+        rejudge: judges both versions again where their figures cannot be compared; ``None``: that is a reason to refuse.
     """
     champion = str(references.model(client, name).aliases.get(aliases.CHAMPION, ""))
     ours: Tags = client.get_model_version(name, number).tags
@@ -101,7 +101,7 @@ def judge(client: Any, name: str, number: str, limits: Promotion, again: Judge |
         reasons.append(f"its {ours[FIGURE]} is not a number")
     else:
         if champion:
-            ours, compared, worse = _against_champion(client, name, number, champion, again)
+            ours, compared, worse = _against_champion(client, name, number, champion, rejudge)
             reasons += [compared] * worse
         if why := figures.failed(ours, limits):
             reasons.append(f"it counts as failed ({why})")
@@ -122,16 +122,16 @@ def apply_verdict(client: Any, verdict: Verdict, how: str) -> None:
 
 
 def _against_champion(
-    client: Any, name: str, number: str, champion: str, again: Judge | None
+    client: Any, name: str, number: str, champion: str, rejudge: Judge | None
 ) -> tuple[Tags, str, bool]:
     """(the version's figures, how they compare with the champion's, in words, whether that is a reason to refuse)."""
     ours, theirs = (client.get_model_version(name, each).tags for each in (number, champion))
     if not (incomparable := _incomparable(ours, theirs, champion)):
         return ours, *_comparison(ours, theirs, champion, "on the same data")
-    if not ours.get(FIGURE) or again is None:
+    if not ours.get(FIGURE) or rejudge is None:
         return ours, incomparable, True
     try:
-        now, then = (on_present(client, name, each, again) for each in (number, champion))
+        now, then = (on_present(client, name, each, rejudge) for each in (number, champion))
     except UserError as error:
         return ours, f"{incomparable}, and cannot be judged again on the present data ({str(error).rstrip('.')})", True
     return now, *_comparison(now, then, champion, "judged again on the present held-out data")

@@ -28,7 +28,7 @@ class DiffusionModel(PythonModel):
     def load_context(self, context: Any) -> None:
         folder = Path(context.artifacts["model"])
         self.model, self.description = load(folder)
-        self.classifier, self.request_description = classifier.beside(folder, self.description)
+        self.classifier, self.request_description = classifier.load_bundled(folder, self.description)
         self.tokenizer = requests.tokenizer(folder, self.description)
         self.settings = context.model_config
 

@@ -12,7 +12,7 @@ from stepladder.errors import UserError
 from stepladder.params import Params, load
 from stepladder.registration import Registration
 from stepladder.tracking import evaluations, journals, runs, store
-from stepladder.tracking.again import Judge
+from stepladder.tracking.rejudging import Judge
 
 
 @store.answering()

@@ -7,7 +7,7 @@ from diffusers import UNet2DModel
 from torch import nn
 
 from stepladder.diffusion.networks.blocks import SpatialAttention, sinusoidal
-from stepladder.diffusion.networks.conditions import Condition, rows
+from stepladder.diffusion.networks.conditions import Condition, select_rows
 from stepladder.diffusion.networks.unet import UNet
 from stepladder.errors import UserError
 
@@ -96,7 +96,7 @@ def test_pictures_of_a_batch_do_not_see_each_other():
     model = awake(unet()).eval()
     x, time, condition = inputs((1, 8, 8))
     torch.testing.assert_close(
-        model(x, time, condition)[1:2], model(x[1:2], time[1:2], rows(condition, 1, 2)), rtol=1e-4, atol=1e-5
+        model(x, time, condition)[1:2], model(x[1:2], time[1:2], select_rows(condition, 1, 2)), rtol=1e-4, atol=1e-5
     )
 
 
@@ -231,5 +231,5 @@ def test_one_picture_of_a_level_of_one_pixel_is_as_among_others(scale_shift):
         unet(shape=(1, 2, 2), norm_groups=8, channel_mult=(1, 1), attention_resolutions=(1,), scale_shift=scale_shift)
     )
     x, time, condition = inputs((1, 2, 2))
-    whole, alone = model(x, time, condition), model(x[:1], time[:1], rows(condition, 0, 1))
+    whole, alone = model(x, time, condition), model(x[:1], time[:1], select_rows(condition, 0, 1))
     torch.testing.assert_close(alone, whole[:1])

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepladder.diffusion.processes.processes import PROCESSES, of
+from stepladder.diffusion.processes.processes import PROCESSES, process_of
 from stepladder.diffusion.processes.schedules import schedule
 from stepladder.diffusion.processes.spacing import SPACINGS
 from stepladder.errors import UserError
@@ -17,7 +17,7 @@ def config(process: str, timesteps: int = 200, **changes) -> dict:
 @given(st.sampled_from(sorted(PROCESSES)), st.sampled_from(SPACINGS), st.integers(1, 400), st.data())
 def test_levels_fall_from_noise_towards_the_data(process, spacing, timesteps, data):
     steps = data.draw(st.integers(1, timesteps))
-    made = of(described(config(process, timesteps))).levels(steps, spacing)
+    made = process_of(described(config(process, timesteps))).levels(steps, spacing)
     assert made.alphas.shape == made.sigmas.shape == made.times.shape == (steps,)
     assert (np.diff(made.log_sigmas()) < 0).all()
     assert (made.sigmas > 0).all()
@@ -29,7 +29,7 @@ def test_levels_fall_from_noise_towards_the_data(process, spacing, timesteps, da
 
 
 def test_a_discrete_model_is_told_its_timestep():
-    made = of(described(config("discrete"))).levels(4)
+    made = process_of(described(config("discrete"))).levels(4)
     assert made.times.tolist() == [1, 0.75, 0.5, 0.25]
     signal = schedule("cosine", 200).alphas_cumprod[[199, 149, 99, 49]]
     np.testing.assert_allclose(made.alphas**2, signal)
@@ -37,21 +37,21 @@ def test_a_discrete_model_is_told_its_timestep():
 
 
 def test_other_processes_have_their_own_levels():
-    flow = of(described(config("flow"))).levels(4)
+    flow = process_of(described(config("flow"))).levels(4)
     np.testing.assert_allclose((flow.alphas, flow.sigmas), ([0, 0.25, 0.5, 0.75], [1, 0.75, 0.5, 0.25]))
-    edm = of(described(config("edm"))).levels(18, "karras")
+    edm = process_of(described(config("edm"))).levels(18, "karras")
     assert (edm.alphas == 1).all()
     np.testing.assert_allclose(edm.sigmas[[0, -1]], [80, 0.002])
     root = np.diff(edm.sigmas ** (1 / 7))
     np.testing.assert_allclose(root, root[0])
-    vp = of(described(config("continuous"))).levels(10)
+    vp = process_of(described(config("continuous"))).levels(10)
     np.testing.assert_allclose(vp.alphas**2 + vp.sigmas**2, 1)
 
 
 @pytest.mark.parametrize("process", PROCESSES)
 def test_raised_levels_are_at_least_as_noisy(process):
-    made = of(described(config(process))).levels(20)
-    up = of(described(config(process))).raised(made, 0.2)
+    made = process_of(described(config(process))).levels(20)
+    up = process_of(described(config(process))).raised(made, 0.2)
     with np.errstate(invalid="ignore"):
         gain = (up.log_sigmas() - made.log_sigmas())[1:]
     assert (gain >= 0).all()
@@ -66,8 +66,8 @@ def test_raised_levels_are_at_least_as_noisy(process):
 def test_of_a_discrete_model_the_nearest_step_is_taken(timesteps, zero, gamma):
     """``round_sigma`` of iDDPMPrecond in NVlabs/edm: the argmin of |sigma - wanted| over all steps."""
     given = config("discrete") | {"timesteps": timesteps, "zero_terminal_snr": zero}
-    made, every = of(described(given)).levels(10), of(described(given)).levels(timesteps)
-    up = of(described(given)).raised(made, gamma)
+    made, every = process_of(described(given)).levels(10), process_of(described(given)).levels(timesteps)
+    up = process_of(described(given)).raised(made, gamma)
     for i in range(int(zero), 10):
         wanted = made.sigmas[i] / made.alphas[i] * (1 + gamma)
         known = slice(int(zero), None)
@@ -83,4 +83,4 @@ def test_of_a_discrete_model_the_nearest_step_is_taken(timesteps, zero, gamma):
 @pytest.mark.parametrize("spacing", ["trailing", "karras"])
 def test_steps_out_of_range_are_refused(process, steps, spacing):
     with pytest.raises(UserError, match=f"S={steps} sampling steps given for a model of T=200; S must be 1 to 200"):
-        of(described(config(process))).levels(steps, spacing)
+        process_of(described(config(process))).levels(steps, spacing)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stepladder.diffusion.processes.posterior import posterior, posteriors
 from stepladder.diffusion.processes.process import ContinuousTime, Process, q_sample, split
-from stepladder.diffusion.processes.processes import EDM, PROCESSES, of
+from stepladder.diffusion.processes.processes import EDM, PROCESSES, process_of
 from stepladder.diffusion.processes.schedules import CURVES, curve, of_description, schedule
 from tests.describing import described
 
@@ -84,7 +84,7 @@ def test_tables_of_posteriors_are_those_of_each_step(timesteps, zero_terminal_sn
 @pytest.mark.parametrize("config", CONTINUOUS, ids=str)
 def test_every_level_in_continuous_time_has_its_time(config):
     u = np.linspace(0.001, 0.999, 333)
-    process = of(described(config))
+    process = process_of(described(config))
     alpha, sigma = process.level_at(u)
     log_sigma = np.log(sigma / alpha)
     assert (np.diff(log_sigma) > 0).all()
@@ -95,14 +95,14 @@ def test_every_level_in_continuous_time_has_its_time(config):
 def test_levels_in_continuous_time_are_the_published_ones():
     u = np.linspace(0, 1, 11)
     for config in CONTINUOUS[:-2]:
-        alpha, sigma = of(described(config)).level_at(u)
+        alpha, sigma = process_of(described(config)).level_at(u)
         np.testing.assert_allclose(alpha**2 + sigma**2, 1)
         np.testing.assert_allclose(2 * np.log(alpha / sigma), curve(described(config))(u), atol=1e-9)
-    alpha, sigma = of(described({"process": "edm"})).level_at(u)
+    alpha, sigma = process_of(described({"process": "edm"})).level_at(u)
     assert (alpha == 1).all()
     assert sigma[[0, -1]] == pytest.approx([0.002, 80])
     assert sigma[5] == pytest.approx(math.sqrt(0.002 * 80))
-    alpha, sigma = of(described({"process": "flow"})).level_at(u)
+    alpha, sigma = process_of(described({"process": "flow"})).level_at(u)
     np.testing.assert_allclose(alpha, 1 - u)
     np.testing.assert_allclose(sigma, u)
 
@@ -115,7 +115,7 @@ KINDS = [
 
 
 def made(process: str, prediction: str = "v", timesteps: int = 50, **changes: object) -> Process:
-    return of(
+    return process_of(
         described(
             {"process": process, "prediction": prediction, "schedule": "cosine", "timesteps": timesteps} | changes
         )

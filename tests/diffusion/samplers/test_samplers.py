@@ -18,7 +18,7 @@ from diffusers import (
 from torch import Tensor
 
 from stepladder.diffusion.processes.levels import Levels
-from stepladder.diffusion.processes.processes import of
+from stepladder.diffusion.processes.processes import process_of
 from stepladder.diffusion.processes.spacing import spaced
 from stepladder.diffusion.samplers.heun import heun
 from stepladder.diffusion.samplers.multistep import dpmpp_2m, unipc
@@ -88,7 +88,7 @@ def test_ancestral_is_that_of_diffusers(count, variance, monkeypatch):
     x = start
     for t in oracle.timesteps:
         x = oracle.step(told(int(t), x), int(t), x).prev_sample
-    visited = of(described(CONFIG)).levels(count, "leading")
+    visited = process_of(described(CONFIG)).levels(count, "leading")
     ours = ancestral(toy(visited), start, visited, replay(noise), variance=variance)
     torch.testing.assert_close(ours, x, rtol=1e-5, atol=1e-5)
 
@@ -109,7 +109,7 @@ def test_learned_variance_is_that_of_diffusers(count, monkeypatch):
     x = start
     for t in oracle.timesteps:
         x = oracle.step(torch.cat([told(int(t), x), x.tanh()], dim=1), int(t), x).prev_sample
-    visited = of(described(CONFIG)).levels(count, "leading")
+    visited = process_of(described(CONFIG)).levels(count, "leading")
 
     def denoise(x: Tensor, i: int) -> Denoised:
         return Denoised(toy(visited)(x, i).x_0, (x.tanh() + 1) / 2)
@@ -128,7 +128,7 @@ def test_ddim_is_that_of_diffusers(count, spacing, eta):
     x = start
     for t, fresh in zip(oracle.timesteps, noise, strict=True):
         x = oracle.step(told(int(t), x), int(t), x, eta=eta, variance_noise=fresh).prev_sample
-    visited = of(described(CONFIG)).levels(count, spacing)
+    visited = process_of(described(CONFIG)).levels(count, spacing)
     ours = ddim(toy(visited), start, visited, replay(noise), eta=eta)
     torch.testing.assert_close(ours, x, rtol=1e-5, atol=1e-5)
 
@@ -149,7 +149,7 @@ def test_multistep_samplers_are_those_of_diffusers(oracle, sampler, count):
     x = start
     for t in oracle.timesteps:
         x = oracle.step(told(int(t), x), t, x).prev_sample
-    visited = of(described(CONFIG)).levels(count)
+    visited = process_of(described(CONFIG)).levels(count)
     np.testing.assert_array_equal(np.round(visited.times * T - 1), oracle.timesteps.numpy())
     torch.testing.assert_close(sampler(toy(visited), start, visited), x, rtol=1e-4, atol=1e-4)
 
@@ -184,7 +184,7 @@ def _at_sigma(x: Tensor, sigma: float) -> Tensor:
 
 @pytest.mark.parametrize("count", [1, 4, 20])
 def test_euler_on_a_flow_is_that_of_diffusers(count):
-    visited = of(described(PROCESSES["flow"])).levels(count)
+    visited = process_of(described(PROCESSES["flow"])).levels(count)
     oracle = FlowMatchEulerDiscreteScheduler()
     oracle.set_timesteps(sigmas=visited.sigmas.tolist())
     start, _ = noises(0)
@@ -202,7 +202,7 @@ def test_euler_on_a_flow_is_that_of_diffusers(count):
 @pytest.mark.parametrize("process", PROCESSES)
 @pytest.mark.parametrize("spacing", ["trailing", "leading", "linspace", "quadratic"])
 def test_ddim_with_all_its_noise_is_ancestral_with_the_small_variance(process, spacing):
-    visited = of(described(PROCESSES[process])).levels(7, spacing)
+    visited = process_of(described(PROCESSES[process])).levels(7, spacing)
     start, noise = noises(7)
     stochastic = ddim(toy(visited), start, visited, replay(noise), eta=1.0)
     same = ancestral(toy(visited), start, visited, replay(noise))
@@ -236,7 +236,7 @@ def deterministic(name: str, visited: Levels, start: Tensor) -> Tensor:
 @pytest.mark.parametrize("sampler", DETERMINISTIC)
 @pytest.mark.parametrize("process", PROCESSES)
 def test_deterministic_samplers_find_the_ode_s_end(process, sampler):
-    visited = of(described(PROCESSES[process])).levels(400, "log_snr")
+    visited = process_of(described(PROCESSES[process])).levels(400, "log_snr")
     start = torch.linspace(-2, 2, 9, dtype=torch.float64) * float(visited.sigmas[0])
     wanted = exact(start, visited)
     assert deterministic(sampler, visited, start).sub(wanted).abs().max() < (
@@ -271,14 +271,14 @@ def test_order_of_convergence(sampler):
 @pytest.mark.parametrize("process", PROCESSES)
 def test_stochastic_samplers_recover_normal_data(process, sampler):
     config = PROCESSES[process]
-    visited = of(described(config)).levels(300, "log_snr")
+    visited = process_of(described(config)).levels(300, "log_snr")
     start = torch.randn(20_000, dtype=torch.float64) * float(visited.sigmas[0])
 
     def noise() -> Tensor:
         return torch.randn_like(start)
 
     if sampler == "heun churned":
-        churned = of(described(config)).raised(visited, 0.1)
+        churned = process_of(described(config)).raised(visited, 0.1)
         x = heun(best(visited.joined(churned)), start, visited, noise, churned=churned)
     elif sampler == "ddim half":
         x = ddim(best(visited), start, visited, noise, eta=0.5)
@@ -291,7 +291,7 @@ def test_stochastic_samplers_recover_normal_data(process, sampler):
 
 @pytest.mark.parametrize("process", PROCESSES)
 def test_one_step_gives_what_the_denoiser_says(process):
-    visited = of(described(PROCESSES[process])).levels(1)
+    visited = process_of(described(PROCESSES[process])).levels(1)
     start, _ = noises(0)
     says = toy(visited)(start, 0).x_0
     torch.testing.assert_close(ancestral(toy(visited), start, visited, replay([])), says)
@@ -304,7 +304,7 @@ def test_one_step_gives_what_the_denoiser_says(process):
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("steps", [1, 2, 6])
 def test_callback_and_evaluations(sampler, steps):
-    process = of(described(PROCESSES["discrete"]))
+    process = process_of(described(PROCESSES["discrete"]))
     visited = process.levels(steps)
     start, noise = noises(steps)
     asked: list[int] = []
@@ -330,7 +330,7 @@ def test_callback_and_evaluations(sampler, steps):
 
 @pytest.mark.parametrize("process", ["flow", "zero terminal"])
 def test_heun_asks_once_where_no_signal_is_left(process):
-    visited = of(described(PROCESSES[process])).levels(6)
+    visited = process_of(described(PROCESSES[process])).levels(6)
     asked: list[int] = []
 
     def denoise(x: Tensor, i: int) -> Denoised:
@@ -344,7 +344,7 @@ def test_heun_asks_once_where_no_signal_is_left(process):
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_level_visited_twice_breaks_nothing(sampler):
     """As at the curve's bound, where very many steps no longer differ."""
-    once = of(described(PROCESSES["continuous"])).levels(5)
+    once = process_of(described(PROCESSES["continuous"])).levels(5)
     again = [0, 1, 1, 2, 3, 4]
     twice = Levels(once.alphas[again], once.sigmas[again], once.times[again])
     start, _ = noises(0)
@@ -360,5 +360,5 @@ def test_a_level_visited_twice_breaks_nothing(sampler):
 
 
 def test_the_chain_of_a_spacing_is_visited():
-    visited = of(described(PROCESSES["discrete"])).levels(7, "quadratic")
+    visited = process_of(described(PROCESSES["discrete"])).levels(7, "quadratic")
     assert np.round(visited.times * 1000 - 1).astype(int)[::-1].tolist() == spaced(1000, 7, "quadratic").tolist()

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from stepladder.diffusion.processes.process import Process
 from stepladder.diffusion.processes.processes import PROCESSES
-from stepladder.diffusion.processes.processes import of as process_of
+from stepladder.diffusion.processes.processes import process_of as process_of
 from stepladder.diffusion.training.weighting import weight
 from tests.describing import described
 

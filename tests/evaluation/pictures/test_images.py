@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from stepladder import history
-from stepladder.diffusion.processes.processes import of
+from stepladder.diffusion.processes.processes import process_of
 from stepladder.diffusion.samplers.samplers import SAMPLERS
 from stepladder.diffusion.sampling.drawing import load
 from stepladder.diffusion.training import task as diffusion
@@ -119,7 +119,7 @@ def test_network_evaluations_are_those_that_the_sampler_says(judged, sampler):
     folder, _, _ = judged
     judge = Judge(settings(), prepared(), folder / "feature-net")
     found = points(*load(folder / "T5"), judge, Sampling(sampler=sampler), [2, 5, 10])
-    process = of(load(folder / "T5")[1])
+    process = process_of(load(folder / "T5")[1])
     assert [(p["sampling_steps"], p["network_evaluations"]) for p, _ in found] == [
         (steps, SAMPLERS[sampler].evaluations(process.levels(steps), process)) for steps in (2, 5)
     ]

@@ -66,7 +66,7 @@ def read(images: ImageData) -> PictureSource:
         source = _digits()
     elif own and own.is_dir():
         source = _folder(own)
-    elif own is None and plugins.is_own(images.source):
+    elif own is None and plugins.is_custom(images.source):
         source = _own(images)
     elif own:
         raise UserError(f"images.source={images.source} is a file; name a folder of pictures.")

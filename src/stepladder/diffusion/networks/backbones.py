@@ -20,7 +20,7 @@ def build(network: Network) -> nn.Module:
     Raises:
         UserError: there is no such backbone, or it cannot be built for such pictures.
     """
-    if plugins.is_own(network.backbone):
+    if plugins.is_custom(network.backbone):
         return _custom(network)
     name = BACKBONES[network.backbone].__name__
     built: nn.Module = getattr(import_module(f"{__package__}.{network.backbone}"), name)(**network.arguments())
@@ -46,7 +46,7 @@ def _custom(network: Network) -> nn.Module:
     argument_names |= {"vocabulary", "text_length", "text_encoder"} if network.vocabulary else set()
     argument_names |= {"low_resolution"} if network.low_resolution else set()
     try:
-        plugins.takes(kind, **dict.fromkeys(argument_names))
+        plugins.check_signature(kind, **dict.fromkeys(argument_names))
         made = kind(**network.model_dump(include=argument_names)).eval()
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             output = made(*example(made, network, 2))

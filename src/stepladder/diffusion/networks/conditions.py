@@ -21,7 +21,7 @@ def drop(condition: Condition, dropped: Tensor, classes: int) -> Condition:
     return changed
 
 
-def nothing(condition: Condition, classes: int) -> Condition:
+def unconditional(condition: Condition, classes: int) -> Condition:
     """``condition`` without class and text."""
     return drop(condition, torch.ones_like(condition["labels"], dtype=torch.bool), classes)
 
@@ -31,6 +31,6 @@ def concatenated(first: Condition, second: Condition) -> Condition:
     return {key: torch.cat([first[key], second[key]]) for key in first}
 
 
-def rows(condition: Condition, start: int, stop: int) -> Condition:
+def select_rows(condition: Condition, start: int, stop: int) -> Condition:
     """Rows ``start`` to ``stop``."""
     return {key: value[start:stop] for key, value in condition.items()}

@@ -63,7 +63,7 @@ NETWORKS = {name: _record(name, section) for name, section in BACKBONES.items()}
 
 def _backbone(network: Any) -> str:
     name = network.get("backbone", "unet") if isinstance(network, dict) else getattr(network, "backbone", "unet")
-    return "own" if plugins.is_own(name) else str(name)
+    return "own" if plugins.is_custom(name) else str(name)
 
 
 if TYPE_CHECKING:

@@ -202,7 +202,7 @@ PROCESSES: dict[str, type[Process]] = plugins.Table(
 )
 
 
-def of(description: ProcessDescription) -> Process:
+def process_of(description: ProcessDescription) -> Process:
     """The process of a model's description; raises ``UserError`` where there is no such process or schedule."""
     if description.schedule not in ("log_snr", "betas"):
         CURVES[description.schedule]

@@ -107,7 +107,7 @@ def laplace(u: Array) -> Array:
 
 def _custom(name: str, candidate: Any) -> Curve:
     """A custom curve, checked at 101 values of u."""
-    plugins.takes(candidate, "u")
+    plugins.check_signature(candidate, "u")
     u = np.linspace(0, 1, 101)
     signal = candidate(u.copy())
     if not isinstance(signal, np.ndarray) or (signal.dtype, signal.shape) != (u.dtype, u.shape):

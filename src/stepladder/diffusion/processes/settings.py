@@ -11,7 +11,7 @@ from stepladder.description import Count, Depth, Description, Name, Record, Shap
 if TYPE_CHECKING:
     from stepladder.data.card import PicturesCard
 
-BESIDE = "noisy-classifier"  # subfolder of a registered model's folder: the classifier that guides it
+BUNDLED_CLASSIFIER = "noisy-classifier"  # subfolder of a registered model's folder: the classifier that guides it
 LEAST_SIGMA_DATA = 0.01  # for pictures of one colour, since the preconditioning divides by it
 SIGMA_DATA = 0.5  # ImageNet's; used for models and data from before it was measured
 

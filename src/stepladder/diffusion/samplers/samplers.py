@@ -18,7 +18,7 @@ def _custom(name: str, candidate: Any) -> Sampler:
     import torch
 
     record = replace(candidate, name=name) if isinstance(candidate, Sampler) else Sampler(name, name, candidate, None)
-    plugins.takes(record.sample, "denoise", "x", "levels", "noise", callback=None)
+    plugins.check_signature(record.sample, "denoise", "x", "levels", "noise", callback=None)
     x, steps = torch.linspace(-1, 1, 32).view(2, 1, 4, 4), []
     levels = Levels(np.array([0.1, 0.5, 0.9]), np.sqrt(1 - np.array([0.1, 0.5, 0.9]) ** 2), np.array([1.0, 0.6, 0.2]))
     result = record.sample(

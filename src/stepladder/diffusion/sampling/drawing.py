@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from stepladder.data.grid import grid, to_uint8
-from stepladder.diffusion.networks.conditions import Condition, rows
+from stepladder.diffusion.networks.conditions import Condition, select_rows
 from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.diffusion.processes.levels import Levels
 from stepladder.diffusion.processes.process import Process, split
-from stepladder.diffusion.processes.processes import of
+from stepladder.diffusion.processes.processes import process_of
 from stepladder.diffusion.samplers.sampler import Callback, Denoise, Denoised, Noise
 from stepladder.diffusion.samplers.samplers import SAMPLERS
 from stepladder.diffusion.sampling.guidance import Classifier, classifier_guided, guided
@@ -55,14 +55,14 @@ def draw(
         UserError: S is not in 1, ..., T, or the model cannot draw as ``sampling`` asks.
     """
     check(description, sampling, classifier)
-    process = of(description)
+    process = process_of(description)
     visited = process.levels(steps, sampling.spacing)
     count = len(condition["labels"])
     if not count:
         return torch.empty(0, *description.model.shape)
     pictures = []
     for start in range(0, count, batch_size):
-        part = rows(condition, start, start + batch_size)
+        part = select_rows(condition, start, start + batch_size)
         noise = noise_of(
             seed, first + start, len(part["labels"]), description.model.shape, next(model.parameters()).device
         )
@@ -80,7 +80,7 @@ def denoiser(
     classifier: Classifier | None = None,
 ) -> Denoise:
     """The prediction of ``model`` at the i-th of the ``visited`` levels, guided and clipped as in ``sampling``."""
-    process = of(description)
+    process = process_of(description)
     channels, classes = description.model.shape[0], len(description.classes)
     alphas, sigmas, times = (table.tolist() for table in (visited.alphas, visited.sigmas, visited.times))
     device = next(model.parameters()).device

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from stepladder.diffusion.networks.conditions import Condition, concatenated, nothing
+from stepladder.diffusion.networks.conditions import Condition, concatenated, unconditional
 
 Network = Callable[[Tensor, Tensor, Condition], Tensor]
 Classifier = Callable[[Tensor, Tensor], Tensor]
@@ -35,14 +35,14 @@ def guided(
     """
     if scale == 1:
         return network(x, time, condition)
-    conditions = concatenated(condition, nothing(condition, classes))
-    conditional, unconditional = network(torch.cat([x, x]), torch.cat([time, time]), conditions).chunk(2)
-    variance = conditional[:, x.shape[1] :]
-    conditional, unconditional = (part[:, : x.shape[1]] for part in (conditional, unconditional))
-    output = unconditional + scale * (conditional - unconditional)
+    conditions = concatenated(condition, unconditional(condition, classes))
+    with_condition, without = network(torch.cat([x, x]), torch.cat([time, time]), conditions).chunk(2)
+    variance = with_condition[:, x.shape[1] :]
+    with_condition, without = (part[:, : x.shape[1]] for part in (with_condition, without))
+    output = without + scale * (with_condition - without)
     if rescale:
         axes = tuple(range(1, x.ndim))
-        ratio = conditional.std(axes, keepdim=True) / output.std(axes, keepdim=True).clamp(min=1e-8)
+        ratio = with_condition.std(axes, keepdim=True) / output.std(axes, keepdim=True).clamp(min=1e-8)
         output = output * (rescale * ratio + 1 - rescale)
     return torch.cat([output, variance], dim=1) if variance.shape[1] else output
 

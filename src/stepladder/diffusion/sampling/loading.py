@@ -9,7 +9,7 @@ from torch import nn
 from stepladder import loading
 from stepladder.diffusion.networks.backbones import build
 from stepladder.diffusion.networks.description import DiffusionDescription
-from stepladder.diffusion.processes.processes import of
+from stepladder.diffusion.processes.processes import process_of
 
 
 def load(folder: Path) -> tuple[nn.Module, DiffusionDescription]:
@@ -22,5 +22,5 @@ def load(folder: Path) -> tuple[nn.Module, DiffusionDescription]:
 
 
 def _network(description: DiffusionDescription) -> nn.Module:
-    of(description)  # raises where there is no such process
+    process_of(description)  # raises where there is no such process
     return build(description.model)

@@ -18,14 +18,14 @@ from stepladder.diffusion.networks.backbones import build
 from stepladder.diffusion.networks.conditions import Condition, drop
 from stepladder.diffusion.networks.description import DiffusionDescription, described
 from stepladder.diffusion.processes.process import q_sample, split
-from stepladder.diffusion.processes.processes import of
+from stepladder.diffusion.processes.processes import process_of
 from stepladder.diffusion.processes.settings import sigma_data
 from stepladder.diffusion.super_resolution import low_resolution, sides_of
 from stepladder.diffusion.training.training_levels import BatchLevels, StepLevels, training_levels
 from stepladder.diffusion.training.weighting import weight
 from stepladder.errors import UserError
 from stepladder.params import Diffusion, Params, Sampling
-from stepladder.plugins import is_own
+from stepladder.plugins import is_custom
 from stepladder.tasks.experiment import Experiment
 from stepladder.tasks.pictures import VALIDATION_STREAM, Pictures, PictureTask
 from stepladder.tasks.task import Batch
@@ -50,7 +50,7 @@ class DiffusionTask(PictureTask):
         previewed: Condition | None = None,
     ) -> None:
         super().__init__(description, diffusion.training, seed, rank, world_size)
-        self.diffusion, self.process = diffusion, of(description)
+        self.diffusion, self.process = diffusion, process_of(description)
         self.model = build(description.model)
         self.levels = training_levels(self.process, diffusion, rank, world_size)
         self.previewed = previewed or {"labels": torch.arange(PREVIEWED) % 10 % max(len(description.classes), 1)}
@@ -116,8 +116,8 @@ class DiffusionTask(PictureTask):
         if training:
             side = side_at(position, d.training.steps * d.training.accumulate, d.curriculum, d.curriculum_share)
         shape = images.shape[1:] if side is None else (images.shape[1], *sides_of(images, side))
-        eps = self.drawn(torch.randn, (size, *shape), random)
-        u_drop, u_flip = self.drawn(torch.rand, (2, size), random, dim=1)
+        eps = self.sample_for_ranks(torch.randn, (size, *shape), random)
+        u_drop, u_flip = self.sample_for_ranks(torch.rand, (2, size), random, dim=1)
         x_0 = scaled(images)
         if training and d.flip:
             x_0 = torch.where(u_flip[:, None, None, None] < 0.5, x_0.flip(3), x_0)
@@ -126,8 +126,8 @@ class DiffusionTask(PictureTask):
             condition = drop(condition, u_drop < d.label_dropout, len(self.description.classes))
         if d.low_resolution:
             low = low_resolution(x_0, d.low_resolution)
-            noise = d.low_resolution_noise * self.drawn(torch.rand, (size,), random)
-            low = low + noise[:, None, None, None] * self.drawn(torch.randn, (size, *low.shape[1:]), random)
+            noise = d.low_resolution_noise * self.sample_for_ranks(torch.rand, (size,), random)
+            low = low + noise[:, None, None, None] * self.sample_for_ranks(torch.randn, (size, *low.shape[1:]), random)
             condition |= {"low_resolution": low, "low_resolution_noise": noise}
         return (x_0 if side is None else low_resolution(x_0, side)), eps, condition
 
@@ -216,5 +216,5 @@ def configuration(section: Diffusion, card: PicturesCard, timesteps: int) -> Dif
 
 def network(params: Params, card: PicturesCard) -> nn.Module:
     """The network that ``params`` describe for the pictures of ``card``, without weights: for its parts' names."""
-    with torch.device("cpu" if is_own(params.diffusion.backbone) else "meta"):  # a custom one runs once
+    with torch.device("cpu" if is_custom(params.diffusion.backbone) else "meta"):  # a custom one runs once
         return build(configuration(params.diffusion, card, 1).model)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from stepladder.diffusion.classifier import load as load_classifier
-from stepladder.diffusion.networks.conditions import Condition, rows
+from stepladder.diffusion.networks.conditions import Condition, select_rows
 from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.diffusion.sampling.drawing import BATCH, draw, load
 from stepladder.errors import UserError
@@ -56,7 +56,9 @@ def timed(model: nn.Module, drawing: Callable[[], Tensor]) -> tuple[Tensor, Cost
     }
 
 
-def here(model: nn.Module, description: DiffusionDescription, seed: int, classifier: nn.Module | None = None) -> Drawer:
+def local_sampler(
+    model: nn.Module, description: DiffusionDescription, seed: int, classifier: nn.Module | None = None
+) -> Drawer:
     """Draws on the device of ``model``."""
 
     def drawn(condition: Condition, steps: int, sampling: Sampling) -> tuple[Tensor, Cost]:
@@ -88,7 +90,7 @@ def on(devices: int, model: Path, seed: int, classifier: Path | None = None) -> 
 
         def drawn(condition: Condition, steps: int, sampling: Sampling) -> tuple[Tensor, Cost]:
             batch, count = _batch(condition), len(condition["labels"])
-            shares = [(first, rows(condition, first, first + batch)) for first in range(0, count, batch)]
+            shares = [(first, select_rows(condition, first, first + batch)) for first in range(0, count, batch)]
             try:
                 work = [pool.submit(_share, _arrays(part), first, steps, sampling, seed) for first, part in shares]
                 done = [future.result() for future in work]

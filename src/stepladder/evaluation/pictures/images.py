@@ -117,7 +117,7 @@ def points(
         judge.test.card["classes"] if classifier is not None and sampling.classifier_scale else description.classes
     )
     asked = condition(judge.test, numbers, description.model_copy(update={"classes": tuple(classes)}))
-    drawer = drawer or drawers.here(model, description, judge.params.seed, classifier)
+    drawer = drawer or drawers.local_sampler(model, description, judge.params.seed, classifier)
     for steps in (s for s in sampling_steps if s <= description.timesteps):
         pictures, cost = drawer(asked, steps, sampling)
         if not pictures.isfinite().all():

@@ -22,8 +22,8 @@ from typing import Any
 from stepladder.errors import UserError
 from stepladder.params import Promotion
 from stepladder.tracking import aliases, figures, health, references, store
-from stepladder.tracking.rejudging import Judge, on_present
 from stepladder.tracking.figures import FIGURE, Tags, better, difference, text
+from stepladder.tracking.rejudging import Judge, on_present
 
 __all__ = ["Unfit", "Verdict", "apply_verdict", "better", "difference", "judge", "probe", "promote", "text"]
 

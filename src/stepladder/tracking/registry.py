@@ -15,8 +15,8 @@ from stepladder.judgement import identity
 from stepladder.params import Params, Promotion
 from stepladder.registration import Registered, Registration
 from stepladder.tracking import aliases, candidates, journals, loadable, promotion, runs, store
-from stepladder.tracking.rejudging import Judge
 from stepladder.tracking.candidates import Candidate
+from stepladder.tracking.rejudging import Judge
 
 REGISTERED = "registered.json"
 

@@ -37,14 +37,14 @@ def test_after_new_data_the_champion_is_judged_again_once(versions):  # noqa: F8
     judge = Judge(v1=0.9)
     worse = promote(f"models:/{NAME}/2", LIMITS)
     assert "was measured on other data than champion version 1's" in worse.why
-    verdict = promote(f"models:/{NAME}/2", LIMITS, again=judge)
+    verdict = promote(f"models:/{NAME}/2", LIMITS, rejudge=judge)
     assert verdict.promoted
     assert verdict.why == (
         "champion: frechet 0.5 (0.49 to 0.51) against 0.9 (0.89 to 0.91) of version 1 judged again on the present held-out data"
     )
     assert judge.asked == [f"models:/{NAME}/1"]
     promote(f"models:/{NAME}/1", LIMITS, force=True, reason="to try the other")
-    assert promote(f"models:/{NAME}/3", LIMITS, again=judge).promoted
+    assert promote(f"models:/{NAME}/3", LIMITS, rejudge=judge).promoted
     assert judge.asked == [f"models:/{NAME}/1"], "its version keeps what was found"
     kept = store.client().get_model_version(NAME, "1").tags
     assert kept["frechet"] == "0.2"
@@ -54,8 +54,8 @@ def test_after_new_data_the_champion_is_judged_again_once(versions):  # noqa: F8
 def test_the_same_held_out_sentences_in_other_tokens_are_compared_as_they_are(versions):  # noqa: F811
     versions(tags(0.6, **NOW), tags(0.5, **NOW | {"data_hash": "c" * 64}))
     judge = Judge()
-    assert promote(f"models:/{NAME}/1", LIMITS, again=judge).promoted
-    assert promote(f"models:/{NAME}/2", LIMITS, again=judge).promoted
+    assert promote(f"models:/{NAME}/1", LIMITS, rejudge=judge).promoted
+    assert promote(f"models:/{NAME}/2", LIMITS, rejudge=judge).promoted
     assert judge.asked == []
 
 
@@ -68,7 +68,7 @@ def test_one_that_cannot_be_judged_stays_and_it_is_said_why(versions):  # noqa: 
         raise UserError("It has other classes.")
 
     judge.metrics = refuse
-    verdict = promote(f"models:/{NAME}/2", LIMITS, again=judge)
+    verdict = promote(f"models:/{NAME}/2", LIMITS, rejudge=judge)
     assert "cannot be judged again on the present data (It has other classes)" in verdict.why
     assert champion() == "1"
 

@@ -27,8 +27,8 @@ FEWEST_HELD_OUT = 8
 def prepare(params: Params, folder: Path) -> TextCard:
     """Prepare the text that ``params.text`` names, in ``folder``, for its task; returns the card.
 
-    Files: ``tokenizer.json``, ``card.json`` and arrays, see what ``text_tasks.tasks`` names for the task, such as ``prepare_pairs``. The
-    same source gives the same bytes.
+    Files: ``tokenizer.json``, ``card.json`` and arrays, see the function that ``text_tasks.tasks`` names, such as
+    ``prepare_pairs``. The same source gives the same bytes.
 
     Raises:
         UserError: the source cannot be read, has a bad row that is refused, or too few rows.

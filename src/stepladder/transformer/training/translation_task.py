@@ -24,7 +24,7 @@ from stepladder.transformer.training.validation_bleu import ValidationBLEU
 
 
 class TranslationTask(LanguageTask):
-    """Learns to translate; a batch holds ``source`` ``(B, S)``, ``target`` ``(B, T)`` and ``wanted`` ``(B, T)``, shifted by 1.
+    """Translates; a batch holds ``source`` ``(B, S)``, ``target`` ``(B, T)`` and ``wanted`` ``(B, T)``, shifted by 1.
 
     With ``stop_on=bleu`` it also translates the validation sentences, greedily.
     """

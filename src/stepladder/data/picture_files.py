@@ -39,7 +39,7 @@ def picture(file: Path, channels: int, height: int, width: int) -> npt.NDArray[n
 
 
 def mask(file: Path, height: int, width: int) -> npt.NDArray[np.bool_]:
-    """Which pixels ``(height, width)`` to keep: those that are black in ``file``; white ones are to be drawn anew.
+    """Which pixels ``(height, width)`` to keep: those that are black in ``file``; white ones are generated.
 
     Raises:
         UserError: the file holds no picture, one of another shape, or leaves nothing to draw.

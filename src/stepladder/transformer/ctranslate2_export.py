@@ -51,7 +51,7 @@ def export(model: Seq2Seq, tokenizer: Tokenizer, description: TranslationDescrip
 
 
 def _spec(specs: Any, model: Seq2Seq) -> Any:
-    """CTranslate2's description of a Transformer like ``model``, without weights; raises ``UserError`` where there is none."""
+    """CTranslate2's description of a Transformer like ``model``, without weights; ``UserError`` where there is none."""
     options = model.options
     supported = {
         "norm_type": ("layer",), "positions": ("sinusoidal", "learned"), "attention_scale": ("sqrt",), "kv_heads": (0, options.num_heads),

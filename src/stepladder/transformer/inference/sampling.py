@@ -76,7 +76,7 @@ def adjusted(logits: Tensor, history: Tensor, decoding: Decoding) -> Tensor:
 def draw(logits: Tensor, uniform: Tensor) -> Tensor:
     """The token of each row of ``logits`` ``(B, V)`` at ``uniform`` ``(B,)``, in [0, 1), of its distribution function."""
     cumulated = logits.double().softmax(-1).cumsum(-1)
-    cumulated = cumulated / cumulated[:, -1:]  # ends at exactly 1: no token of probability 0 is drawn
+    cumulated = cumulated / cumulated[:, -1:]  # ends at exactly 1: no token of probability 0 is sampled
     return torch.searchsorted(cumulated, uniform[:, None], right=True)[:, 0]
 
 

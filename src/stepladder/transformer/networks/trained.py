@@ -55,10 +55,10 @@ def load(folder: Path, *records: type[D]) -> tuple[Any, Tokenizer, D]:
     """The network, tokenizer and description of the model in ``folder``, ready to use.
 
     Args:
-        records: what the model is wanted for, such as ``TranslationDescription``; none: anything.
+        records: the kinds of model that are accepted, such as ``TranslationDescription``; none: any kind.
 
     Raises:
-        UserError: the folder is incomplete or damaged, or the model is for something else.
+        UserError: the folder is incomplete or damaged, or the model is of another kind.
     """
     wanted: Any = records or every()
     network, description = loading.load(folder, _network, *wanted)

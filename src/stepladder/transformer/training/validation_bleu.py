@@ -31,7 +31,7 @@ class ValidationBLEU:
 
     @torch.inference_mode()
     def add(self, model: Seq2Seq, source: Tensor, wanted: Tensor) -> None:
-        """Translate ``source`` ``(B, S)`` and compare with ``wanted`` ``(B, T)``; rows without a wanted token are left out."""
+        """Translate ``source`` ``(B, S)`` and compare with ``wanted`` ``(B, T)``, without rows that want no token."""
         rows = (wanted != self.special.pad).any(1)
         if not rows.any():
             return

@@ -47,7 +47,7 @@ SAMPLES_WIDTH = 640
 
 @dataclass(frozen=True)
 class Results:
-    """Results of the stages ``part`` in ``workspace``; ``page``: where the report is kept, ``None`` where it is not kept."""
+    """The results of the stages ``part`` in ``workspace``; ``page``: the report's place, ``None`` where it is not kept."""
 
     workspace: Path
     params: Params
@@ -55,7 +55,7 @@ class Results:
     page: Path | None
 
     @property
-    def translation(self) -> bool:
+    def has_text_model(self) -> bool:
         """Whether ``part`` has a text model."""
         return any(graph.family(stage).endswith("-transformer") for stage in self.part)
 
@@ -86,10 +86,10 @@ def publish(results: Results, *, title: str, outcome: str, root: Path, experimen
     if best and (grid := _samples(results, best)):
         at = f"T={best['timesteps']}, S={best['sampling_steps']}"
         pictures["samples"] = (grid, f"Samples at the recommended {at}; a column a class")
-    uris = {help_: _data_uri(picture) for picture, help_ in pictures.values()}
+    uris = {caption: _data_uri(picture) for picture, caption in pictures.values()}
     report = _report(results, root)
     create_markdown_artifact(
-        _summary(results, comparison, uris, outcome, _place(root, experiment, report)),
+        _summary(results, comparison, uris, outcome, _location(root, experiment, report)),
         key=f"{title}-summary",
         description="What came of the run, and where it is",
     )
@@ -99,8 +99,8 @@ def publish(results: Results, *, title: str, outcome: str, root: Path, experimen
             key=f"{title}-results",
             description="Quality at each number of timesteps T and of sampling steps S, with intervals",
         )
-    for name, (picture, help_) in pictures.items():
-        create_image_artifact(_data_uri(picture), key=f"{title}-{name}", description=help_)
+    for name, (picture, caption) in pictures.items():
+        create_image_artifact(_data_uri(picture), key=f"{title}-{name}", description=caption)
     if address := _sweep_address(results):
         create_link_artifact(address, "the runs in MLflow", key=f"{title}-mlflow", description="Curves and figures")
     if report and report.startswith("http"):
@@ -118,8 +118,8 @@ def parameters(params: Params, preset: str, title: str) -> None:
 
 
 def _compare(results: Results, scratch: Path) -> tuple[Mapping[str, Any], bytes | None]:
-    """(the comparison of the present results, made in ``scratch``, and its plot of quality as PNG)."""
-    kinds = ["diffusion", *(["transformer"] if results.translation else [])]
+    """The comparison of the present results, made in ``scratch``, and its plot of quality as PNG."""
+    kinds = ["diffusion", *(["transformer"] if results.has_text_model else [])]
     for kind in kinds:
         if (results.reports / kind).is_dir():
             (scratch / kind).symlink_to(results.reports / kind)
@@ -149,12 +149,12 @@ def _summary(
         parts.append("**None is recommended.** No point of the sweep has a finite distance.")
     entry, text = tasks.compared(comparison)
     if text:
-        named = tasks.TASKS[tasks.name_of(text)].page.summary
-        scores = [f"{name} {text[key]:.3g}" for key, name in named.items() if key in text]
+        score_names = tasks.TASKS[tasks.name_of(text)].page.summary
+        scores = [f"{name} {text[key]:.3g}" for key, name in score_names.items() if key in text]
         title = entry.replace("_", " ").capitalize()
         parts.append(f"**{title}:** {', '.join(scores)}.{_failure(comparison, entry)}")
-    for help_, uri in pictures.items():
-        parts += [f"### {help_}", f"![{help_}]({uri})"]
+    for caption, uri in pictures.items():
+        parts += [f"### {caption}", f"![{caption}]({uri})"]
     if trainings := _trainings(results):
         parts += ["### Trainings", "\n".join([*TRAININGS, *trainings])]
     return "\n\n".join([*parts, "### Where it is", place]) + "\n"
@@ -183,7 +183,7 @@ def _report(results: Results, root: Path) -> str | None:
     return f"{server}/{kept.relative_to(root / 'reports').as_posix()}" if server else kept.as_uri()
 
 
-def _place(root: Path, experiment: str | None, report: str | None) -> str:
+def _location(root: Path, experiment: str | None, report: str | None) -> str:
     page = f"[the report]({report})" if report else "the flow `report`, or `dvc repro`, writes it"
     if experiment:
         return (
@@ -209,7 +209,7 @@ def _trainings(results: Results) -> list[str]:
     for name, run in _runs(results).items():
         figures = run.get("figures", {})
         loss, seconds = (f"{figures[key]:.4g}" if key in figures else "" for key in ("validation/loss", "seconds"))
-        address, run_id = _page(links.run_address(run)), run.get("run_id")
+        address, run_id = _on_local_server(links.run_address(run)), run.get("run_id")
         link = f"[{run_id[:8]}]({address})" if address and run_id else "not tracked"
         rows.append(f"| {name} | {loss} | {seconds} | {link} |")
     return rows
@@ -219,13 +219,13 @@ def _sweep_address(results: Results) -> str | None:
     """The MLflow page of the sweep's run; without a sweep, that of a training's run."""
     runs = sorted(_runs(results).values(), key=lambda run: not run.get("parent_run_id"))
     return (
-        _page(links.run_address(runs[0] | {"run_id": runs[0].get("parent_run_id") or runs[0].get("run_id")}))
+        _on_local_server(links.run_address(runs[0] | {"run_id": runs[0].get("parent_run_id") or runs[0].get("run_id")}))
         if runs
         else None
     )
 
 
-def _page(address: str | None) -> str | None:
+def _on_local_server(address: str | None) -> str | None:
     """``address`` on the MLflow server that ``make ui`` started, which may be at another port than usual."""
     local = os.environ.get("STEPLADDER_MLFLOW_PAGE", "")
     return address.replace(links.LOCAL, local, 1) if address and local else address

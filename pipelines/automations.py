@@ -35,7 +35,7 @@ OURS = ResourceSpecification({"prefect.resource.id": f"prefect.tag.{TAG}", "pref
 
 
 def automations(silent: timedelta = SILENT) -> list[Automation]:
-    """All of them; raises ``UserError`` where ``STEPLADDER_NOTIFY`` names no notification block."""
+    """All automations; raises ``UserError`` where ``STEPLADDER_NOTIFY`` names no notification block."""
     dead = EventTrigger(
         match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
         match_related=OURS,
@@ -128,7 +128,7 @@ def apply(wanted: list[Automation]) -> None:
 
 
 def main() -> int:
-    """Make the automations, or say in one sentence why not; the exit code."""
+    """Make the automations, or print one sentence that says why not; returns the exit code."""
     try:
         wanted = automations()
     except UserError as error:

@@ -69,10 +69,10 @@ def free_name(root: Path, wanted: str) -> str:
 def commit(root: Path, experiment: str) -> str:
     """The commit of DVC's experiment ``experiment``; raises ``UserError`` where there is none of that name."""
     top = _top(root)
-    kept = {ref.rpartition("/")[2]: ref for ref in _refs(top)}
-    if experiment not in kept:
-        raise UserError(f"There is no DVC experiment {experiment!r}; there are: {', '.join(sorted(kept)) or 'none'}.")
-    return _git(top, "rev-parse", kept[experiment])
+    refs = {ref.rpartition("/")[2]: ref for ref in _refs(top)}
+    if experiment not in refs:
+        raise UserError(f"There is no DVC experiment {experiment!r}; there are: {', '.join(sorted(refs)) or 'none'}.")
+    return _git(top, "rev-parse", refs[experiment])
 
 
 def keep(
@@ -143,7 +143,7 @@ def _top(folder: Path) -> Path:
 
 def _git(folder: Path, *arguments: str, environment: dict[str, str] | None = None, fine: tuple[int, ...] = (0,)) -> str:
     command = ["git", "-C", str(folder), *arguments]
-    done = subprocess.run(command, env=os.environ | (environment or {}), capture_output=True, text=True, timeout=300)
-    if done.returncode not in fine:
-        raise RuntimeError(f"git {arguments[0]} failed in {folder}: {done.stderr.strip()}")
-    return done.stdout.strip()
+    result = subprocess.run(command, env=os.environ | (environment or {}), capture_output=True, text=True, timeout=300)
+    if result.returncode not in fine:
+        raise RuntimeError(f"git {arguments[0]} failed in {folder}: {result.stderr.strip()}")
+    return result.stdout.strip()

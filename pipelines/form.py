@@ -209,14 +209,14 @@ def read(preset: str, fields: dict[str, Any]) -> Params:
 
 def filled_in(params: Params, fields: dict[str, Any]) -> dict[str, Any]:
     """``fields`` as a form that leaves nothing empty would have them, for ``params``."""
-    values = _as_chosen(params.model_dump(mode="json"))
+    values = _with_switches_as_text(params.model_dump(mode="json"))
     return {name: values[PLACES[name]][name] if name in PLACES else values[name] for name in fields}
 
 
-def _as_chosen(values: dict[str, Any]) -> dict[str, Any]:
+def _with_switches_as_text(values: dict[str, Any]) -> dict[str, Any]:
     """``values`` with booleans as the form has them: "true" and "false"."""
     chosen: dict[str, Any] = {}
     for key, value in values.items():
-        inside = _as_chosen(value) if isinstance(value, dict) else value
-        chosen[key] = str(inside).lower() if isinstance(inside, bool) else inside
+        inner = _with_switches_as_text(value) if isinstance(value, dict) else value
+        chosen[key] = str(inner).lower() if isinstance(inner, bool) else inner
     return chosen

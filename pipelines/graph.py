@@ -25,7 +25,7 @@ def read(root: Path) -> Graph:
         with Repo(str(root)) as repo:
             stages = repo.index.graph
             names = {stage: name for name, stage in named(repo).items()}
-            declared = {stage: place for place, stage in enumerate(repo.index.stages)}
+            declared = {stage: position for position, stage in enumerate(repo.index.stages)}
             order = lexicographical_topological_sort(stages.reverse(), key=lambda stage: declared[stage])
             return {
                 names[stage]: tuple(

@@ -29,23 +29,23 @@ def published(stage: str, workspace: Path, root: Path, warn: Callable[[str], Non
 
     ``root`` is the project that owns the checkpoints. If the page does not answer, ``warn`` gets one line.
     """
-    over, began, done = threading.Event(), time.time(), False
-    follow = _Follower(stage, workspace, root / ".checkpoints", began, warn)
+    stopped, start, finished = threading.Event(), time.time(), False
+    follower = _Follower(stage, workspace, root / ".checkpoints", start, warn)
 
-    def work() -> None:
-        while not over.wait(EVERY_SECONDS):
-            follow.look()
+    def poll() -> None:
+        while not stopped.wait(EVERY_SECONDS):
+            follower.look()
 
-    thread = threading.Thread(target=clients.with_own_client(work), daemon=True)
+    thread = threading.Thread(target=clients.with_own_client(poll), daemon=True)
     thread.start()
     try:
         yield
-        done = True
+        finished = True
     finally:
-        over.set()
+        stopped.set()
         thread.join(timeout=30)
-        if done:
-            follow.finish()
+        if finished:
+            follower.finish()
 
 
 class _Follower:
@@ -58,7 +58,7 @@ class _Follower:
         self.last_words = ""
 
     def look(self) -> None:
-        """Find the training, then show its journal's last figures if they are new."""
+        """Look for the training, then show the newest metrics of its journal if they have changed."""
         self.training = self.training or training(self.stage, self.workspace, self.checkpoints, self.began)
         if self.training is not None and (last := last_figures(self.training[0] / "journal.jsonl")):
             spec, step = self.training[1], last["step"]

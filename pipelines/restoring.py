@@ -1,4 +1,4 @@
-"""Restores results in a copy of the project without running stages: those made before by the same code from the same data."""
+"""Restores results in a copy of the project without running stages: those that the same code made from the same data."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from stepladder.params import PARAMS_FILE, load
 
 
 def restore(workspace: Path, part: Graph) -> set[str]:
-    """Check out of DVC's cache the results of stages of ``part``, and note them in ``dvc.lock``; returns the stages' names.
+    """Check out of DVC's cache the results of stages of ``part``, and record them in ``dvc.lock``; returns the stages' names.
 
     A stage is restored if all that it needs is restored, and ``dvc.lock`` or DVC's run cache has its results for its present
-    command, parameters and files. The paths of the sources, which no cache has, are noted anew.
+    command, parameters and files. The paths of the sources, which no cache has, are recorded again.
     """
     from dvc.repo import Repo
 
@@ -34,14 +34,14 @@ def restore(workspace: Path, part: Graph) -> set[str]:
     ):  # the run cache takes the current folder for the project
         stages = graph.named(repo)
         for name, needs in part.items():
-            is_there = _is_noted if graph.family(name) in source.STAGES else partial(_is_restored, repo)
+            is_there = _is_recorded if graph.family(name) in source.STAGES else partial(_is_restored, repo)
             if restored.issuperset(needs) and is_there(stages[name]):
                 restored.add(name)
     return restored
 
 
-def _is_noted(stage: Any) -> bool:
-    """Whether the results of a stage that notes a source exist; if so they are written to ``dvc.lock``."""
+def _is_recorded(stage: Any) -> bool:
+    """Whether the results of a stage that records a source exist; if so they are written to ``dvc.lock``."""
     if not all(out.exists for out in stage.outs):
         return False
     stage.save()

@@ -71,11 +71,11 @@ def run_stage(stage: str, workspace: Path, root: Path, by_hand: bool = False) ->
     try:
         with slots.hold(stage, log=log.info) as held, progress.published(stage, workspace, root, log.warning):
             limits.show()
-            bring = stages.by_hand if by_hand else stages.run
-            where: dict[str, Any] = {"workspace": workspace, "root": root, "held": held, "log": log.info}
-            bring(stage, **where, flow_run=runtime.flow_run.id or "")
+            run_command = stages.by_hand if by_hand else stages.run
+            common: dict[str, Any] = {"workspace": workspace, "root": root, "held": held, "log": log.info}
+            run_command(stage, **common, flow_run=runtime.flow_run.id or "")
             if stage == selection.REPORT and is_owed(workspace / "reports"):
-                stages.by_hand(stage, **where, flow_run=runtime.flow_run.id or "")
+                stages.by_hand(stage, **common, flow_run=runtime.flow_run.id or "")
     except UserError as error:
         return Failed(name=REFUSED, message=str(error))
     finally:
@@ -120,8 +120,8 @@ def _experiment(params: spec.Params, select: Select, root: Path, title: str) -> 
         )
     if not kept:
         return state(outcome)
-    listed = f" `dvc exp show` lists it as {name}; `dvc exp apply {name}` brings it into the workspace."
-    return state(outcome, listed + _unmeasured(full, {*part, *restored}))
+    remark = f" `dvc exp show` lists it as {name}; `dvc exp apply {name}` brings it into the workspace."
+    return state(outcome, remark + _unmeasured(full, {*part, *restored}))
 
 
 def _unmeasured(full: Graph, done: set[str]) -> str:
@@ -139,13 +139,13 @@ def begin() -> Path:
     limits.show()
     flow_run = runtime.flow_run.id
     if flow_run and runtime.flow_run.run_count > 1:
-        ended = stages.end_left_over(flow_run)
-        get_run_logger().info(f"ended {ended} processes that an earlier attempt at this run had left")
+        count = stages.end_left_over(flow_run)
+        get_run_logger().info(f"ended {count} processes that an earlier attempt at this run had left")
         this_run = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(flow_run)]))
         with get_client(sync_client=True) as client:
-            for old in client.read_task_runs(flow_run_filter=this_run):
-                if old.state is not None and not old.state.is_final():
-                    client.set_task_run_state(old.id, Crashed(message="An earlier attempt ended here."), force=True)
+            for old_run in client.read_task_runs(flow_run_filter=this_run):
+                if old_run.state is not None and not old_run.state.is_final():
+                    client.set_task_run_state(old_run.id, Crashed(message="An earlier attempt ended here."), force=True)
     return project.root().resolve()
 
 
@@ -177,7 +177,7 @@ def state(outcome: Outcome, remark: str = "") -> State[None]:
 
 def run_stages(part: Graph, workspace: Path, root: Path, by_hand: bool = False) -> Outcome:
     """Run the stages of ``part``, each when what it needs is ready, up to the number of free slots; returns how each ended."""
-    share = create_progress_artifact(progress=0.0, key="stages-done", description=f"of {len(part)} stages")
+    progress_bar = create_progress_artifact(progress=0.0, key="stages-done", description=f"of {len(part)} stages")
     outcome = Outcome()
     if any(graph.family(stage) in source.STAGES for stage in part):
         for line in source.refresh(spec.load(workspace / spec.PARAMS_FILE), workspace):
@@ -186,23 +186,23 @@ def run_stages(part: Graph, workspace: Path, root: Path, by_hand: bool = False) 
         futures: dict[str, Any] = {}
         for stage, needs in part.items():
             needed = [futures[need] for need in needs if need in futures]
-            named = run_stage.with_options(name=stage)  # so that the page names it while it waits
-            futures[stage] = named.submit(stage, workspace, root, by_hand, return_state=False, wait_for=needed)
+            named_task = run_stage.with_options(name=stage)  # so that the page names it while it waits
+            futures[stage] = named_task.submit(stage, workspace, root, by_hand, return_state=False, wait_for=needed)
         names = {future.task_run_id: stage for stage, future in futures.items()}
-        for ended, future in enumerate(as_completed(list(futures.values())), 1):
+        for count, future in enumerate(as_completed(list(futures.values())), 1):
             future.wait()
-            stage, end = names[future.task_run_id], future.state
-            if end.is_completed():
+            stage, end_state = names[future.task_run_id], future.state
+            if end_state.is_completed():
                 outcome.done.append(stage)
-            elif end.is_pending():
+            elif end_state.is_pending():
                 outcome.skipped.append(stage)
             else:
-                outcome.failed[stage] = _why(end)
-            update_progress_artifact(share, progress=100.0 * ended / len(part))  # type: ignore[arg-type]
+                outcome.failed[stage] = _reason(end_state)
+            update_progress_artifact(progress_bar, progress=100.0 * count / len(part))  # type: ignore[arg-type]
     outcome.skipped.sort(key=list(part).index)
     return outcome
 
 
-def _why(state: State[Any]) -> str:
+def _reason(state: State[Any]) -> str:
     words = state.message or "it ended without a word"
     return words.removeprefix("Task run encountered an exception ").removeprefix("StageError: ")

@@ -15,7 +15,7 @@ COMPARE = "compare"
 """The stage that makes the figures of ``dvc metrics`` and ``dvc exp show`` from evaluations; it is fast."""
 REPORT = "report"
 PAGES = (COMPARE, REPORT)
-"""Stages that write the results of others, and change nothing else."""
+"""Stages that show the results of others, and change nothing else."""
 
 Select = Callable[[Graph], Graph]
 

@@ -66,26 +66,26 @@ class Services:
         while not answers():
             self.check()
             if time.monotonic() > end:
-                raise UserError(f"{name} does not answer after {START_SECONDS:.0f} s. {self._last_words(name)}")
+                raise UserError(f"{name} does not answer after {START_SECONDS:.0f} s. {self._log_end(name)}")
             time.sleep(0.3)
 
     def check(self) -> None:
         """Raise ``UserError`` with the end of the log of a child that has ended."""
         for name, child in self.children.items():
             if child.poll() is not None:
-                raise UserError(f"{name} ended with exit code {child.returncode}. {self._last_words(name)}")
+                raise UserError(f"{name} ended with exit code {child.returncode}. {self._log_end(name)}")
 
     def stop(self) -> None:
         """End the children one after the other, the last started first, and whatever any of them started."""
         for child in reversed(self.children.values()):
-            family = _family(child.pid)
+            processes = _process_tree(child.pid)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGTERM)
-            for process in psutil.wait_procs(family, timeout=STOP_SECONDS)[1]:
+            for process in psutil.wait_procs(processes, timeout=STOP_SECONDS)[1]:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
 
-    def _last_words(self, name: str) -> str:
+    def _log_end(self, name: str) -> str:
         log = self.logs / f"{name}.log"
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()] if log.exists() else []
         return f"Its last words, of {log}: {' / '.join(lines[-3:])}"
@@ -161,7 +161,7 @@ def _start(root: Path, services: Services) -> None:
     services.wait_until(lambda: _answers(f"{api}/health"), "prefect")
     _make_automations(environment)
     services.start("flows", [sys.executable, "-m", "pipelines.deployments"], environment)
-    services.wait_until(lambda: _served(api), "flows")
+    services.wait_until(lambda: _flows_are_ready(api), "flows")
     if mlflow:
         services.wait_until(lambda: _answers(f"{mlflow}/health"), "mlflow")
     print(f"\nPrefect   {api.removesuffix('/api')}/deployments   start a run: choose a flow, then Run > Custom run")
@@ -210,7 +210,7 @@ def _answers(address: str) -> bool:
         return False
 
 
-def _served(api: str) -> bool:
+def _flows_are_ready(api: str) -> bool:
     for flow in deployed():
         try:
             with urllib.request.urlopen(f"{api}/deployments/name/{flow}/this-machine", timeout=5) as answer:
@@ -221,7 +221,7 @@ def _served(api: str) -> bool:
     return True
 
 
-def _family(pid: int) -> list[psutil.Process]:
+def _process_tree(pid: int) -> list[psutil.Process]:
     try:
         parent = psutil.Process(pid)
         return [parent, *parent.children(recursive=True)]

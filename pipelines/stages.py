@@ -31,11 +31,11 @@ ADVICE = re.compile(
 """DVC's advice for users of its command line, which a run's log does not need."""
 
 _running: dict[int, subprocess.Popen[str]] = {}
-_over = threading.Event()
+_run_is_over = threading.Event()
 
 
 class StageError(Exception):
-    """A stage failed for another reason than its input, so it may be tried again."""
+    """A stage failed for a reason other than its input, so it may be tried again."""
 
 
 def run(stage: str, *, workspace: Path, root: Path, held: Held, log: Callable[[str], None], flow_run: str = "") -> None:
@@ -46,12 +46,12 @@ def run(stage: str, *, workspace: Path, root: Path, held: Held, log: Callable[[s
 
     Raises ``UserError`` with the command's own sentence where it exits with code 2, else ``StageError``.
     """
-    if _over.is_set():
+    if _run_is_over.is_set():
         raise StageError(f"{stage} was not started: the run is over")
     command = ["dvc", "--wait-for-lock", "repro", "--single-item", stage]
     environment = held.environment | {"DVC_ROOT": str(root)} | ({FLOW_RUN: flow_run} if flow_run else {})
     code, errors = call(command, folder=workspace, environment=environment, log=log, hold=held.handles)
-    if _over.is_set():  # then psutil may have taken the exit code, and Popen would have 0
+    if _run_is_over.is_set():  # then psutil may have taken the exit code, and Popen would have 0
         raise StageError(f"{stage} was ended: the run is over")
     if code == 0:
         return
@@ -67,7 +67,7 @@ def by_hand(
     """Run the command of ``stage`` on the files in ``workspace``: without DVC, which requires all dependencies of the stage,
     and without the tracking store. Arguments and errors are those of ``run``.
     """
-    if _over.is_set():
+    if _run_is_over.is_set():
         raise StageError(f"{stage} was not started: the run is over")
     command, results = graph.command(workspace, stage)
     for result in results:  # as DVC does: it may be a link into the cache
@@ -100,7 +100,7 @@ def call(
     """
     errors: list[str] = []
 
-    def read(stream: IO[str], keep: bool) -> None:
+    def forward(stream: IO[str], keep: bool) -> None:
         for line in stream:
             text = line.rstrip()
             if text and not ADVICE.match(text):
@@ -117,9 +117,9 @@ def call(
     assert process.stderr is not None
     _running[process.pid] = process
     try:
-        reader = threading.Thread(target=read, args=(process.stdout, False), daemon=True)
+        reader = threading.Thread(target=forward, args=(process.stdout, False), daemon=True)
         reader.start()
-        read(process.stderr, True)
+        forward(process.stderr, True)
         reader.join()
         return process.wait(), errors
     finally:
@@ -133,11 +133,11 @@ def ended_with_the_run() -> Iterator[None]:
 
     A task that would be tried again starts no stage after that. A process runs one such block at a time.
     """
-    _over.clear()
+    _run_is_over.clear()
     try:
         yield
     finally:
-        _over.set()
+        _run_is_over.set()
         _end(list(_running.values()))
 
 
@@ -145,13 +145,13 @@ def end_left_over(flow_run: str) -> int:
     """End what a killed attempt at ``flow_run`` left running on this machine; returns the number of processes."""
     this = psutil.Process()
     excluded = {this.pid, *(p.pid for p in this.parents()), *(p.pid for p in this.children(recursive=True))}
-    left = []
+    left_over = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             if process.pid not in excluded and process.environ().get(FLOW_RUN) == flow_run:
-                left.append(process)
-    _end_all(left)
-    return len(left)
+                left_over.append(process)
+    _end_all(left_over)
+    return len(left_over)
 
 
 def _end(processes: list[subprocess.Popen[str]]) -> None:
@@ -187,11 +187,11 @@ def _environment() -> dict[str, str]:
 
 def _failure(errors: list[str]) -> tuple[str, int | None]:
     """(the command's last line, or DVC's where it printed none, and the exit code that DVC reports)."""
-    words: list[str] = []
+    lines_before: list[str] = []
     for line in errors:
         match = re.search(r"ERROR: failed to reproduce .*exited with (-?\d+)", line)
         if match:
-            return words[-1] if words else line.removeprefix("ERROR: "), int(match.group(1))
-        words.append(line)
-    refused = [line.removeprefix("ERROR: ") for line in errors if line.startswith("ERROR: ")]
-    return (refused or words or ["DVC ended without a word"])[-1], None
+            return lines_before[-1] if lines_before else line.removeprefix("ERROR: "), int(match.group(1))
+        lines_before.append(line)
+    dvc_errors = [line.removeprefix("ERROR: ") for line in errors if line.startswith("ERROR: ")]
+    return (dvc_errors or lines_before or ["DVC ended without a word"])[-1], None

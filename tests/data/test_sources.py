@@ -415,10 +415,10 @@ def test_a_revision_of_the_hub_that_moved_is_seen_where_the_hub_is_asked(project
 )
 def test_what_dvc_could_not_watch_is_refused(tmp_path, spoil, sentence):
     folder = picture_folder(tmp_path / "pictures", 20)
-    source.watchable(folder, "images.source")
+    source.check_watchable(folder, "images.source")
     spoil(folder)
     with pytest.raises(UserError, match=sentence):
-        source.watchable(folder, "images.source")
+        source.check_watchable(folder, "images.source")
 
 
 def test_a_source_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch):

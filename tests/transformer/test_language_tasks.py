@@ -13,7 +13,7 @@ from stepladder.errors import UserError
 from stepladder.transformer import pretraining_task
 from stepladder.transformer.networks.trained import load
 from stepladder.transformer.training import classifier_task
-from stepladder.transformer.training.language_task import chosen
+from stepladder.transformer.training.language_task import choose_rows
 from stepladder.transformer.training.masking import MASK, hide
 from stepladder.transformer.training.task import experiment
 from tests.transformer import texts
@@ -146,9 +146,9 @@ def test_a_classifier_starts_from_the_encoder_of_a_masked_model(folders, tmp_pat
 
 
 def test_a_smaller_share_of_the_data_is_part_of_a_larger(folders):
-    small, large = set(chosen(1000, 0.1, 3)), set(chosen(1000, 0.5, 3))
+    small, large = set(choose_rows(1000, 0.1, 3)), set(choose_rows(1000, 0.5, 3))
     assert len(small) == 100
-    assert small < large < set(chosen(1000, 1.0, 3))
+    assert small < large < set(choose_rows(1000, 1.0, 3))
     for task, architecture in KINDS:
         made = experiment(texts.params(task, architecture, data_share=0.5), folders[task])
         assert made.draw(100)["position"] == 100

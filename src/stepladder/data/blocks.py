@@ -1,4 +1,4 @@
-"""Blocks of running text: which are read when is a pure function of (seed, k)."""
+"""Blocks of running text, in an order that is a pure function of (seed, k)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Tokens = npt.NDArray[np.integer]
 class Blocks:
     """Contiguous blocks of ``length`` tokens, in batches of ``size``, in a new order each epoch.
 
-    An epoch cuts the text from a start of its own, so that blocks begin everywhere in the course of a training.
+    Each epoch cuts the text from another start, so that in the course of a training blocks begin everywhere.
 
     Args:
         tokens: ``(N,)``, flat.
@@ -35,7 +35,7 @@ class Blocks:
         self.tokens, self.length, self.size, self.seed = tokens, length, size, seed
         self.blocks = (len(tokens) - length + 1) // length  # whatever the start
         self._shuffle = Shuffle(self.blocks, size, seed)
-        self._start = lru_cache(maxsize=4)(self._begin)
+        self._start = lru_cache(maxsize=4)(self._random_start)
 
     def batch(self, k: int) -> Rows:
         """The ``k``-th batch, k = 0, 1, 2, ... without end: ``(size, length)``."""
@@ -44,7 +44,7 @@ class Blocks:
         rows: Rows = self.tokens[starts[:, None] + np.arange(self.length)].astype(np.int64)
         return rows
 
-    def _begin(self, epoch: int) -> int:
+    def _random_start(self, epoch: int) -> int:
         return int(np.random.default_rng((self.seed, 2, epoch)).integers(self.length))
 
 

@@ -1,8 +1,8 @@
-"""Batches of sentence pairs by a budget of target tokens, of like lengths, so that little of them is padding.
+"""Batches of sentence pairs of similar lengths, within a budget of target tokens, so that little of them is padding.
 
 The order is a pure function of (seed, epoch): every epoch has the same number of batches, so that the k-th batch of a
-training is found without walking through those before it. A batch is split among micro-batches and ranks by striding,
-and each part knows the whole batch's target tokens, by which the loss is divided: any split gives the same gradient.
+training is known without going through those before it. A batch is split among micro-batches and ranks by striding,
+and each part knows the target tokens of the full batch, by which the loss is divided: any split gives the same gradient.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Sentences:
 
     @classmethod
     def open(cls, stem: Path | str) -> Sentences:
-        """Those that ``write`` left at ``stem``, memory-mapped."""
+        """The sentences that ``write`` wrote to ``stem``, memory-mapped."""
         return cls(np.load(f"{stem}.npy", mmap_mode="r"), np.load(f"{stem}_offsets.npy"))
 
     @staticmethod
@@ -138,12 +138,12 @@ class Buckets:
 
 
 def part(rows: Rows, index: int, parts: int) -> Rows:
-    """The ``index``-th of ``parts`` shares of ``rows``: of like size and, where rows are sorted, of like lengths."""
+    """The ``index``-th of ``parts`` shares of ``rows``: of similar size and, where rows are sorted, of similar lengths."""
     return rows[index::parts]
 
 
 def _cut(rows: Rows, lengths: Rows, shares: list[int]) -> list[Rows]:
-    """``rows`` in consecutive pieces whose tokens are as ``shares``."""
+    """``rows`` in consecutive pieces whose numbers of tokens are in proportion to ``shares``."""
     total = lengths[rows].cumsum()
     bounds = np.cumsum(shares) * (total[-1] / sum(shares)) if len(rows) else np.zeros(len(shares))
     # a sentence belongs to the piece in which its middle token lies
@@ -156,7 +156,7 @@ def _up(width: int, multiple: int) -> int:
 
 
 def by_length(source: Rows, target: Rows) -> Rows:
-    """An order in which neighbours are alike in both lengths: by the longer side, then by the difference.
+    """An order in which neighbours have similar lengths on both sides: by the longer side, then by the difference.
 
     The difference rises at one length and falls at the next, so that it does not jump in between.
     """

@@ -1,4 +1,4 @@
-"""The card of a prepared data set: ``card.json`` beside its arrays, and the folder's appearance in one stroke."""
+"""The card of a prepared data set: ``card.json`` next to its arrays, and writing the folder atomically."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class BadRow(TypedDict):
 
 
 class SetAside(TypedDict):
-    """All such rows, and the first of them one by one."""
+    """All rows that could not be used, and the first of them one by one."""
 
     count: int
     reasons: dict[str, int]
@@ -37,7 +37,7 @@ class SetAside(TypedDict):
 
 
 class Card(TypedDict):
-    """What prepared data says of itself, ``card.json``: what pictures and text share. What is counted is counted by split."""
+    """What ``card.json`` says of prepared data, as far as pictures and text have it in common. Counts are by split."""
 
     kind: str  # "images" or "text"
     name: str
@@ -51,7 +51,7 @@ class Card(TypedDict):
 
 
 class Texts(TypedDict):
-    """The texts beside pictures."""
+    """The texts that belong to pictures."""
 
     column: str
     vocabulary: int
@@ -144,7 +144,7 @@ def read_card(folder: Path) -> Card:
 
 
 def card_of(folder: Path, kind: type[C]) -> C:
-    """The same, of a ``kind`` that its reader knows it to be."""
+    """The card in ``folder``, which the caller knows to be of ``kind``; errors as ``read_card``."""
     try:
         card: C = json.loads((folder / CARD).read_text(encoding="utf-8"))
         return card
@@ -171,7 +171,7 @@ def longest_of(card: TextCard) -> int:
 
 
 def facts(card: Card) -> dict[str, object]:
-    """What the card says of the data itself: where it comes from apart, and what was left out of it."""
+    """What the card says of the data itself, without where it comes from and what was left out of it."""
     return {key: value for key, value in card.items() if key not in ORIGIN}
 
 
@@ -188,7 +188,7 @@ def content_hash(folder: Path) -> str:
 
 
 def held_out_hash(*contents: Any) -> str:
-    """SHA-256 of what models are judged on, as it is before tokenisation: arrays, and what JSON holds."""
+    """SHA-256 of the held-out data before tokenisation: of arrays, and of what JSON can hold."""
     digest = hashlib.sha256()
     for content in contents:
         if hasattr(content, "tobytes"):  # an array
@@ -204,12 +204,12 @@ def held_out_hash(*contents: Any) -> str:
 def prepared(folder: Path, card: Card, size: int = 0, made_of: Callable[[], str] | None = None) -> Iterator[Path]:
     """A temporary folder that takes the place of ``folder`` once the block ends without an error.
 
-    The card, as it then is, gets the ``content_hash`` and is written beside the arrays. After an error ``folder`` is as
+    The card, as it then is, gets the ``content_hash`` and is written next to the arrays. After an error ``folder`` is as
     it was before.
 
     Args:
         size: bytes that are going to be written, where this is known.
-        made_of: gives the ``source_fingerprint`` once all is read, or refuses.
+        made_of: gives the ``source_fingerprint`` once all is read, or raises ``UserError``.
 
     Raises:
         UserError: the disk is full, or the place cannot be written to.

@@ -17,7 +17,7 @@ def load(name: str, config: str = "", revision: str = "") -> Any:
     """The splits of data set ``name``, of the hub's at ``revision`` (empty: the newest), as a ``datasets.DatasetDict``.
 
     Where the environment's ``STEPLADDER_MIRROR`` names a folder, ``owner/name`` is looked up there as ``owner/name``, then
-    as ``name``, and nothing is asked of a network; where it does not, on the hub.
+    as ``name``, and no network is used; where it does not, on the hub.
 
     Raises:
         UserError: there is no such data set or configuration, or neither mirror nor hub can be read.
@@ -32,9 +32,9 @@ def load(name: str, config: str = "", revision: str = "") -> Any:
     try:
         return datasets.load_dataset(str(folder or name), config or None, revision=pinned or revision or None)
     except Exception as error:
-        shown = f"{name} (configuration {config})" if config else name
+        described = f"{name} (configuration {config})" if config else name
         where = f"{MIRROR}={os.environ[MIRROR]}" if folder else "the hub"
-        raise UserError(f"Data set {shown} cannot be read from {where}: {_reason(error)}.") from None
+        raise UserError(f"Data set {described} cannot be read from {where}: {_reason(error)}.") from None
 
 
 def licence(name: str) -> str:
@@ -57,7 +57,7 @@ def licence(name: str) -> str:
 
 
 def note(name: str) -> str:
-    """What a downloaded data set's ``jpeg_rows.json`` says of its rows, for whoever reads figures made from it; "" without.
+    """What a downloaded data set's ``jpeg_rows.json`` says of its rows, for readers of results made from them; "" without.
 
     The file names row numbers by split, ``{"train": [...], "test": [...]}``: rows that went through a JPEG copy, which an exact
     measure of pixels or likelihood may tell from the others.
@@ -65,8 +65,8 @@ def note(name: str) -> str:
     folder = mirrored(name)
     if folder is None or not (folder / "jpeg_rows.json").is_file():
         return ""
-    named = json.loads((folder / "jpeg_rows.json").read_text(encoding="utf-8"))
-    counts = [f"{len(rows)} {split}" for split, rows in named.items() if isinstance(rows, list) and rows]
+    rows_by_split = json.loads((folder / "jpeg_rows.json").read_text(encoding="utf-8"))
+    counts = [f"{len(rows)} {split}" for split, rows in rows_by_split.items() if isinstance(rows, list) and rows]
     return f"{' and '.join(counts)} rows of the source come from JPEG copies, all others are lossless" if counts else ""
 
 
@@ -82,14 +82,14 @@ def mirrored(name: str) -> Path | None:
     for candidate in (Path(mirror) / name, Path(mirror) / name.split("/")[-1]):
         if candidate.is_dir():
             return candidate
-    there = ", ".join(sorted(entry for entry in os.listdir(mirror) if Path(mirror, entry).is_dir()))
-    raise UserError(f"Data set {name} is not in {MIRROR}={mirror}, which has: {there or 'nothing'}.")
+    available = ", ".join(sorted(entry for entry in os.listdir(mirror) if Path(mirror, entry).is_dir()))
+    raise UserError(f"Data set {name} is not in {MIRROR}={mirror}, which has: {available or 'nothing'}.")
 
 
 def commit(name: str, revision: str = "", seconds: float = SECONDS) -> str:
-    """The commit of ``revision`` (empty: the newest) of data set ``name`` on the hub; "" where nothing may be asked of it.
+    """The commit of ``revision`` (empty: the newest) of data set ``name`` on the hub; "" where the hub may not be asked.
 
-    It is asked once: ``datasets`` itself tries again and again for half a minute.
+    The hub is asked once: ``datasets`` itself tries again and again for half a minute.
 
     Raises:
         UserError: the hub cannot be reached within ``seconds``, or has no such set or revision.
@@ -101,7 +101,7 @@ def commit(name: str, revision: str = "", seconds: float = SECONDS) -> str:
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
     try:
-        found = huggingface_hub.HfApi().dataset_info(name, revision=revision or None, timeout=seconds)
+        info = huggingface_hub.HfApi().dataset_info(name, revision=revision or None, timeout=seconds)
     except RevisionNotFoundError:
         raise UserError(
             f"Data set {name} has no revision {revision}; give a commit, a branch or a tag of it."
@@ -116,7 +116,7 @@ def commit(name: str, revision: str = "", seconds: float = SECONDS) -> str:
             f"The hub cannot be reached for data set {name} ({_reason(error)}); without a network, name a folder of "
             f"downloaded data set repositories in {MIRROR}, or set HF_HUB_OFFLINE=1 to use what was downloaded before."
         ) from None
-    return str(found.sha or "")
+    return str(info.sha or "")
 
 
 def _quiet() -> None:

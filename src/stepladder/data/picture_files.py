@@ -1,4 +1,4 @@
-"""Pictures and masks of one's own, from files, in the form that a model draws."""
+"""The user's pictures and masks, from files, in the form that a model generates."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from stepladder.errors import UserError
 
 def files(where: Path) -> list[Path]:
     """The file ``where``, or the files in the folder ``where``, by name; ``UserError`` where there are none."""
-    found = [where] if where.is_file() else []
+    paths = [where] if where.is_file() else []
     if where.is_dir():
-        found = sorted(p for p in where.iterdir() if p.is_file() and not p.name.startswith("."))
-    if not found:
+        paths = sorted(p for p in where.iterdir() if p.is_file() and not p.name.startswith("."))
+    if not paths:
         raise UserError(f"{where} is no picture and no folder with pictures; name one.")
-    return found
+    return paths
 
 
 def picture(file: Path, channels: int, height: int, width: int) -> npt.NDArray[np.uint8]:
@@ -29,28 +29,28 @@ def picture(file: Path, channels: int, height: int, width: int) -> npt.NDArray[n
     Raises:
         UserError: the file holds no picture, or a smaller one.
     """
-    opened = _open(file)
-    if opened.width < width or opened.height < height:
+    image = _open(file)
+    if image.width < width or image.height < height:
         raise UserError(
-            f"{file} is {opened.width}x{opened.height} pixels, smaller than the {width}x{height} that the model takes; "
+            f"{file} is {image.width}x{image.height} pixels, smaller than the {width}x{height} that the model takes; "
             "give a larger picture."
         )
-    return to_array(opened, (MODES[channels], width, height), Image.Resampling.BOX)
+    return to_array(image, (MODES[channels], width, height), Image.Resampling.BOX)
 
 
 def mask(file: Path, height: int, width: int) -> npt.NDArray[np.bool_]:
-    """Which pixels ``(height, width)`` to keep: those that are black in ``file``; white ones are to be drawn anew.
+    """Which pixels ``(height, width)`` to keep: those that are black in ``file``; white ones are generated.
 
     Raises:
         UserError: the file holds no picture, one of another shape, or leaves nothing to draw.
     """
-    opened = _open(file).convert("L")
-    if opened.width * height != opened.height * width:
+    image = _open(file).convert("L")
+    if image.width * height != image.height * width:
         raise UserError(
-            f"Mask {file} is {opened.width}x{opened.height} pixels and the model's pictures are {width}x{height}; give one of "
+            f"Mask {file} is {image.width}x{image.height} pixels and the model's pictures are {width}x{height}; give one of "
             "the same proportions."
         )
-    keep = np.asarray(opened.resize((width, height), Image.Resampling.BOX)) < 128
+    keep = np.asarray(image.resize((width, height), Image.Resampling.BOX)) < 128
     if keep.all():
         raise UserError(
             f"Mask {file} is black everywhere, which leaves nothing to draw; paint white what to draw anew."
@@ -60,9 +60,9 @@ def mask(file: Path, height: int, width: int) -> npt.NDArray[np.bool_]:
 
 def _open(file: Path) -> Image.Image:
     try:
-        opened = Image.open(file, formats=FORMATS)
-        opened.load()
+        image = Image.open(file, formats=FORMATS)
+        image.load()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"{file} cannot be read as a picture ({error}); name a PNG or JPEG file.") from None
-    ImageOps.exif_transpose(opened, in_place=True)
-    return opened
+    ImageOps.exif_transpose(image, in_place=True)
+    return image

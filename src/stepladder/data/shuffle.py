@@ -26,7 +26,7 @@ class Shuffle:
         )
 
     def all(self, examples: int) -> Rows:
-        """Every row of another set of ``examples``, once, in an order of its own."""
+        """Every row of another set of ``examples``, once, in a fixed random order."""
         return np.random.default_rng((self.seed, 0)).permutation(examples)
 
     def _order(self, epoch: int) -> Rows:

@@ -1,11 +1,11 @@
-"""What prepared data is made of, as DVC watches it; KEY is ``images`` or ``text``.
+"""The sources that data is prepared from, as DVC watches them; KEY is ``images`` or ``text``.
 
-``data/sources/KEY`` is a symbolic link to the folder or file that the parameters name (one's own, a mirror's set, a package's
-files), so that DVC itself looks at what is there; ``data/sources/KEY.json`` says which that is and, of a set of the hub, which
-commit; for such a set the link leads to this file. The stage ``source`` makes both, ``prepare`` depends on both.
+``data/sources/KEY`` is a symbolic link to the folder or file that the parameters name (the user's, a mirror's data set, a
+package's files), so that DVC itself looks at the files. ``data/sources/KEY.json`` says which source that is and, of a data
+set of the hub, which commit; there the link leads to this file. The stage ``source`` makes both, ``prepare`` depends on both.
 
-``data/sources/KEY.code`` has a link to each source file of one's own code that the parameters name, see ``plugins``; of ``diffusion``
-and ``sampling`` the stage ``own-code`` makes it, and what trains or draws depends on it.
+``data/sources/KEY.code`` has a link to each source file of custom code that the parameters name, see ``plugins``. For
+``diffusion`` and ``sampling`` the stage ``own-code`` makes these links, and what trains or samples depends on them.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from stepladder.params.data import NONE
 
 SOURCES = Path("data/sources")
 KEYS = ("images", "text")
-STAGES = ("source", "own-code")  # that only note where something is
+STAGES = ("source", "own-code")  # which only record where something is
 PACKAGED = {("images", "digits"): "sklearn/datasets/data/digits.csv.gz", ("text", "names"): "pycountry/locales"}
-FILES = (".tsv", ".jsonl", ".txt", ".text", ".md")  # by their name alone texts of one's own
-SECONDS = 3.0  # for the hub, where only a newer revision is asked for
+FILES = (".tsv", ".jsonl", ".txt", ".text", ".md")  # a text source with such a suffix is the user's file
+SECONDS = 3.0  # to wait for the hub where only a newer revision is looked for
 
 Data = ImageData | TextData
 
 
 @dataclass(frozen=True)
 class Located:
-    """Where a source is: a folder or file on this machine, or (``path`` is None) the set ``commit`` of the hub, "" unknown."""
+    """Where a source is: a folder or file on this machine or, where ``path`` is None, the hub at ``commit`` ("": unknown)."""
 
     path: Path | None
     commit: str = ""
@@ -53,10 +53,10 @@ def local(source: str) -> Path | None:
 
 
 def locate(key: str, data: Data, seconds: float = hub.SECONDS, root: Path = Path()) -> Located:
-    """Where what ``data`` names is; what one's own code reads is where ``watch`` has that code for the project in ``root``.
+    """Where the source that ``data`` names is; for custom code, where ``watch`` links it for the project in ``root``.
 
     Raises:
-        UserError: it is nowhere, or the hub cannot be asked within ``seconds``.
+        UserError: there is no such source, or the hub cannot be asked within ``seconds``.
     """
     if data.source == NONE:
         return Located(None)
@@ -83,26 +83,26 @@ def locate(key: str, data: Data, seconds: float = hub.SECONDS, root: Path = Path
 
 
 def note(key: str, data: Data, seconds: float = hub.SECONDS, root: Path = Path()) -> Located:
-    """Have ``data/sources`` of the project in ``root`` lead to what ``data`` names; returns where that is.
+    """Make ``data/sources`` of the project in ``root`` lead to the source that ``data`` names; returns where that is.
 
     Raises:
         UserError: as ``locate``, or DVC could not watch it.
     """
-    found = locate(key, data, seconds, root)
-    place = root / SOURCES / key
-    file = place.with_suffix(".json")
-    known = {"source": data.source, "config": data.config, "revision": data.revision, "commit": found.commit}
-    noted = _noted(file)
-    if found.path is None and not found.commit and noted | {"commit": ""} == known:
-        known = noted  # nothing may be asked of the hub: what it said last stands
-    if found.path:
-        watchable(found.path, f"{key}.source")
-    target = found.path.resolve() if found.path else Path(f"{key}.json")
-    if not place.is_symlink() or place.readlink() != target:
-        _replace(place, partial(Path.symlink_to, target=target))
-    if noted != known:
-        _replace(file, partial(Path.write_text, data=json.dumps(known, indent=2) + "\n", encoding="utf-8"))
-    return found
+    located = locate(key, data, seconds, root)
+    link = root / SOURCES / key
+    file = link.with_suffix(".json")
+    record = {"source": data.source, "config": data.config, "revision": data.revision, "commit": located.commit}
+    recorded = _read_record(file)
+    if located.path is None and not located.commit and recorded | {"commit": ""} == record:
+        record = recorded  # the hub may not be asked: its last answer stays
+    if located.path:
+        check_watchable(located.path, f"{key}.source")
+    target = located.path.resolve() if located.path else Path(f"{key}.json")
+    if not link.is_symlink() or link.readlink() != target:
+        _replace(link, partial(Path.symlink_to, target=target))
+    if recorded != record:
+        _replace(file, partial(Path.write_text, data=json.dumps(record, indent=2) + "\n", encoding="utf-8"))
+    return located
 
 
 def note_images(params: Params) -> None:
@@ -123,53 +123,53 @@ def note_code(params: Params, root: Path = Path()) -> None:
 
 
 def watch(key: str, names: list[str], root: Path = Path()) -> Path:
-    """Have ``data/sources/KEY.code`` of the project in ``root`` lead to the code that ``names`` name; returns that folder."""
-    place = root / SOURCES / f"{key}.code"
+    """Make ``data/sources/KEY.code`` of the project in ``root`` link to the code that ``names`` name; returns that folder."""
+    folder = root / SOURCES / f"{key}.code"
     wanted = {f"{module}.py": file.resolve() for module, file in plugins.files(names, root).items()}
-    there = {link.name: link.readlink() for link in place.glob("*.py") if link.is_symlink()}
-    for name in there.keys() - wanted.keys():
-        (place / name).unlink()
+    existing = {link.name: link.readlink() for link in folder.glob("*.py") if link.is_symlink()}
+    for name in existing.keys() - wanted.keys():
+        (folder / name).unlink()
     for name, target in wanted.items():
-        if there.get(name) != target:
-            _replace(place / name, partial(Path.symlink_to, target=target))
-    text, file = json.dumps(sorted(names)) + "\n", place / "names.json"
+        if existing.get(name) != target:
+            _replace(folder / name, partial(Path.symlink_to, target=target))
+    text, file = json.dumps(sorted(names)) + "\n", folder / "names.json"
     if not file.exists() or file.read_text(encoding="utf-8") != text:
         _replace(file, partial(Path.write_text, data=text, encoding="utf-8"))
-    return place
+    return folder
 
 
 def pinned(key: str, data: Data) -> Data:
-    """``data`` with the hub's commit as its revision, noted where DVC watches, so that what is noted and what is read are one."""
+    """``data`` with the hub's commit as its revision, which is also recorded for DVC, so that both are the same."""
     commit = (note if Path("dvc.yaml").exists() else locate)(key, data).commit
     return data.model_copy(update={"revision": commit}) if commit else data
 
 
 def refresh(params: Params, root: Path = Path()) -> list[str]:
-    """Note again what DVC cannot look at by itself: where a source is now, and which revision the hub has.
+    """Record again what DVC cannot look at by itself: where a source is now, and which revision the hub has.
 
     Returns:
-        A line for each source that could not be found; what is noted of it stays.
+        A line for each source that could not be found; its record stays.
     """
     if not (root / "dvc.yaml").exists():
         return []
-    said = []
+    warnings = []
     note_code(params, root)
     for key in KEYS:
         try:
             note(key, getattr(params, key), SECONDS, root)
         except UserError as error:
-            said.append(f"{key}: {error}")
-    return said
+            warnings.append(f"{key}: {error}")
+    return warnings
 
 
 def reading(key: str, data: Data) -> Callable[[], str]:
-    """To be called before the source is read; what it returns gives, once it was, the fingerprint of what was read: SHA-256
-    over names and bytes of its files, for a set of the hub its commit. It raises ``UserError`` where that changed meanwhile.
+    """Call this before the source is read, and what it returns afterwards. That gives the fingerprint of the source: SHA-256
+    over names and bytes of its files, on the hub its commit; it raises ``UserError`` where the source changed meanwhile.
     """
-    found = locate(key, data)
-    path = found.path
+    located = locate(key, data)
+    path = located.path
     if path is None:
-        return lambda: found.commit
+        return lambda: located.commit
     before = signature(path)
 
     def fingerprint() -> str:
@@ -183,16 +183,16 @@ def reading(key: str, data: Data) -> Callable[[], str]:
 
 
 def content(path: Path) -> str:
-    """SHA-256 over the names and bytes of the files of ``path``, those whose names begin with a dot apart, or of one file.
+    """SHA-256 over the names and bytes of the files of ``path``, except those whose names begin with a dot, or of one file.
 
-    It is kept in ``data/sources`` with the state of the files, and read there as long as that is the same.
+    It is kept in ``data/sources`` with the state of the files, and read from there as long as the state is the same.
     """
     state = signature(path)
-    known = SOURCES / f".{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}.json"
+    cache_file = SOURCES / f".{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}.json"
     try:
-        kept = json.loads(known.read_text(encoding="utf-8"))
-        if kept["state"] == state:
-            return str(kept["content"])
+        cached = json.loads(cache_file.read_text(encoding="utf-8"))
+        if cached["state"] == state:
+            return str(cached["content"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
     digest = hashlib.sha256()
@@ -201,12 +201,12 @@ def content(path: Path) -> str:
             digest.update(f"{name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
     text = json.dumps({"state": state, "content": digest.hexdigest()}) + "\n"
     if Path("dvc.yaml").exists():
-        _replace(known, partial(Path.write_text, data=text, encoding="utf-8"))
+        _replace(cache_file, partial(Path.write_text, data=text, encoding="utf-8"))
     return digest.hexdigest()
 
 
 def signature(path: Path) -> str:
-    """Equal as long as no file of ``path`` was written, renamed, added or removed: of names, sizes, times and places."""
+    """A hash of names, sizes, times and inodes: equal until a file of ``path`` is written, renamed, added or removed."""
     digest = hashlib.sha256()
     for name, file in _files(path):
         s = file.stat()
@@ -215,7 +215,7 @@ def signature(path: Path) -> str:
 
 
 def changed(key: str, data: Data, folder: Path) -> str:
-    """Why what is prepared in ``folder`` is not of what ``data`` names now; "" where it is, or where nothing is prepared.
+    """Why the data in ``folder`` is not of the source as it is now; "" where it is, or where nothing is prepared.
 
     A source that cannot be found is no change.
     """
@@ -223,8 +223,8 @@ def changed(key: str, data: Data, folder: Path) -> str:
         return ""
     then = read_card(folder).get("source_fingerprint")
     try:
-        found = locate(key, data, SECONDS)
-        now = content(found.path) if found.path else found.commit
+        located = locate(key, data, SECONDS)
+        now = content(located.path) if located.path else located.commit
     except (UserError, OSError):
         return ""
     if then is None:
@@ -232,7 +232,7 @@ def changed(key: str, data: Data, folder: Path) -> str:
     return f"{key}.source={data.source} has changed since {folder} was prepared" if now and now != then else ""
 
 
-def watchable(path: Path, key: str) -> None:
+def check_watchable(path: Path, key: str) -> None:
     """Raise ``UserError`` where DVC would not see a change in ``path``: it follows no link to a folder, nor its own files."""
     for home, folders, files in os.walk(path):
         for name in folders:
@@ -248,8 +248,8 @@ def watchable(path: Path, key: str) -> None:
                             "or a copy.")  # fmt: skip
 
 
-def _noted(file: Path) -> dict[str, str]:
-    """What stands in ``file``; {} where nothing does."""
+def _read_record(file: Path) -> dict[str, str]:
+    """The record in ``file``; {} where there is none."""
     try:
         return dict(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError):
@@ -257,15 +257,15 @@ def _noted(file: Path) -> dict[str, str]:
 
 
 def _files(path: Path) -> Iterator[tuple[str, Path]]:
-    """Names and places of the files of a folder, or of one file, in the order of the names."""
+    """Names and paths of the files of a folder, or of one file, in the order of the names."""
     if not path.is_dir():
         yield path.name, path
         return
-    found = []
+    paths = []
     for home, folders, files in os.walk(path):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(home, name) for name in files if not name.startswith(".")]
-    yield from sorted((file.relative_to(path).as_posix(), file) for file in found)
+        paths += [Path(home, name) for name in files if not name.startswith(".")]
+    yield from sorted((file.relative_to(path).as_posix(), file) for file in paths)
 
 
 def _installed(file: str) -> Path:
@@ -280,7 +280,7 @@ def _installed(file: str) -> Path:
 
 
 def _replace(place: Path, make: Callable[[Path], object]) -> None:
-    """Put what ``make`` writes at a path into ``place``, in one stroke."""
+    """Put what ``make`` writes at ``place``, atomically."""
     if place.is_dir() and not place.is_symlink():
         raise UserError(f"{place} is a folder, where stepladder keeps a note of the source; move it away.")
     place.parent.mkdir(parents=True, exist_ok=True)

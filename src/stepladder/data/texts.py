@@ -1,4 +1,4 @@
-"""Texts: cleaned, and beside pictures cut into sub-words, and of one length."""
+"""Cleans texts; those that belong to pictures are also cut into sub-words and brought to one length."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def tidy(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
-def broken(text: str) -> bool:
+def has_lone_surrogate(text: str) -> bool:
     """Whether ``text`` holds half of a surrogate pair, which no encoding can write."""
     return any(unicodedata.category(character) == "Cs" for character in text)
 
@@ -37,7 +37,7 @@ def clean(text: str | None) -> str:
     """``text`` in NFC, on one line, with single spaces; raises ``ValueError``, saying why, where nothing is left of it."""
     if text is None:
         raise ValueError("no text")
-    if broken(text):
+    if has_lone_surrogate(text):
         raise ValueError("not text (half of a surrogate pair)")
     cleaned = tidy(text)
     if not cleaned:
@@ -92,10 +92,10 @@ def tokenizer_of(folder: Path) -> Tokenizer:
 
 
 def words(tokenizer: Tokenizer, count: int) -> list[str]:
-    """``count`` beginnings of words that the vocabulary holds whole, the longest first, again where there are fewer."""
+    """``count`` beginnings of words that are entries of the vocabulary, the longest first, repeated where there are fewer."""
     pieces = sorted(tokenizer.get_vocab(), key=lambda piece: (-len(piece), piece))
-    whole = [piece[1:] for piece in pieces if piece.startswith(SPACE) and len(piece) > 1] or ["a"]
-    return [whole[i % len(whole)] for i in range(count)]
+    beginnings = [piece[1:] for piece in pieces if piece.startswith(SPACE) and len(piece) > 1] or ["a"]
+    return [beginnings[i % len(beginnings)] for i in range(count)]
 
 
 def _overlong(tokenizer: Tokenizer, texts: Iterable[str], length: int) -> int:

@@ -29,23 +29,23 @@ def train(
 ) -> Tokenizer:
     """A tokenizer of ``vocab_size`` entries learnt from ``texts`` (fewer where the texts hold no more).
 
-    ``<pad>`` = 0, ``<s>`` = 1, ``</s>`` = 2, ``<unk>`` = 3, then ``tags``: never found in a text, which may spell their
-    names, and not read out. Texts are NFC-normalised. A character that is not in the vocabulary is spelt as its UTF-8
-    bytes, for which 256 entries come on top: every text can be read and written (but for a space at its beginning). Space
-    is part of the sub-words (Kudo and Richardson 2018). At most half of the vocabulary are single characters, the most
-    frequent ones. ``kind`` is ``bpe`` (Sennrich et al. 2016), ``unigram`` (Kudo 2018) or ``char``. The same texts give
-    the same bytes.
+    ``<pad>`` = 0, ``<s>`` = 1, ``</s>`` = 2, ``<unk>`` = 3, then ``tags``: no text is encoded to
+    these, even where it spells their names, and decoding leaves them out. Texts are NFC-normalised. A character that is not
+    in the vocabulary is spelt as its UTF-8 bytes, for which 256 entries are added: every text can be encoded and decoded
+    (except a space at its beginning). Space is part of the sub-words (Kudo and Richardson 2018). At most half of the
+    vocabulary are single characters, the most frequent ones. ``kind`` is ``bpe`` (Sennrich et al. 2016), ``unigram`` (Kudo
+    2018) or ``char``. The same texts give the same bytes.
 
     Args:
-        running: texts are pieces of running text: nothing is put before them, so that they are read and written to the
-            letter, and line breaks are tokens of their own.
+        running: texts are pieces of running text: no space is put before them, so that decoding gives back every character,
+            and line breaks are separate tokens.
     """
     special = [*SPECIAL, *tags]
-    learnt = [unicodedata.normalize("NFC", text) for text in texts]
-    characters = Counter(character for text in learnt for character in text if not character.isspace())
-    room = vocab_size - len(special) if kind == "char" else vocab_size // 2
-    usual = sorted(characters, key=lambda character: (-characters[character], character))[: room - 1]
-    unusual = {ord(character): " " for character in set(characters) - set(usual)}
+    normalised = [unicodedata.normalize("NFC", text) for text in texts]
+    characters = Counter(character for text in normalised for character in text if not character.isspace())
+    max_characters = vocab_size - len(special) if kind == "char" else vocab_size // 2
+    frequent = sorted(characters, key=lambda character: (-characters[character], character))[: max_characters - 1]
+    rare = {ord(character): " " for character in set(characters) - set(frequent)}
     if kind == "unigram":
         tokenizer = Tokenizer(models.Unigram())
         trainer: trainers.Trainer = trainers.UnigramTrainer(
@@ -62,10 +62,10 @@ def train(
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(SPACE, STAND_IN)])
     # "<" on its own, so that no text is taken for the name of a byte or of a special token
     scheme = "never" if running else "always"
-    marks: list[str | Regex] = ["<", Regex("\n+")] if running else ["<"]
-    alone = [pre_tokenizers.Split(mark, "isolated") for mark in marks]
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(SPACE, scheme), *alone])
-    tokenizer.train_from_iterator((text.translate(unusual) for text in learnt), trainer)
+    separators: list[str | Regex] = ["<", Regex("\n+")] if running else ["<"]
+    isolated = [pre_tokenizers.Split(mark, "isolated") for mark in separators]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(SPACE, scheme), *isolated])
+    tokenizer.train_from_iterator((text.translate(rare) for text in normalised), trainer)
     return _complete(json.loads(tokenizer.to_str()), special, scheme)
 
 
@@ -75,7 +75,7 @@ class _Model(TypedDict):
 
 
 class _Content(TypedDict):
-    """Of a tokenizer's JSON what is changed."""
+    """The parts of a tokenizer's JSON that are changed."""
 
     model: _Model
     added_tokens: list[object]
@@ -105,13 +105,13 @@ def _complete(content: _Content, special: list[str], scheme: str) -> Tokenizer:
 def _canonical(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
     """Pieces of a unigram model, and bytes, in an order and with scores that depend on nothing but the texts.
 
-    The library adds characters that its model had dropped at 0.0001 apart, in no fixed order: here they are alike. Scores
-    are sums in no fixed order, too, and agree to some twelve digits.
+    The library appends the characters that its model dropped, with scores 0.0001 apart, in no fixed order: here all of them
+    get the lowest score. Scores are sums in no fixed order, too, and agree to some twelve digits.
     """
     lowest = min(score for _, score in pieces)
     band = lowest + 1e-4 * sum(len(piece) == 1 for piece, _ in pieces)
-    alike = ((piece, lowest if len(piece) == 1 and score <= band else score) for piece, score in pieces)
-    ordered = sorted(((piece, round(score, 6)) for piece, score in alike), key=lambda p: (-p[1], p[0]))
+    levelled = ((piece, lowest if len(piece) == 1 and score <= band else score) for piece, score in pieces)
+    ordered = sorted(((piece, round(score, 6)) for piece, score in levelled), key=lambda p: (-p[1], p[0]))
     return [*ordered, *((byte, round(lowest - 10, 6)) for byte in BYTES)]
 
 

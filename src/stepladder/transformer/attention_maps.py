@@ -36,22 +36,22 @@ def attention_maps(model: nn.Module, *tokens: Tensor) -> dict[str, Tensor]:
 def entropy(weights: Tensor) -> Tensor:
     """Mean entropy in nats of the rows of ``weights`` ``(layers, heads, T, S)``: ``(layers, heads)``.
 
-    0 is looking at one token only; the logarithm of the number of keys is looking at all alike.
+    0 is looking at one token only; the logarithm of the number of keys is looking at all of them equally.
     """
-    found: Tensor = torch.special.entr(weights).sum(-1).mean(-1)
-    return found
+    result: Tensor = torch.special.entr(weights).sum(-1).mean(-1)
+    return result
 
 
 def _modules(model: nn.Module, part: str, kind: type[Attention]) -> list[Attention]:
-    found = getattr(model, part, None)
-    return [m for m in found.modules() if isinstance(m, kind)] if isinstance(found, nn.Module) else []
+    network = getattr(model, part, None)
+    return [m for m in network.modules() if isinstance(m, kind)] if isinstance(network, nn.Module) else []
 
 
 @contextmanager
 def _recording(modules: list[SelfAttention | CrossAttention]) -> Iterator[dict[nn.Module, Tensor]]:
     """The weights ``(heads, T, S)`` of each module's last attention, of a batch of one."""
     recorded: dict[nn.Module, Tensor] = {}
-    usual = {module: module.attend for module in modules}
+    original = {module: module.attend for module in modules}
 
     def record(module: nn.Module, *arguments: Any) -> Tensor:
         output, weights = attention(*arguments)
@@ -63,5 +63,5 @@ def _recording(modules: list[SelfAttention | CrossAttention]) -> Iterator[dict[n
             module.attend = partial(record, module)
         yield recorded
     finally:
-        for module, attend in usual.items():
+        for module, attend in original.items():
             module.attend = attend

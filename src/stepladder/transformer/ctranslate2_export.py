@@ -19,7 +19,7 @@ POSITIONS = 1024  # sinusoidal ones that are written: the longest text that the 
 
 
 def export(model: Seq2Seq, tokenizer: Tokenizer, description: TranslationDescription, folder: Path) -> None:
-    """Write ``model`` to ``folder``, which must not be there yet, beside its ``tokenizer.json`` and ``stepladder.json``.
+    """Write ``model``, its ``tokenizer.json`` and ``stepladder.json`` to ``folder``, which must not be there yet.
 
     Sources are given to CTranslate2 as tokens: the language's tag where the model knows several, the text's, ``</s>``.
 
@@ -42,25 +42,25 @@ def export(model: Seq2Seq, tokenizer: Tokenizer, description: TranslationDescrip
     spec.optimize()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        made = Path(temporary) / "model"
-        made.mkdir()
-        spec.save(str(made))
-        tokenizer.save(str(made / "tokenizer.json"))
-        (made / "stepladder.json").write_text(description.to_json(), encoding="utf-8")
-        shutil.move(made, folder)
+        model_folder = Path(temporary) / "model"
+        model_folder.mkdir()
+        spec.save(str(model_folder))
+        tokenizer.save(str(model_folder / "tokenizer.json"))
+        (model_folder / "stepladder.json").write_text(description.to_json(), encoding="utf-8")
+        shutil.move(model_folder, folder)
 
 
 def _spec(specs: Any, model: Seq2Seq) -> Any:
-    """CTranslate2's description of a Transformer like ``model``, without its weights; refused where it has no such mechanism."""
+    """CTranslate2's description of a Transformer like ``model``, without weights; ``UserError`` where there is none."""
     options = model.options
-    wanted = {
+    supported = {
         "norm_type": ("layer",), "positions": ("sinusoidal", "learned"), "attention_scale": ("sqrt",), "kv_heads": (0, options.num_heads),
     }  # fmt: skip
-    for name, known in wanted.items():
-        if (given := getattr(options, name)) not in known:
+    for name, values in supported.items():
+        if (value := getattr(options, name)) not in values:
             raise UserError(
-                f"The model has transformer.{name}={given}, of which no CTranslate2 model is made here; train one with "
-                f"{name}={known[0]}."
+                f"The model has transformer.{name}={value}, of which no CTranslate2 model is made here; train one with "
+                f"{name}={values[0]}."
             )
     activations = specs.common_spec.Activation
     return specs.TransformerSpec.from_config(

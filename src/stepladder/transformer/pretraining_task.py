@@ -8,7 +8,7 @@ from stepladder.data.card import read_card
 from stepladder.params import Params
 from stepladder.params.fitting import trainable
 from stepladder.tasks.experiment import Experiment
-from stepladder.transformer.training.masked_lm_task import masked
+from stepladder.transformer.training.masked_lm_task import masked_experiment
 
 
 def experiment(
@@ -16,4 +16,4 @@ def experiment(
 ) -> Experiment:
     """The pre-training on the texts in ``data`` before a classification (``params.classification``); ``timesteps`` is not used."""
     trainable("masked-lm", params, read_card(data), world_size)
-    return masked(params, data, params.classification.pretraining, rank, world_size)
+    return masked_experiment(params, data, params.classification.pretraining, rank, world_size)

@@ -16,7 +16,7 @@ def int8(model: Network) -> Network:
     """A copy of ``model`` for a CPU, whose linear layers, the output's included, multiply 8-bit integers.
 
     PyTorch's own kernels, which torch deprecates in favour of torchao, whose int8 on a CPU was slower than single precision
-    for few rows (``docs/decoding.md``); what is to last is exported to CTranslate2.
+    for few rows (``docs/decoding.md``); for lasting use, export to CTranslate2.
     """
     quantised = copy.deepcopy(model).cpu().eval()
     with warnings.catch_warnings():

@@ -17,7 +17,7 @@ from stepladder.transformer.networks.classifier import TextClassifier
 from stepladder.transformer.networks.masked_lm import MaskedLM
 from stepladder.transformer.networks.seq2seq import Seq2Seq
 
-# our modules to theirs; of several, one stands below the other in one matrix
+# our modules to theirs; several of theirs are stacked to one matrix of ours
 Modules = Mapping[str, tuple[str, ...]]
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -63,7 +63,7 @@ def from_marian(model: nn.Module) -> Seq2Seq:
     Raises:
         UserError: encoder and decoder differ in heads or widths, or have vocabularies of their own.
     """
-    c, theirs = _of(model)
+    c, theirs = _config_and_weights(model)
     if (c.encoder_ffn_dim, c.encoder_attention_heads) != (c.decoder_ffn_dim, c.decoder_attention_heads):
         raise UserError("The Marian model's encoder and decoder differ in heads or feed-forward width; ours are alike.")
     if not (c.share_encoder_decoder_embeddings and c.tie_word_embeddings):
@@ -75,18 +75,18 @@ def from_marian(model: nn.Module) -> Seq2Seq:
         "post", True, c.pad_token_id, c.max_position_embeddings,
         embedding_scale=c.scale_embedding, output_bias=True, activation=_activation(c.activation_function),
     )  # fmt: skip
-    found = {
+    weights = {
         **_layers(theirs, "encoder", c.encoder_layers, "model.encoder.layers", MARIAN_ENCODER),
         **_layers(theirs, "decoder", c.decoder_layers, "model.decoder.layers", MARIAN_DECODER),
         **dict.fromkeys(("source_embedding", "target_embedding", "output"), theirs["model.shared.weight"]),
         "output_bias": theirs["final_logits_bias"][0],
     }
-    return _loaded(ours, {name: _interleaved(name, weight) for name, weight in found.items()})
+    return _loaded(ours, {name: _interleaved(name, weight) for name, weight in weights.items()})
 
 
 def from_gpt2(model: nn.Module) -> CausalLM:
     """A ``GPT2LMHeadModel`` as ours; it has no padding token, which ours takes to be the last of the vocabulary."""
-    c, theirs = _of(model)
+    c, theirs = _config_and_weights(model)
     ours = CausalLM(
         c.vocab_size, c.n_embd, c.n_inner or 4 * c.n_embd, c.n_head, c.n_layer, c.resid_pdrop, c.vocab_size - 1,
         c.n_positions, embedding_scale=False, positions="learned", activation=_activation(c.activation_function),
@@ -94,18 +94,18 @@ def from_gpt2(model: nn.Module) -> CausalLM:
     )  # fmt: skip
     layers = _layers(theirs, "decoder", c.n_layer, "transformer.h", GPT2)
     # their matrices multiply from the right
-    found = {name: weight.T if weight.ndim == 2 else weight for name, weight in layers.items()} | {
+    weights = {name: weight.T if weight.ndim == 2 else weight for name, weight in layers.items()} | {
         **dict.fromkeys(("embedding", "output"), theirs["transformer.wte.weight"]),
         "embed.positions.table": theirs["transformer.wpe.weight"],
         "decoder_norm.weight": theirs["transformer.ln_f.weight"],
         "decoder_norm.bias": theirs["transformer.ln_f.bias"],
     }
-    return _loaded(ours, found)
+    return _loaded(ours, weights)
 
 
 def from_bert(model: nn.Module) -> MaskedLM | TextClassifier:
     """A ``BertForMaskedLM`` or a ``BertForSequenceClassification`` as ours, for texts of one segment."""
-    c, theirs = _of(model)
+    c, theirs = _config_and_weights(model)
     options: dict[str, Any] = {
         "norm": "post", "norm_eps": c.layer_norm_eps, "activation": _activation(c.hidden_act), "positions": "learned",
         "embedding_scale": False, "embedding_norm": True,
@@ -115,7 +115,7 @@ def from_bert(model: nn.Module) -> MaskedLM | TextClassifier:
         c.pad_token_id, c.max_position_embeddings,
     )  # fmt: skip
     embeddings = "bert.embeddings"
-    found = {
+    weights = {
         **_layers(theirs, "encoder.layers", c.num_hidden_layers, "bert.encoder.layer", BERT),
         **_modules(theirs, {"encoder.embed.norm": (f"{embeddings}.LayerNorm",)}),
         "encoder.embedding": theirs[f"{embeddings}.word_embeddings.weight"],
@@ -126,14 +126,14 @@ def from_bert(model: nn.Module) -> MaskedLM | TextClassifier:
     if "classifier.weight" in theirs:
         heads: Modules = {"pool.0": ("bert.pooler.dense",), "head.1": ("classifier",)}
         classifier = TextClassifier(*size, classes=len(theirs["classifier.weight"]), pooling="first", **options)
-        return _loaded(classifier, found | _modules(theirs, heads))
+        return _loaded(classifier, weights | _modules(theirs, heads))
     transform = "cls.predictions.transform"
     heads = {"head.0": (f"{transform}.dense",), "head.2": (f"{transform}.LayerNorm",)}
-    found |= _modules(theirs, heads) | {"output_bias": theirs["cls.predictions.bias"]}
-    return _loaded(MaskedLM(*size, **options), found)
+    weights |= _modules(theirs, heads) | {"output_bias": theirs["cls.predictions.bias"]}
+    return _loaded(MaskedLM(*size, **options), weights)
 
 
-def _of(model: nn.Module) -> tuple[Any, dict[str, Tensor]]:
+def _config_and_weights(model: nn.Module) -> tuple[Any, dict[str, Tensor]]:
     return model.config, {name: weight.detach() for name, weight in model.state_dict().items()}
 
 
@@ -153,14 +153,14 @@ def _modules(theirs: Mapping[str, Tensor], modules: Modules, ours: str = "", pre
 
 
 def _layers(theirs: Mapping[str, Tensor], ours: str, count: int, prefix: str, modules: Modules) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
+    weights: dict[str, Tensor] = {}
     for i in range(count):
-        found |= _modules(theirs, modules, f"{ours}.{i}.", f"{prefix}.{i}.")
-    return found
+        weights |= _modules(theirs, modules, f"{ours}.{i}.", f"{prefix}.{i}.")
+    return weights
 
 
 def _interleaved(name: str, weight: Tensor) -> Tensor:
-    """A weight of Marian's, whose positions are all sines, then all cosines, for positions in which they alternate.
+    """A weight of Marian's, whose positions are all sines, then all cosines, for ours, in which they alternate.
 
     Dimensions of what layers pass on may stand in any order, if all weights that read or write it agree.
     """

@@ -77,15 +77,15 @@ def test_all_together_are_in_the_order_of_transformers() -> None:
         MinPLogitsWarper(0.02),
     ):  # fmt: skip
         expected = theirs(said, expected)
-    torch.testing.assert_close(sampling.shaped(given_, said, asked), expected)
-    as_it_is = sampling.shaped(given_, said, Decoding(method="sample"))
+    torch.testing.assert_close(sampling.adjusted(given_, said, asked), expected)
+    as_it_is = sampling.adjusted(given_, said, Decoding(method="sample"))
     assert torch.equal(as_it_is, given_)
 
 
 @settings(max_examples=30, deadline=None)
 @given(SEEDS, DRAWING)
 def test_something_is_always_left_and_only_that_is_drawn(seed: int, asked: Decoding) -> None:
-    left = sampling.shaped(logits(seed), history(seed), asked)
+    left = sampling.adjusted(logits(seed), history(seed), asked)
     assert torch.isfinite(left).any(-1).all()
     for u in (0.0, 0.5, 1 - 2**-53):
         drawn = sampling.draw(left, torch.full((3,), u, dtype=torch.float64))
@@ -137,7 +137,7 @@ def test_cached_is_uncached(seed: int, asked: Decoding) -> None:
     numbers, tokens = sampling.uniforms(seed, [0], 10)[0], [tiny.BOS]
     for number in numbers:
         said = torch.tensor([tokens])
-        newest = int(sampling.draw(sampling.shaped(model(source, said)[:, -1], said, asked), number[None]))
+        newest = int(sampling.draw(sampling.adjusted(model(source, said)[:, -1], said, asked), number[None]))
         if newest == tiny.EOS:
             break
         tokens.append(newest)
@@ -177,7 +177,7 @@ def test_a_prompt_is_gone_on_from_as_without_a_cache(length: int, seed: int, ask
     for i, found in enumerate(sampling.sample(model, prompt, asked, seed=seed, **ENDS)):
         said = prompt[i : i + 1]
         for number in numbers[i]:
-            newest = sampling.draw(sampling.shaped(model(said)[:, -1], said, asked), number[None])
+            newest = sampling.draw(sampling.adjusted(model(said)[:, -1], said, asked), number[None])
             if newest == tiny.EOS:
                 break
             said = torch.cat([said, newest[None]], dim=1)

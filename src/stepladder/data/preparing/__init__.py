@@ -1,1 +1,1 @@
-"""Data as its owner has it, made into what trainings read."""
+"""Prepares the user's data for trainings to read."""

@@ -16,7 +16,7 @@ class BadRows:
 
     Args:
         on_bad_row: ``"refuse"`` or ``"set-aside"``.
-        key: the parameter that says so, for the sentence.
+        key: the parameter that says so, for the error.
     """
 
     def __init__(self, on_bad_row: OnBadRow, key: str) -> None:
@@ -24,10 +24,10 @@ class BadRows:
         self.rows: list[BadRow] = []
 
     def add(self, split: str, row: int, reason: str) -> None:
-        """Note row number ``row`` (from 0) of ``split``; what ``reason`` says in brackets is not counted apart."""
+        """Note row number ``row`` (from 0) of ``split``; rows are counted by ``reason`` without what it says in brackets."""
         self.rows.append({"split": split, "row": row, "reason": reason})
 
-    def settle(self) -> None:
+    def check_refused(self) -> None:
         """Raise ``UserError`` where bad rows are refused and there are some: the first, and how many more."""
         if self.on_bad_row == "refuse" and self.rows:
             first, more = self.rows[0], len(self.rows) - 1
@@ -37,8 +37,8 @@ class BadRows:
                 f"or set {self.key}=set-aside to do without."
             )
 
-    def aside(self) -> str:
-        """For a sentence about what is left: how many rows were set aside, and the first; empty where none were."""
+    def note(self) -> str:
+        """The part of a sentence that says how many rows were set aside, and the first; empty where none were."""
         if not self.rows:
             return ""
         first, count = self.rows[0], f"{len(self.rows)} bad {'row' if len(self.rows) == 1 else 'rows'}"

@@ -16,7 +16,7 @@ from stepladder.data.card import PicturesCard, held_out_hash, prepared
 from stepladder.data.preparing import pictures
 from stepladder.data.preparing.bad_rows import BadRows
 from stepladder.data.preparing.pictures import Pictures, PictureSource
-from stepladder.data.source import reading, watchable
+from stepladder.data.source import check_watchable, reading
 from stepladder.data.texts import clean
 from stepladder.errors import UserError
 from stepladder.params import ImageData, Params
@@ -49,7 +49,7 @@ def prepare_own(params: Params, shape: Sequence[int], folder: Path) -> PicturesC
             f"adaptation.pictures={section.pictures} is no folder; name one with pictures of your own, or with one subfolder a "
             "class."
         )
-    watchable(Path(section.pictures), "adaptation.pictures")
+    check_watchable(Path(section.pictures), "adaptation.pictures")
     images = ImageData(source=section.pictures, held_out=section.held_out, on_bad_row=params.images.on_bad_row)
     fewest = {"train": (FEWEST_HELD_OUT, "to learn from"), "test": (FEWEST_OWN_HELD_OUT, "to judge by")}
     channels, height, width = shape
@@ -84,7 +84,7 @@ def prepared_from(
     fingerprint = reading("images", images)
     source = pictures.read(images)
     kind, good = _inspect(source, images, bad, form)
-    bad.settle()
+    bad.check_refused()
     rows = _split(source.splits, good, images, seed)
     for name, (least, why) in fewest.items():
         _check_count(name, len(rows[name][1]), least, why, remedy, bad)
@@ -109,22 +109,22 @@ def prepared_from(
                 card["mean"], card["std"] = _statistics(array)
                 card["sigma_data"] = _sigma_data(card["mean"], card["std"])
             else:
-                named = [source.classes[split.labels[number]] if source.classes else "" for number in numbers]
-                told = [clean(split.texts[number]) for number in numbers] if images.text_column else []
-                card["held_out_hash"] = held_out_hash(array, named, told)
+                held_classes = [source.classes[split.labels[number]] if source.classes else "" for number in numbers]
+                held_texts = [clean(split.texts[number]) for number in numbers] if images.text_column else []
+                card["held_out_hash"] = held_out_hash(array, held_classes, held_texts)
             del array
         if images.text_column:
-            chosen = {
+            cleaned = {
                 name: [clean(split.texts[number]) for number in numbers] for name, (split, numbers) in rows.items()
             }
-            card["text"] = texts.write(fresh, chosen, images.text_column, images.text_vocab_size, images.text_length)
+            card["text"] = texts.write(fresh, cleaned, images.text_column, images.text_vocab_size, images.text_length)
     return card
 
 
 def _inspect(
     source: PictureSource, images: ImageData, bad: BadRows, form: Kind | None
 ) -> tuple[Kind, dict[str, list[int]]]:
-    """The form that most pictures have or are brought to, and the rows of each split that have it; others are bad."""
+    """The form that most pictures have or are brought to, and the rows of each split that have it; other rows are bad."""
     kinds: dict[str, list[Kind | None]] = {}
     for name, split in source.splits.items():
         kinds[name] = [None] * split.count
@@ -139,31 +139,31 @@ def _inspect(
                     bad.add(name, row, str(error))
                     continue
             try:
-                own = _kind(_decoded(split, row), images)
-                kinds[name][row] = form or own
+                as_read = _kind(_decoded(split, row), images)
+                kinds[name][row] = form or as_read
             except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
                 bad.add(name, row, f"undecodable picture ({split.where(row) or _reason(error)})")
-    counted = Counter(kind for rows in kinds.values() for kind in rows if kind)
-    if not counted:
+    counts = Counter(kind for rows in kinds.values() for kind in rows if kind)
+    if not counts:
         raise UserError(f"images.source={images.source} has no picture that can be decoded.")
-    usual = max(counted, key=lambda kind: (counted[kind], kind))
+    common = max(counts, key=lambda kind: (counts[kind], kind))
     for name, rows in kinds.items():
         for row, kind in enumerate(rows):
-            if kind and kind != usual:
+            if kind and kind != common:
                 file = source.splits[name].where(row)
                 bad.add(
                     name,
                     row,
-                    f"mixed sizes ({file + ' is ' if file else ''}{_shown(kind)} where {counted[usual]} pictures are "
-                    f"{_shown(usual)}; images.size and images.channels bring all to one form)",
+                    f"mixed sizes ({file + ' is ' if file else ''}{_described(kind)} where {counts[common]} pictures are "
+                    f"{_described(common)}; images.size and images.channels bring all to one form)",
                 )
-    return usual, {name: [row for row, kind in enumerate(rows) if kind == usual] for name, rows in kinds.items()}
+    return common, {name: [row for row, kind in enumerate(rows) if kind == common] for name, rows in kinds.items()}
 
 
 def _check_count(split: str, count: int, least: int, why: str, remedy: str, bad: BadRows) -> None:
     if count < least:
         raise UserError(
-            f"The {split} split has {count} pictures{bad.aside()} and needs at least {least} ({why}); {remedy}."
+            f"The {split} split has {count} pictures{bad.note()} and needs at least {least} ({why}); {remedy}."
         )
 
 
@@ -202,7 +202,7 @@ def _kind(picture: Image.Image, images: ImageData) -> Kind:
 def to_array(
     picture: Image.Image, kind: Kind, resampling: Image.Resampling = Image.Resampling.LANCZOS
 ) -> npt.NDArray[np.uint8]:
-    """``(C, H, W)``: scaled to cover that size and cropped around the centre; what is transparent shows white."""
+    """``(C, H, W)``: scaled to cover that size and cropped around the centre; transparent parts become white."""
     mode, width, height = kind
     if mode != "RGBA" and ("transparency" in picture.info or EIGHT_BITS[picture.mode] == "RGBA"):
         picture = picture.convert("RGBA")
@@ -221,20 +221,20 @@ def _split(
     train = splits["train"]
     order = np.random.default_rng(seed).permutation(good["train"]).tolist()
     if "test" in splits:
-        test, held = splits["test"], good["test"]
+        test, held_out = splits["test"], good["test"]
     else:
         by_class: dict[int, list[int]] = {}
         for row in order:
             by_class.setdefault(train.labels[row], []).append(row)
         test = train
-        held = []
+        held_out = []
         for rows in by_class.values():
             share = max(1, round(len(rows) * images.held_out))
-            held += rows[: min(share, len(rows) - 1)]  # a class's only picture is for training
-        held.sort()
-        chosen = set(held)
+            held_out += rows[: min(share, len(rows) - 1)]  # a class's only picture is for training
+        held_out.sort()
+        chosen = set(held_out)
         order = [row for row in order if row not in chosen]
-    return {"train": (train, sorted(order[: images.limit or None])), "test": (test, held)}
+    return {"train": (train, sorted(order[: images.limit or None])), "test": (test, held_out)}
 
 
 def _statistics(images: npt.NDArray[np.uint8]) -> tuple[list[float], list[float]]:
@@ -262,5 +262,5 @@ def _reason(error: Exception) -> str:
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__)[:80]
 
 
-def _shown(kind: Kind) -> str:
+def _described(kind: Kind) -> str:
     return f"{kind[1]}x{kind[2]} {kind[0]}"

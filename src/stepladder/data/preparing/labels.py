@@ -26,7 +26,7 @@ FEWEST = 8  # texts in each split
 
 @dataclass(frozen=True)
 class Labelled:
-    """A text and its class, and the row (from 0) it was read from, which makes it no other."""
+    """A text and its class, and the row (from 0) it was read from, which does not count in comparisons."""
 
     text: str
     label: str
@@ -49,22 +49,22 @@ def prepare(params: Params, folder: Path) -> LabelsCard:
     text = params.text
     bad = BadRows(text.on_bad_row, "text.on_bad_row")
     fingerprint = reading("text", text)
-    name, origin, licence, found = _read(text, bad)
-    cleaned = {split: _clean(rows, split, bad) for split, rows in found.items()}
-    bad.settle()
-    once = {split: list(dict.fromkeys(rows)) for split, rows in cleaned.items()}
-    parts = _split(once, text, params.seed)
+    name, origin, licence, rows_by_split = _read(text, bad)
+    cleaned = {split: _clean(rows, split, bad) for split, rows in rows_by_split.items()}
+    bad.check_refused()
+    unique = {split: list(dict.fromkeys(rows)) for split, rows in cleaned.items()}
+    parts = _split(unique, text, params.seed)
     classes = sorted({row.label for row in parts["train"]})
     if len(classes) < 2:
-        raise UserError(f"The texts{bad.aside()} have {len(classes)} class; name another column in text.label_column.")
+        raise UserError(f"The texts{bad.note()} have {len(classes)} class; name another column in text.label_column.")
     tokenizer = train((row.text for row in parts["train"]), text.tokenizer, text.vocab_size)
     vocab_size = tokenizer.get_vocab_size()
-    kept = {split: _encoded(rows, split, tokenizer, classes, text.max_length, bad) for split, rows in parts.items()}
-    bad.settle()
-    for split, rows in kept.items():
+    encoded = {split: _encode(rows, split, tokenizer, classes, text.max_length, bad) for split, rows in parts.items()}
+    bad.check_refused()
+    for split, rows in encoded.items():
         _check_count(split, len(rows), bad)
-    counts = {split: Counter(row.label for row, _ in rows) for split, rows in kept.items()}
-    known = {row.text for row, _ in kept["train"]}
+    counts = {split: Counter(row.label for row, _ in rows) for split, rows in encoded.items()}
+    in_train = {row.text for row, _ in encoded["train"]}
     card: LabelsCard = {
         "kind": "text",
         "task": text.task,
@@ -75,30 +75,30 @@ def prepare(params: Params, folder: Path) -> LabelsCard:
         "vocab_size": vocab_size,
         "max_length": text.max_length,
         "classes": classes,
-        "counts": {split: len(rows) for split, rows in kept.items()},
+        "counts": {split: len(rows) for split, rows in encoded.items()},
         "tokens_per_text": {
             split: {"mean": round(sum(lengths) / len(lengths), 3), "longest": max(lengths)}
-            for split, rows in kept.items()
+            for split, rows in encoded.items()
             for lengths in [[len(ids) for _, ids in rows]]
         },
-        "counts_by_class": {split: {c: counts[split][c] for c in classes} for split in kept},
-        "repeated": {split: len(cleaned[split]) - len(once[split]) for split in once},
-        "seen_in_training": {s: sum(row.text in known for row, _ in kept[s]) for s in kept if s != "train"},
+        "counts_by_class": {split: {c: counts[split][c] for c in classes} for split in encoded},
+        "repeated": {split: len(cleaned[split]) - len(unique[split]) for split in unique},
+        "seen_in_training": {s: sum(row.text in in_train for row, _ in encoded[s]) for s in encoded if s != "train"},
         "set_aside": bad.card(),
-        "held_out_hash": held_out_hash([[row.text, row.label] for row, _ in kept["test"]]),
+        "held_out_hash": held_out_hash([[row.text, row.label] for row, _ in encoded["test"]]),
     }
     with prepared(folder, card, made_of=fingerprint) as fresh:
         (fresh / "tokenizer.json").write_text(tokenizer.to_str(pretty=True) + "\n", encoding="utf-8")
-        for split, rows_and_ids in kept.items():
+        for split, rows_and_ids in encoded.items():
             _write(fresh, split, rows_and_ids, classes, vocab_size)
     return card
 
 
-def _encoded(
+def _encode(
     rows: list[Labelled], split: str, tokenizer: Tokenizer, classes: list[str], max_length: int, bad: BadRows
 ) -> list[Encoded]:
     """The texts of a split with their token ids; those of an unknown class, and those that are too long, are bad rows."""
-    kept = []
+    encoded = []
     encodings = tokenizer.encode_batch([row.text for row in rows], add_special_tokens=False)
     for row, encoding in zip(rows, encodings, strict=True):
         if row.label not in classes:
@@ -107,14 +107,14 @@ def _encoded(
             longest = f"{len(encoding.ids) + 2} tokens where {max_length} are allowed"
             bad.add(split, row.row, f"overlong line ({longest})")
         else:
-            kept.append((row, encoding.ids))
-    return kept
+            encoded.append((row, encoding.ids))
+    return encoded
 
 
 def _check_count(split: str, count: int, bad: BadRows) -> None:
     if count < FEWEST:
         raise UserError(
-            f"The {split} split has {count} texts{bad.aside()} and needs at least {FEWEST}; give more data, or "
+            f"The {split} split has {count} texts{bad.note()} and needs at least {FEWEST}; give more data, or "
             "raise text.limit or text.held_out."
         )
 
@@ -140,19 +140,19 @@ def _read(text: TextData, bad: BadRows) -> tuple[str, str, str, dict[str, list[L
             update={"source_language": text.text_column, "target_languages": (text.label_column,)}
         )
         source = pairs.read(columns, bad)
-        rows = {split: [Labelled(p.source, p.target, p.row) for p in found] for split, found in source.splits.items()}
+        rows = {split: [Labelled(p.source, p.target, p.row) for p in side] for split, side in source.splits.items()}
         return source.name, source.origin, source.licence, rows
     if path.exists():
         raise UserError(f"text.source={text.source} is neither a .tsv nor a .jsonl file; convert it to one of them.")
     data = hub.load(text.source, text.config, text.revision)
-    found: dict[str, list[Labelled]] = {}
+    rows_by_split: dict[str, list[Labelled]] = {}
     for split, table in data.items():
-        if name := splits.known(split):
-            found[name] = _columns(table, name, text, bad)
-    if "train" not in found:
+        if name := splits.canonical(split):
+            rows_by_split[name] = _columns(table, name, text, bad)
+    if "train" not in rows_by_split:
         raise UserError(f"text.source={text.source} has no split named train; it has {', '.join(data)}.")
     origin = f"Hugging Face data set {text.source}"
-    return text.source.split("/")[-1], origin, hub.licence(text.source), found
+    return text.source.split("/")[-1], origin, hub.licence(text.source), rows_by_split
 
 
 def _names() -> list[Labelled]:
@@ -161,8 +161,8 @@ def _names() -> list[Labelled]:
     for domain in names.DOMAINS:
         for name in names.english(domain):
             domains.setdefault(name, []).append(domain)
-    alone = sorted((name, found[0]) for name, found in domains.items() if len(found) == 1)
-    return [Labelled(name, domain, row) for row, (name, domain) in enumerate(alone)]
+    unambiguous = sorted((name, where[0]) for name, where in domains.items() if len(where) == 1)
+    return [Labelled(name, domain, row) for row, (name, domain) in enumerate(unambiguous)]
 
 
 def _columns(table: Any, split: str, text: TextData, bad: BadRows) -> list[Labelled]:
@@ -172,23 +172,23 @@ def _columns(table: Any, split: str, text: TextData, bad: BadRows) -> list[Label
                 f"Data set {text.source} has no column {column}; it has {', '.join(table.column_names)}: name two of them in "
                 "text.text_column and text.label_column."
             )
-    named = getattr(table.features[text.label_column], "names", None)
+    class_names = getattr(table.features[text.label_column], "names", None)
     table = table.select_columns([text.text_column, text.label_column])
-    found = []
+    labelled = []
     for row, (content, label) in enumerate(zip(table[text.text_column], table[text.label_column], strict=True)):
-        if named and isinstance(label, int) and 0 <= label < len(named):
-            label = named[label]
-        if isinstance(content, str) and isinstance(label, str | int) and not (named and label == -1):
-            found.append(Labelled(content, str(label), row))
+        if class_names and isinstance(label, int) and 0 <= label < len(class_names):
+            label = class_names[label]
+        if isinstance(content, str) and isinstance(label, str | int) and not (class_names and label == -1):
+            labelled.append(Labelled(content, str(label), row))
         else:
             bad.add(split, row, "no text with a class")
-    return found
+    return labelled
 
 
 def _clean(rows: list[Labelled], split: str, bad: BadRows) -> list[Labelled]:
     cleaned = []
     for row in rows:
-        if texts.broken(row.text + row.label):
+        if texts.has_lone_surrogate(row.text + row.label):
             bad.add(split, row.row, "not text (half of a surrogate pair)")
             continue
         text, label = texts.tidy(row.text), texts.tidy(row.label)
@@ -199,17 +199,17 @@ def _clean(rows: list[Labelled], split: str, bad: BadRows) -> list[Labelled]:
     return cleaned
 
 
-def _split(given: dict[str, list[Labelled]], text: TextData, seed: int) -> dict[str, list[Labelled]]:
+def _split(by_split: dict[str, list[Labelled]], text: TextData, seed: int) -> dict[str, list[Labelled]]:
     """Missing test and validation splits taken from the training texts; no text is in two of them."""
     by_text: dict[str, list[Labelled]] = {}
-    for row in given["train"]:
+    for row in by_split["train"]:
         by_text.setdefault(row.text, []).append(row)
     chosen = splits.shuffled(by_text, seed)
     chosen = chosen[: text.limit] if text.limit else chosen
-    held = int(len(chosen) * text.held_out)
-    parts = dict(given)
+    held_out = int(len(chosen) * text.held_out)
+    parts = dict(by_split)
     for name in ("test", "validation"):
         if name not in parts:
-            parts[name], chosen = [row for key in chosen[:held] for row in by_text[key]], chosen[held:]
+            parts[name], chosen = [row for key in chosen[:held_out] for row in by_text[key]], chosen[held_out:]
     parts["train"] = [row for key in chosen for row in by_text[key]]
     return {name: parts[name] for name in (*splits.WANTED, *splits.further(parts))}

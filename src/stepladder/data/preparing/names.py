@@ -18,7 +18,7 @@ LOCALES = Path(pycountry.__file__).parent / "locales"
 
 
 def languages() -> list[str]:
-    """Languages there are translations into, as gettext names them: ``uk``, ``zh_CN``, ..."""
+    """The languages that there are translations into, as gettext names them: ``uk``, ``zh_CN``, ..."""
     return sorted(p.name for p in LOCALES.iterdir() if any(p.glob("LC_MESSAGES/*.mo")))
 
 
@@ -29,13 +29,13 @@ DOMAINS = {
 
 def english(domain: str = "") -> list[str]:
     """English names, sorted, of one of ``DOMAINS``, or of all of them: what the catalogues translate into any language."""
-    found: set[str] = set()
+    names: set[str] = set()
     for catalogue in [DOMAINS[domain]] if domain else DOMAINS.values():
         for file in LOCALES.glob(f"*/LC_MESSAGES/{catalogue}.mo"):
             with file.open("rb") as stream:
                 entries: dict[object, str] = gettext.GNUTranslations(stream)._catalog  # type: ignore[attr-defined]
-            found |= {name for name in entries if isinstance(name, str) and name}
-    return sorted(found)
+            names |= {name for name in entries if isinstance(name, str) and name}
+    return sorted(names)
 
 
 def pairs(language: str) -> list[tuple[str, str]]:
@@ -49,7 +49,7 @@ def pairs(language: str) -> list[tuple[str, str]]:
     """
     if language not in languages():
         raise UserError(f"There are no names in {language!r}; there are: {', '.join(languages())}.")
-    found: dict[str, str] = {}
+    translations: dict[str, str] = {}
     for domain in ("iso3166-1", "iso3166-3", "iso4217", "iso15924", "iso639-5", "iso639-3", "iso3166-2"):
         file = LOCALES / language / "LC_MESSAGES" / f"{domain}.mo"
         if not file.exists():
@@ -58,5 +58,5 @@ def pairs(language: str) -> list[tuple[str, str]]:
             catalogue: dict[object, str] = gettext.GNUTranslations(stream)._catalog  # type: ignore[attr-defined]
         for english, translation in catalogue.items():
             if isinstance(english, str) and english and translation and translation != english:
-                found.setdefault(english, translation)
-    return sorted(found.items())
+                translations.setdefault(english, translation)
+    return sorted(translations.items())

@@ -1,4 +1,4 @@
-"""Where sentence pairs come from: names, a hub data set, or a file of one's own."""
+"""Where sentence pairs come from: names, a hub data set, or the user's file."""
 
 from __future__ import annotations
 
@@ -52,39 +52,39 @@ def read(text: TextData, bad: BadRows) -> PairSource:
 def _names(text: TextData) -> PairSource:
     if text.source_language != "en":
         raise UserError(f"text.source_language={text.source_language}: the names are translated from en only.")
-    found = [
+    pairs = [
         Pair(english, translation, language, row)
         for language in text.target_languages
         for row, (english, translation) in enumerate(names.pairs(language))
     ]
-    return PairSource("names", "pycountry (iso-codes gettext catalogues)", names.LICENCE, {"train": found})
+    return PairSource("names", "pycountry (iso-codes gettext catalogues)", names.LICENCE, {"train": pairs})
 
 
 def _hub(text: TextData, bad: BadRows) -> PairSource:
     """A column for each language, or one column ``translation`` of texts by language.
 
-    A cell may be a list of texts: of the source, sentences that follow one another; of the target, references alike.
+    A cell may be a list of texts: of the source, sentences that follow one another; of the target, references of equal rank.
     """
     data = hub.load(text.source, text.config, text.revision)
-    found: dict[str, list[Pair]] = {}
+    pairs_by_split: dict[str, list[Pair]] = {}
     for split, rows in data.items():
-        name = splits.known(split)
+        name = splits.canonical(split)
         if not name:
             continue
         sides = {language: _column(rows, language, text) for language in (text.source_language, *text.target_languages)}
-        found[name] = []
+        pairs_by_split[name] = []
         for language in text.target_languages:
             for row, (source, target) in enumerate(zip(sides[text.source_language], sides[language], strict=True)):
-                made = _pair(source, target, language, row)
-                if made is None:
+                pair = _pair(source, target, language, row)
+                if pair is None:
                     bad.add(name, row, f"not a pair of texts (in {text.source_language} and {language})")
                 else:
-                    found[name].append(made)
-    if "train" not in found:
+                    pairs_by_split[name].append(pair)
+    if "train" not in pairs_by_split:
         raise UserError(f"text.source={text.source} has no split named train; it has {', '.join(data)}.")
     origin = f"Hugging Face data set {text.source}"
     name = "-".join(filter(None, [text.source.split("/")[-1], text.config]))
-    return PairSource(name, origin, hub.licence(text.source), found)
+    return PairSource(name, origin, hub.licence(text.source), pairs_by_split)
 
 
 def _pair(source: Any, target: Any, language: str, row: int) -> Pair | None:
@@ -112,10 +112,10 @@ def _column(rows: Any, language: str, text: TextData) -> list[Any]:
 def _file(path: Path, text: TextData, bad: BadRows) -> PairSource:
     reader = _tsv if path.suffix == ".tsv" else _jsonl
     try:
-        found = list(reader(path, text, bad))
+        pairs = list(reader(path, text, bad))
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); text.source must name a file of pairs.") from None
-    return PairSource(path.stem, f"file {path.name}", "the user's own", {"train": found})
+    return PairSource(path.stem, f"file {path.name}", "the user's own", {"train": pairs})
 
 
 def lines(path: Path, bad: BadRows) -> Iterator[tuple[int, str]]:

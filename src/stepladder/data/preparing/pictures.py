@@ -1,4 +1,4 @@
-"""Where pictures come from: a package, a hub data set, or a folder of one's own."""
+"""Where pictures come from: a package, a hub data set, or the user's folder."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _digits() -> PictureSource:
 
 
 def _own(images: ImageData) -> PictureSource:
-    """What a person's own function reads, looked at as far as its first picture."""
+    """What the user's function reads, checked as far as the first picture of each split."""
     try:
         source = SOURCE.find(images.source)(images)
         if not isinstance(source, PictureSource):
@@ -134,22 +134,22 @@ def _folder(folder: Path) -> PictureSource:
 def _files(folder: Path, classes: list[str]) -> Pictures:
     """All files of ``folder``, a row each, also those that turn out to be no pictures."""
     if classes:
-        beside = [p.name for p in _visible(folder) if p.is_file()]
-        if beside:
+        loose_files = [p.name for p in _visible(folder) if p.is_file()]
+        if loose_files:
             raise UserError(
-                f"Folder {folder} holds folders, which are taken for classes, and files beside them ({beside[0]}); "
+                f"Folder {folder} holds folders, which are taken for classes, and files beside them ({loose_files[0]}); "
                 "put every picture in the folder of its class."
             )
-        found = [(file, i) for i, name in enumerate(classes) for file in _deep(folder / name)]
+        labelled_files = [(file, i) for i, name in enumerate(classes) for file in _deep(folder / name)]
     else:
-        found = [(file, -1) for file in _deep(folder)]
-    if not found:
+        labelled_files = [(file, -1) for file in _deep(folder)]
+    if not labelled_files:
         raise UserError(f"Folder {folder} holds no files; images.source must name a folder of pictures.")
     return Pictures(
-        len(found),
-        lambda i: Image.open(found[i][0], formats=FORMATS),
-        [label for _, label in found],
-        lambda i: str(found[i][0].relative_to(folder)),
+        len(labelled_files),
+        lambda i: Image.open(labelled_files[i][0], formats=FORMATS),
+        [label for _, label in labelled_files],
+        lambda i: str(labelled_files[i][0].relative_to(folder)),
     )
 
 

@@ -1,4 +1,4 @@
-"""Text in prepared form: token ids in memory-mapped arrays, the tokenizer, and a card; sentence pairs, here."""
+"""Text in prepared form: token ids in memory-mapped arrays, the tokenizer, and a card; this module prepares pairs."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ FEWEST_HELD_OUT = 8
 def prepare(params: Params, folder: Path) -> TextCard:
     """Prepare the text that ``params.text`` names, in ``folder``, for its task; returns the card.
 
-    Files: ``tokenizer.json``, ``card.json`` and arrays, see what ``text_tasks.tasks`` names for it, such as ``prepare_pairs``. The
-    same source gives the same bytes.
+    Files: ``tokenizer.json``, ``card.json`` and arrays, see the function that ``text_tasks.tasks`` names, such as
+    ``prepare_pairs``. The same source gives the same bytes.
 
     Raises:
         UserError: the source cannot be read, has a bad row that is refused, or too few rows.
@@ -46,24 +46,24 @@ def prepare_pairs(params: Params, folder: Path) -> PairsCard:
     text = params.text
     bad = BadRows(text.on_bad_row, "text.on_bad_row")
     fingerprint = reading("text", text)
-    found = pairs.read(text, bad)
-    split = _split({name: _clean(rows, name, bad) for name, rows in found.splits.items()}, text, params.seed)
-    bad.settle()
+    source = pairs.read(text, bad)
+    split = _split({name: _clean(rows, name, bad) for name, rows in source.splits.items()}, text, params.seed)
+    bad.check_refused()
     tags = [tag(language) for language in text.target_languages] if len(text.target_languages) > 1 else []
     both_sides = (side for pair in split["train"] for side in (pair.source, pair.target))
     tokenizer = train(both_sides, text.tokenizer, text.vocab_size, tags)
     encoded = {name: _encode(rows, name, tokenizer, text, bad) for name, rows in split.items()}
-    bad.settle()
-    _enough(encoded, bad)
+    bad.check_refused()
+    _check_counts(encoded, bad)
 
     trained_on = {row.pair.source for row in encoded["train"]}
     vocab_size = tokenizer.get_vocab_size()
     card: PairsCard = {
         "kind": "text",
         "task": text.task,
-        "name": text.name or found.name,
-        "source": found.origin,
-        "licence": found.licence,
+        "name": text.name or source.name,
+        "source": source.origin,
+        "licence": source.licence,
         "languages": {"source": text.source_language, "targets": list(text.target_languages)},
         "tokenizer": text.tokenizer,
         "vocab_size": vocab_size,
@@ -114,7 +114,7 @@ def _clean(rows: list[Pair], split: str, bad: BadRows) -> list[Pair]:
     cleaned = []
     for pair in rows:
         source, target = texts.tidy(pair.source), texts.tidy(pair.target)
-        if texts.broken(source + target):
+        if texts.has_lone_surrogate(source + target):
             bad.add(split, pair.row, "not text (half of a surrogate pair)")
         elif source and target:
             references = tuple(r for r in map(texts.tidy, pair.references) if r)
@@ -124,22 +124,22 @@ def _clean(rows: list[Pair], split: str, bad: BadRows) -> list[Pair]:
     return cleaned
 
 
-def _split(given: dict[str, list[Pair]], text: TextData, seed: int) -> dict[str, list[Pair]]:
+def _split(by_split: dict[str, list[Pair]], text: TextData, seed: int) -> dict[str, list[Pair]]:
     """Missing test and validation splits taken from the training pairs, by source: no source is in two of them."""
     by_source: dict[str, list[Pair]] = {}
-    for pair in given["train"]:
+    for pair in by_split["train"]:
         by_source.setdefault(pair.source, []).append(pair)
     chosen = list(by_source)
-    missing = [name for name in ("test", "validation") if name not in given]
+    missing = [name for name in ("test", "validation") if name not in by_split]
     if missing:
         chosen = splits.shuffled(chosen, seed)
     if text.limit:
         total = itertools.accumulate(len(by_source[source]) for source in chosen)
         chosen = [source for source, so_far in zip(chosen, total, strict=True) if so_far <= text.limit]
-    held = int(len(chosen) * text.held_out)
-    split = dict(given)
+    held_out = int(len(chosen) * text.held_out)
+    split = dict(by_split)
     for name in missing:
-        split[name], chosen = [pair for source in chosen[:held] for pair in by_source[source]], chosen[held:]
+        split[name], chosen = [pair for source in chosen[:held_out] for pair in by_source[source]], chosen[held_out:]
     split["train"] = [pair for source in chosen for pair in by_source[source]]
     return {name: split[name] for name in (*splits.WANTED, *splits.further(split))}
 
@@ -164,12 +164,12 @@ def _encode(rows: list[Pair], split: str, tokenizer: Tokenizer, text: TextData, 
     return encoded
 
 
-def _enough(encoded: dict[str, list[Encoded]], bad: BadRows) -> None:
-    """That every split can be learned from or judged by; whether a batch can be filled, the training asks (``params.fitting``)."""
+def _check_counts(encoded: dict[str, list[Encoded]], bad: BadRows) -> None:
+    """Check that each split is enough to learn from or to judge by; ``params.fitting`` checks that a batch can be filled."""
     for name in ("train", "validation", "test"):
         least = 1 if name == "train" else FEWEST_HELD_OUT
         if len(encoded[name]) < least:
             raise UserError(
-                f"The {name} split has {len(encoded[name])} sentence pairs{bad.aside()} and needs at least "
+                f"The {name} split has {len(encoded[name])} sentence pairs{bad.note()} and needs at least "
                 f"{least}; give more data, or raise text.limit or text.held_out."
             )

@@ -36,23 +36,23 @@ class Cache:
         memory_mask: Tensor | None = None,
     ) -> None:
         self.cross, self.memory_mask, self.length = list(cross), memory_mask, 0
-        # positions first, and a hypothesis' keys and values of all layers side by side: reordering moves whole blocks
-        self._own = like.new_empty(CHUNK, rows, 2 * layers, heads, d_head)
-        self._spare = torch.empty_like(self._own)
+        # positions first, and a hypothesis' keys and values of all layers next to each other: reordering moves large blocks
+        self._kv = like.new_empty(CHUNK, rows, 2 * layers, heads, d_head)
+        self._spare = torch.empty_like(self._kv)
 
     def put(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Put in ``layer``'s keys and values of the next ``n`` positions, ``(R, G, n, d_head)``.
 
-        Returns those of all positions so far, ``(R, G, t + n, d_head)``. ``advance`` follows when every layer has put in its own.
+        Returns those of all positions so far, ``(R, G, t + n, d_head)``. Call ``advance`` when all layers have done so.
         """
         end = self.length + key.shape[2]
-        if end > len(self._own):
-            more = -(-(end - len(self._own)) // CHUNK) * CHUNK
-            self._own = torch.cat([self._own, self._own.new_empty(max(more, len(self._own)), *self._own.shape[1:])])
-            self._spare = torch.empty_like(self._own)
-        self._own[self.length : end, :, 2 * layer] = key.permute(2, 0, 1, 3)
-        self._own[self.length : end, :, 2 * layer + 1] = value.permute(2, 0, 1, 3)
-        keys, values = self._own[:end, :, 2 * layer], self._own[:end, :, 2 * layer + 1]
+        if end > len(self._kv):
+            more = -(-(end - len(self._kv)) // CHUNK) * CHUNK
+            self._kv = torch.cat([self._kv, self._kv.new_empty(max(more, len(self._kv)), *self._kv.shape[1:])])
+            self._spare = torch.empty_like(self._kv)
+        self._kv[self.length : end, :, 2 * layer] = key.permute(2, 0, 1, 3)
+        self._kv[self.length : end, :, 2 * layer + 1] = value.permute(2, 0, 1, 3)
+        keys, values = self._kv[:end, :, 2 * layer], self._kv[:end, :, 2 * layer + 1]
         return keys.permute(1, 2, 0, 3), values.permute(1, 2, 0, 3)
 
     def advance(self, positions: int = 1) -> None:
@@ -62,9 +62,9 @@ class Cache:
     def reorder(self, hypotheses: Tensor) -> None:
         """Row ``i`` becomes what row ``hypotheses[i]`` was; rows are ``sentence * K + beam``."""
         if len(hypotheses) != self._spare.shape[1]:
-            self._spare = self._own.new_empty((len(self._own), len(hypotheses), *self._own.shape[2:]))
-        torch.index_select(self._own[: self.length], 1, hypotheses, out=self._spare[: self.length])
-        self._own, self._spare = self._spare, self._own
+            self._spare = self._kv.new_empty((len(self._kv), len(hypotheses), *self._kv.shape[2:]))
+        torch.index_select(self._kv[: self.length], 1, hypotheses, out=self._spare[: self.length])
+        self._kv, self._spare = self._spare, self._kv
 
     def keep(self, sentences: Tensor) -> None:
         """Only ``sentences`` stay; their hypotheses are chosen by ``reorder``."""

@@ -178,14 +178,14 @@ class DecoderLayer(nn.Module):
 
 
 def stack(kind: Callable[[LayerOptions], nn.Module], layers: int, options: LayerOptions) -> nn.ModuleList:
-    """``layers`` layers of a ``kind``, skipped the likelier the deeper (Huang et al. 2016, equation 4)."""
+    """``layers`` layers of a ``kind``; the deeper a layer, the likelier it is skipped (Huang et al. 2016, equation 4)."""
     return nn.ModuleList(
         kind(replace(options, drop_path=options.drop_path * (depth + 1) / layers)) for depth in range(layers)
     )
 
 
 def run(layer: nn.Module, x: Tensor, *others: Any, checkpointing: bool) -> Tensor:
-    """``layer(x, *others)``; with ``checkpointing``, what it computes is forgotten and computed again for the gradients."""
+    """``layer(x, *others)``; with ``checkpointing``, its activations are not kept but computed again for the gradients."""
     if checkpointing and torch.is_grad_enabled():
         result: Tensor = checkpoint(layer, x, *others, use_reentrant=False)
     else:

@@ -57,18 +57,18 @@ def packed(*weights: Tensor) -> Iterator[None]:
     """While open, products with ``weights`` ``(N, K)`` without gradients use a copy in the layout that oneDNN reads fastest.
 
     For decoding, which multiplies few rows with the same weights many times; the weights must not change meanwhile.
-    One inside another packs nothing again.
+    Inside another such block, weights that are packed already are not packed again.
     """
-    mine = {
+    reordered = {
         id(w): torch.ops.mkldnn._reorder_linear_weight(w.detach(), None)
         for w in weights
         if w.ndim == 2 and id(w) not in _packed and suits(w, w)
     }
-    _packed.update(mine)
+    _packed.update(reordered)
     try:
         yield
     finally:
-        for key in mine:
+        for key in reordered:
             _packed.pop(key, None)
 
 
@@ -83,7 +83,7 @@ class _Linear(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         (gradient,) = gradients
         rows = gradient.reshape(-1, gradient.shape[-1])
-        of_x = product(gradient, weight.t()) if ctx.needs_input_grad[0] else None
-        of_weight = product(rows.t(), x.reshape(-1, x.shape[-1]).t()) if ctx.needs_input_grad[1] else None
-        of_bias = rows.sum(0) if ctx.needs_input_grad[2] else None
-        return of_x, of_weight, of_bias
+        grad_x = product(gradient, weight.t()) if ctx.needs_input_grad[0] else None
+        grad_weight = product(rows.t(), x.reshape(-1, x.shape[-1]).t()) if ctx.needs_input_grad[1] else None
+        grad_bias = rows.sum(0) if ctx.needs_input_grad[2] else None
+        return grad_x, grad_weight, grad_bias

@@ -32,12 +32,12 @@ def classify(
     for number, ids in enumerate(encoded, 1):
         if len(ids) > description.max_length:
             raise UserError(f"Text {number} has {too_long(len(ids), description)}")
-    found = torch.empty(len(texts), len(description.classes))
+    probs = torch.empty(len(texts), len(description.classes))
     order = sorted(range(len(texts)), key=lambda i: len(encoded[i]))
     for start in range(0, len(order), TOGETHER):
         rows = order[start : start + TOGETHER]
-        found[rows] = model(pad_rows([encoded[i] for i in rows], special.pad).to(device)).float().softmax(-1).cpu()
-    return found
+        probs[rows] = model(pad_rows([encoded[i] for i in rows], special.pad).to(device)).float().softmax(-1).cpu()
+    return probs
 
 
 def answer(

@@ -48,21 +48,21 @@ def length_penalty(length: int, alpha: float) -> float:
 def top(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The ``k`` largest of ``scores`` ``(..., V)`` and where they are, ``(..., k)``, as ``topk``; on a CPU in half its time.
 
-    They lie in the ``k`` blocks whose largest scores are largest, or in what is left behind the last whole block.
+    They lie in the ``k`` blocks whose largest scores are largest, or in the rest after the last full block.
     """
     blocks = scores.shape[-1] // BLOCK
     if scores.device.type != "cpu" or blocks <= 2 * k:
         return scores.topk(k)
-    whole = torch.unflatten(scores[..., : blocks * BLOCK], -1, (blocks, BLOCK))
-    chosen = whole.amax(-1).topk(k).indices
-    kept = whole.gather(-2, chosen[..., None].expand(*chosen.shape, BLOCK)).flatten(-2)
-    values, at = torch.cat([kept, scores[..., blocks * BLOCK :]], dim=-1).topk(k)
-    block, behind = at // BLOCK, (blocks - k) * BLOCK
+    full_blocks = torch.unflatten(scores[..., : blocks * BLOCK], -1, (blocks, BLOCK))
+    chosen = full_blocks.amax(-1).topk(k).indices
+    candidates = full_blocks.gather(-2, chosen[..., None].expand(*chosen.shape, BLOCK)).flatten(-2)
+    values, at = torch.cat([candidates, scores[..., blocks * BLOCK :]], dim=-1).topk(k)
+    block, offset = at // BLOCK, (blocks - k) * BLOCK
     inside = chosen.gather(-1, block.clamp(max=k - 1)) * BLOCK + at % BLOCK
-    return values, torch.where(block < k, inside, at + behind)
+    return values, torch.where(block < k, inside, at + offset)
 
 
-def beginning(model: Model, source: Tensor, bos: int) -> Tensor:
+def start_tokens(model: Model, source: Tensor, bos: int) -> Tensor:
     """The tokens ``(B, P)`` that decoding goes on from: ``bos`` where ``source`` is encoded, else ``source`` as a prompt."""
     return source.new_full((len(source), 1), bos) if isinstance(model, Seq2Seq) else source
 
@@ -92,7 +92,7 @@ def greedy(model: Model, source: Tensor, *, bos: int, eos: int, max_length: int)
         return results
     cache = model.start(source)
     sentences = torch.arange(len(source), device=source.device)
-    history = beginning(model, source, bos)
+    history = start_tokens(model, source, bos)
     first = history.shape[1]
     for _ in range(max_length):
         newest = top(model.step(history[:, -1:], cache)[:, 0], 1)[1][:, 0]
@@ -132,7 +132,7 @@ def beam_search(
     sentences = list(range(batch))
     scores = torch.full((batch, beams), -torch.inf, device=device)
     scores[:, 0] = 0.0
-    history = beginning(model, source, bos)[:, None].expand(-1, beams, -1)
+    history = start_tokens(model, source, bos)[:, None].expand(-1, beams, -1)
     first = history.shape[2]
     for length in range(1, max_length + 1):
         logits = model.step(history[:, :, -1], cache).float()
@@ -177,7 +177,7 @@ def _finish(
     ends: Tensor,
     penalty: float,
 ) -> None:
-    """Collect what ends now and ranks within the beam; keep a sentence's best ``K``."""
+    """Collect the hypotheses that end now and rank within the beam; keep a sentence's best ``K``."""
     beams = history.shape[1]
     chosen = ends[:, :beams] & (best[:, :beams] > -torch.inf)
     if not chosen.any():

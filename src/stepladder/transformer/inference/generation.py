@@ -30,27 +30,27 @@ def generate(
     *,
     seed: int = 0,
 ) -> list[str]:
-    """How each of ``prompts`` goes on, without the prompt itself; prompt ``i`` depends on ``seed`` and ``i``, on no other.
+    """How each of ``prompts`` goes on, without the prompt; that of prompt ``i`` depends on ``seed`` and ``i`` alone.
 
     Raises:
-        UserError: a prompt is empty, or fills the model's whole context, in which a search stays.
+        UserError: a prompt is empty, or fills the model's full context, within which a search stays.
     """
     encoded = [_encoded(tokenizer, prompt) for prompt in prompts]
-    found: dict[int, list[int]] = {}
+    continuations: dict[int, list[int]] = {}
     for length in sorted({len(ids) for ids in encoded}):
         rows = [i for i, ids in enumerate(encoded) if len(ids) == length]
         source = torch.tensor([encoded[i] for i in rows], device=next(model.parameters()).device)
-        found |= zip(rows, _continued(model, tokenizer, description, source, decoding, seed, rows), strict=True)
-    return [tokenizer.decode(found[i]) for i in range(len(prompts))]
+        continuations |= zip(rows, _continued(model, tokenizer, description, source, decoding, seed, rows), strict=True)
+    return [tokenizer.decode(continuations[i]) for i in range(len(prompts))]
 
 
 def answer(
     loaded: tuple[Any, Any, Any], texts: list[str], settings: Mapping[str, Any], options: Mapping[str, Any]
 ) -> dict[str, list[str]]:
     """How ``texts`` go on by a model that is ``loaded``, as its ``settings`` and a request's ``options`` say."""
-    decoding = {key: value for key, value in options.items() if key != "seed"}
-    found = Decoding.model_validate(settings["decoding"] | decoding)
-    return {"continuation": generate(*loaded, texts, found, seed=options.get("seed", 0))}
+    overrides = {key: value for key, value in options.items() if key != "seed"}
+    decoding = Decoding.model_validate(settings["decoding"] | overrides)
+    return {"continuation": generate(*loaded, texts, decoding, seed=options.get("seed", 0))}
 
 
 def generate_stream(
@@ -63,10 +63,10 @@ def generate_stream(
     count: int = 1,
     seed: int = 0,
 ) -> Iterator[tuple[int, str]]:
-    """Draw ``count`` continuations of ``prompt`` together; yields (sample, what is new of its text) as it comes.
+    """Sample ``count`` continuations of ``prompt`` together; yields (number of the sample, its next piece of text).
 
     Raises:
-        UserError: the prompt is empty, or ``decoding`` does not draw.
+        UserError: the prompt is empty, or ``decoding`` does not sample.
     """
     if decoding.method != "sample":
         raise UserError(
@@ -75,16 +75,16 @@ def generate_stream(
     source = torch.tensor([_encoded(tokenizer, prompt)] * count, device=next(model.parameters()).device)
     special, context = SpecialTokens.of(tokenizer), description.context
     tokens: list[list[int]] = [[] for _ in range(count)]
-    shown = [""] * count
+    emitted = [""] * count
     for step in stream(model, source, decoding, bos=special.bos, eos=special.eos, seed=seed, context=context):
         for row, token in step:
             tokens[row].append(token)
             text = tokenizer.decode(tokens[row])
-            if not text.endswith(UNFINISHED) and text.startswith(shown[row]):
-                yield row, text[len(shown[row]) :]
-                shown[row] = text
+            if not text.endswith(UNFINISHED) and text.startswith(emitted[row]):
+                yield row, text[len(emitted[row]) :]
+                emitted[row] = text
     for row, ids in enumerate(tokens):
-        if rest := tokenizer.decode(ids)[len(shown[row]) :]:
+        if rest := tokenizer.decode(ids)[len(emitted[row]) :]:
             yield row, rest
 
 

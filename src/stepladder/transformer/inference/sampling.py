@@ -1,6 +1,6 @@
-"""Drawing tokens instead of searching for the likeliest: what changes the distribution, and the loop that draws from it.
+"""Sampling tokens instead of searching for the likeliest: what changes the distribution, and the loop that samples from it.
 
-Each function of logits returns new logits, ``-inf`` where a token can no longer be drawn, and leaves at least one.
+Each function of logits returns new logits, ``-inf`` where a token can no longer be sampled, and leaves at least one.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from stepladder.params import Decoding
-from stepladder.transformer.inference.decoding import Model, beginning
+from stepladder.transformer.inference.decoding import Model, start_tokens
 
 COLD = 1e-3
 
 
 def temperature(logits: Tensor, value: float) -> Tensor:
-    """``logits / value``, above 0: below 1 the likely becomes likelier, above 1 all become alike.
+    """``logits / value``, above 0: below 1 the likely becomes likelier, above 1 all become more equal.
 
     At a very low one the quotient would leave the numbers' range: there the likeliest is brought to 0 first, which changes no
     probability.
@@ -62,12 +62,12 @@ def repetition_penalty(logits: Tensor, history: Tensor, penalty: float) -> Tenso
     """
     if penalty == 1:
         return logits
-    said = logits.gather(1, history)
-    return logits.scatter(1, history, torch.where(said > 0, said / penalty, said * penalty))
+    repeated = logits.gather(1, history)
+    return logits.scatter(1, history, torch.where(repeated > 0, repeated / penalty, repeated * penalty))
 
 
-def shaped(logits: Tensor, history: Tensor, decoding: Decoding) -> Tensor:
-    """Logits ``(B, V)`` to draw from, after tokens ``history`` ``(B, T)``: penalty, temperature, top-k, top-p, min-p."""
+def adjusted(logits: Tensor, history: Tensor, decoding: Decoding) -> Tensor:
+    """Logits ``(B, V)`` to sample from, after tokens ``history`` ``(B, T)``: penalty, temperature, top-k, top-p, min-p."""
     logits = repetition_penalty(logits, history, decoding.repetition_penalty)
     logits = top_k(temperature(logits, decoding.temperature), decoding.top_k)
     return min_p(top_p(logits, decoding.top_p), decoding.min_p)
@@ -76,14 +76,14 @@ def shaped(logits: Tensor, history: Tensor, decoding: Decoding) -> Tensor:
 def draw(logits: Tensor, uniform: Tensor) -> Tensor:
     """The token of each row of ``logits`` ``(B, V)`` at ``uniform`` ``(B,)``, in [0, 1), of its distribution function."""
     cumulated = logits.double().softmax(-1).cumsum(-1)
-    cumulated = cumulated / cumulated[:, -1:]  # ends at exactly 1: no token of probability 0 is drawn
+    cumulated = cumulated / cumulated[:, -1:]  # ends at exactly 1: no token of probability 0 is sampled
     return torch.searchsorted(cumulated, uniform[:, None], right=True)[:, 0]
 
 
 def uniforms(seed: int, samples: Sequence[int], length: int) -> Tensor:
     """``(len(samples), length)`` numbers in [0, 1): sample ``i``'s depend on ``seed`` and ``i``, and on nothing else."""
-    drawn = [np.random.default_rng([seed, i]).random(length) for i in samples]
-    return torch.from_numpy(np.array(drawn).reshape(len(drawn), length))
+    numbers = [np.random.default_rng([seed, i]).random(length) for i in samples]
+    return torch.from_numpy(np.array(numbers).reshape(len(numbers), length))
 
 
 @torch.inference_mode()
@@ -98,10 +98,10 @@ def stream(
     samples: Sequence[int] | None = None,
     context: int = 0,
 ) -> Iterator[list[tuple[int, int]]]:
-    """Draw a continuation of each row of ``prompt`` ``(B, P)``, or a target of each source, a token a step.
+    """Sample a continuation of each row of ``prompt`` ``(B, P)``, or a target of each source, a token a step.
 
     Args:
-        samples: each row's number, by which its random numbers are drawn: a sample does not depend on its batch.
+        samples: each row's number, on which its random numbers depend: a sample does not depend on its batch.
         context: of a decoder-only model: tokens it reads at most; then the earlier half of them is forgotten. 0: no limit.
 
     Yields:
@@ -109,12 +109,12 @@ def stream(
     """
     if not len(prompt):
         return
-    rows, history = torch.arange(len(prompt)), beginning(model, prompt, bos)
+    rows, history = torch.arange(len(prompt)), start_tokens(model, prompt, bos)
     numbers = uniforms(seed, range(len(prompt)) if samples is None else samples, decoding.max_length).to(prompt.device)
     cache = model.start(prompt[:, -context:])
     for step in range(decoding.max_length):
         logits = model.step(history[:, -1:], cache)[:, 0].float()
-        newest = draw(shaped(logits, history, decoding), numbers[rows, step])
+        newest = draw(adjusted(logits, history, decoding), numbers[rows, step])
         live = (newest != eos).nonzero()[:, 0]
         if not len(live):
             return
@@ -129,9 +129,9 @@ def stream(
 
 
 def sample(model: Model, prompt: Tensor, decoding: Decoding, **options: Any) -> list[list[int]]:
-    """What ``stream``, whose options these are, draws for each row of ``prompt``; without prompt, start and end."""
-    found: list[list[int]] = [[] for _ in prompt]
+    """What ``stream``, which takes the same options, samples for each row of ``prompt``; without prompt, start and end."""
+    results: list[list[int]] = [[] for _ in prompt]
     for step in stream(model, prompt, decoding, **options):
         for row, token in step:
-            found[row].append(token)
-    return found
+            results[row].append(token)
+    return results

@@ -50,11 +50,11 @@ def translate(
             return sample(model, source, decoding, seed=seed, samples=[first + row for row in rows], **ends)
         if decoding.beam_size == 1:
             return greedy(model, source, max_length=longest, **ends)
-        return [found[0].tokens for found in _beam(model, source, decoding, ends)]
+        return [hypotheses[0].tokens for hypotheses in _beam(model, source, decoding, ends)]
 
     beams = decoding.beam_size if decoding.method == "beam" else 1
-    found = _in_batches(model, tokenizer, encode(tokenizer, description, sentences, language), beams, best)
-    texts = tokenizer.decode_batch(found)
+    token_ids = _in_batches(model, tokenizer, encode(tokenizer, description, sentences, language), beams, best)
+    texts = tokenizer.decode_batch(token_ids)
     return [text.strip() if sentence.strip() else "" for sentence, text in zip(sentences, texts, strict=True)]
 
 
@@ -62,10 +62,10 @@ def answer(
     loaded: tuple[Any, Any, Any], texts: list[str], settings: Mapping[str, Any], options: Mapping[str, Any]
 ) -> dict[str, list[str]]:
     """Translations of ``texts`` by a model that is ``loaded``, as its ``settings`` and a request's ``options`` say."""
-    decoding = {key: value for key, value in options.items() if key != "language"}
+    overrides = {key: value for key, value in options.items() if key != "language"}
     language = options.get("language") or settings.get("language") or None
-    found = Decoding.model_validate(settings.get("decoding", {}) | decoding)
-    return {"translation": translate(*loaded, texts, found, language)}
+    decoding = Decoding.model_validate(settings.get("decoding", {}) | overrides)
+    return {"translation": translate(*loaded, texts, decoding, language)}
 
 
 def n_best(
@@ -92,12 +92,12 @@ def n_best(
         )
     ends = _ends(tokenizer)
     encoded = encode(tokenizer, description, sentences, language)
-    found: list[list[Hypothesis]] = _in_batches(
+    hypotheses: list[list[Hypothesis]] = _in_batches(
         model, tokenizer, encoded, decoding.beam_size, lambda source, _: _beam(model, source, decoding, ends)
     )
     return [
         [(tokenizer.decode(h.tokens).strip(), h.score) for h in best[:count]] if sentence.strip() else []
-        for sentence, best in zip(sentences, found, strict=True)
+        for sentence, best in zip(sentences, hypotheses, strict=True)
     ]
 
 
@@ -115,7 +115,7 @@ def encode(
 def tokens(
     tokenizer: Tokenizer, description: TranslationDescription, sentences: list[str], language: str | None
 ) -> list[list[int]]:
-    """As ``encode``, however long."""
+    """As ``encode``, but of any length."""
     prefix = _tag(tokenizer, description.target_languages, language)
     eos = SpecialTokens.of(tokenizer).eos
     return [[*prefix, *e.ids, eos] for e in tokenizer.encode_batch(sentences, add_special_tokens=False)]
@@ -150,16 +150,16 @@ def _in_batches(
     tokenizer: Tokenizer,
     encoded: list[list[int]],
     beams: int,
-    find: Callable[[Tensor, list[int]], list[T]],
+    decode: Callable[[Tensor, list[int]], list[T]],
 ) -> list[T]:
-    """What ``find`` gives for each of ``encoded``, called with a batch ``(B, S)`` of like lengths and its rows."""
+    """What ``decode`` gives for each of ``encoded``, called with a batch ``(B, S)`` of similar lengths and its rows."""
     pad, device = SpecialTokens.of(tokenizer).pad, next(model.parameters()).device
-    found: dict[int, T] = {}
+    results: dict[int, T] = {}
     with packed(*model.decoder.parameters(), model.output):
         for rows in _batches([len(ids) for ids in encoded], beams):
             source = pad_rows([encoded[i] for i in rows], pad).to(device)
-            found |= zip(rows, find(source, rows), strict=True)
-    return [found[i] for i in range(len(encoded))]
+            results |= zip(rows, decode(source, rows), strict=True)
+    return [results[i] for i in range(len(encoded))]
 
 
 def _tag(tokenizer: Tokenizer, languages: Sequence[str], language: str | None) -> list[int]:
@@ -174,7 +174,7 @@ def _tag(tokenizer: Tokenizer, languages: Sequence[str], language: str | None) -
 
 
 def _batches(lengths: list[int], beams: int) -> list[list[int]]:
-    """Indices in batches of like lengths, each of at most ``ROWS_BUDGET`` tokens with its hypotheses."""
+    """Indices in batches of similar lengths, each of at most ``ROWS_BUDGET`` tokens with its hypotheses."""
     batches: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         if not batches or (len(batches[-1]) + 1) * lengths[batches[-1][0]] * beams > ROWS_BUDGET:

@@ -14,7 +14,7 @@ from stepladder.transformer.networks.embedding import Embedding, table
 
 
 class CausalLM(nn.Module):
-    """Tokens of a text so far to scores of its next token.
+    """Maps tokens of a text so far to scores of its next token.
 
     Padding at the end of a row needs no mask: causality hides it from what comes before.
 
@@ -74,23 +74,23 @@ class CausalLM(nn.Module):
         """The cache from which ``step`` goes on with the prompt's last token, for ``beams`` hypotheses a row.
 
         Args:
-            prompt: ``(B, T)`` without padding, all but whose last tokens are put in; or ``B`` alone, for an empty cache.
+            prompt: ``(B, T)`` without padding, all but its last tokens are put in; or ``B`` alone, for an empty cache.
         """
         rows = prompt if isinstance(prompt, int) else len(prompt)
         heads, d_head = self.options.kv_heads or self.options.num_heads, self.options.d_model // self.options.num_heads
         cache = Cache(len(self.decoder), rows, heads, d_head, self.embedding)
         if not isinstance(prompt, int) and prompt.shape[1] > 1:
-            self._through(prompt[:, :-1], cache)
+            self._cached(prompt[:, :-1], cache)
         if beams > 1:
             cache.reorder(torch.arange(rows, device=self.embedding.device).repeat_interleave(beams))
         return cache
 
     def step(self, tokens: Tensor, cache: Cache) -> Tensor:
         """Scores ``(B, K, V)`` after the newest ``tokens`` ``(B, K)`` of each hypothesis; moves ``cache`` on by one."""
-        return self.logits(self.decoder_norm(self._through(tokens.reshape(-1, 1), cache))).view(*tokens.shape, -1)
+        return self.logits(self.decoder_norm(self._cached(tokens.reshape(-1, 1), cache))).view(*tokens.shape, -1)
 
-    def _through(self, tokens: Tensor, cache: Cache) -> Tensor:
-        """``tokens`` ``(R, T)`` through all layers, into the cache: ``(R, T, d_model)``."""
+    def _cached(self, tokens: Tensor, cache: Cache) -> Tensor:
+        """Run ``tokens`` ``(R, T)`` through all layers, which add to the cache: ``(R, T, d_model)``."""
         x: Tensor = self.embed(tokens, self.embedding, cache.length)
         for i, layer in enumerate(self.decoder):
             x = layer.step(x, cache, i)  # type: ignore[operator]

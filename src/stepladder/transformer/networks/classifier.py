@@ -13,7 +13,7 @@ from stepladder.transformer.networks.encoder import Encoder
 
 
 class TextClassifier(nn.Module):
-    """A text to scores of its classes.
+    """Maps a text to scores of its classes.
 
     A masked language model's encoder is taken over by ``classifier.encoder.load_state_dict(masked_lm.encoder.state_dict())``;
     the names of its weights begin with ``encoder.`` in both.

@@ -1,4 +1,4 @@
-"""The encoder-only Transformer: a text to one vector a token, each seeing the whole text (Devlin et al. 2019, "BERT")."""
+"""The encoder-only Transformer: one vector per token, which depends on the full text (Devlin et al. 2019, "BERT")."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stepladder.transformer.networks.embedding import Embedding, table
 
 
 class Encoder(nn.Module):
-    """Embedding and layers; what ``MaskedLM`` trains and ``TextClassifier`` takes over.
+    """Embedding and layers, which ``MaskedLM`` trains and ``TextClassifier`` takes over.
 
     Args:
         embedding_scale: embeddings times ``sqrt(d_model)``; BERT has none.

@@ -13,7 +13,7 @@ from stepladder.transformer.networks.encoder import Encoder
 
 
 class MaskedLM(nn.Module):
-    """A text with some tokens hidden to scores of what every token is.
+    """Maps a text with some tokens masked to scores of what every token is.
 
     Args:
         vocab_size: entries of the vocabulary, ``V``.

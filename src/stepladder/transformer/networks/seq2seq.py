@@ -15,7 +15,7 @@ from stepladder.transformer.networks.embedding import Embedding, table
 
 
 class Seq2Seq(nn.Module):
-    """Tokens of a source and of a target so far to scores of the target's next token.
+    """Maps tokens of a source, and of a target so far, to scores of the target's next token.
 
     Args:
         vocab_size: entries of the joint vocabulary, ``V``.
@@ -100,9 +100,9 @@ class Seq2Seq(nn.Module):
         projected = [layer.cross_attention.project(memory) for layer in self.decoder]  # type: ignore[union-attr, operator]
         cross = [(key.contiguous(), value.contiguous()) for key, value in projected]  # read at every step
         _, heads, _, d_head = cross[0][0].shape
-        # nothing, or numbers to be added: attention would make them of the truth values at every step
-        hidden = None if mask.all() else torch.zeros_like(mask, dtype=memory.dtype).masked_fill(~mask, -torch.inf)
-        return Cache(len(cross), len(source) * beams, heads, d_head, memory, cross, hidden)
+        # None, or a mask to be added to the scores: attention would convert a boolean one at every step
+        memory_mask = None if mask.all() else torch.zeros_like(mask, dtype=memory.dtype).masked_fill(~mask, -torch.inf)
+        return Cache(len(cross), len(source) * beams, heads, d_head, memory, cross, memory_mask)
 
     def step(self, tokens: Tensor, cache: Cache) -> Tensor:
         """Scores ``(B, K, V)`` after the newest ``tokens`` ``(B, K)`` of each hypothesis; moves ``cache`` on by one."""

@@ -40,10 +40,10 @@ def read_tokenizer(file: Path) -> Tokenizer:
 
 def token_id(tokenizer: Tokenizer, token: str) -> int:
     """The number of ``token``; raises ``UserError`` where ``tokenizer`` does not have it."""
-    found = tokenizer.token_to_id(token)
-    if found is None:
+    number = tokenizer.token_to_id(token)
+    if number is None:
         raise UserError(f"The tokenizer has no token {token}; make one with `stepladder prepare text`.")
-    return int(found)
+    return int(number)
 
 
 def kind(description: TextDescription) -> tuple[str, str]:
@@ -55,10 +55,10 @@ def load(folder: Path, *records: type[D]) -> tuple[Any, Tokenizer, D]:
     """The network, tokenizer and description of the model in ``folder``, ready to use.
 
     Args:
-        records: what the model is wanted for, such as ``TranslationDescription``; none: anything.
+        records: the kinds of model that are accepted, such as ``TranslationDescription``; none: any kind.
 
     Raises:
-        UserError: the folder is incomplete or damaged, or the model is for something else.
+        UserError: the folder is incomplete or damaged, or the model is of another kind.
     """
     wanted: Any = records or every()
     network, description = loading.load(folder, _network, *wanted)
@@ -66,5 +66,5 @@ def load(folder: Path, *records: type[D]) -> tuple[Any, Tokenizer, D]:
 
 
 def _network(description: TextDescription) -> nn.Module:
-    made: nn.Module = TASKS[description.task].model.network(**description.model.model_dump())
-    return made
+    network: nn.Module = TASKS[description.task].model.network(**description.model.model_dump())
+    return network

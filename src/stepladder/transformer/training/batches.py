@@ -13,7 +13,7 @@ from stepladder.data.buckets import Rows, Sentences, by_length, part
 from stepladder.tasks.task import Batch
 from stepladder.transformer.networks.trained import SpecialTokens
 
-# compiled networks are specialised to divisibility: with lengths alike in this few graphs serve all batches
+# compiled networks are specialised to divisibility: with lengths that are multiples of this, few graphs serve all batches
 MULTIPLE = 8 if os.environ.get("STEPLADDER_COMPILE") == "1" else 1
 
 
@@ -26,7 +26,7 @@ class PairBatches:
     special: SpecialTokens
 
     def __call__(self, rows: Rows, tokens: float) -> Batch:
-        """``rows`` as a batch whose summed loss is to be divided by ``tokens``; no rows: one that counts nothing."""
+        """``rows`` as a batch whose summed loss is to be divided by ``tokens``; no rows: a batch that is not counted."""
         empty, pad, bos, eos = not len(rows), self.special.pad, self.special.bos, self.special.eos
         if empty:
             rows = np.zeros(1, dtype=np.int64)

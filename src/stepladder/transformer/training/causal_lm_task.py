@@ -16,12 +16,12 @@ from stepladder.tasks.experiment import Experiment
 from stepladder.tasks.task import Batch
 from stepladder.transformer.networks.causal_lm import CausalLM
 from stepladder.transformer.networks.description import CausalLMDescription, CausalLMNetwork
-from stepladder.transformer.training.language_task import LanguageTask, deal, share, shared
+from stepladder.transformer.training.language_task import LanguageTask, rank_batches, share, shared
 from stepladder.transformer.training.loss import token_loss
 
 
 class CausalLMTask(LanguageTask):
-    """Learns the next token of running text; a batch holds ``text`` ``(B, T)`` and ``wanted`` ``(B, T)``, one token on."""
+    """Learns the next token of running text; a batch holds ``text`` ``(B, T)`` and ``wanted`` ``(B, T)``, shifted by one."""
 
     dynamic_shapes = False
 
@@ -62,8 +62,8 @@ def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1
 
     def draw(k: int) -> Batch:
         step, micro = divmod(k, training.accumulate)
-        mine = blocks.batch(step)[micro * world_size + rank :: parts]
-        return batch(mine, share(size * section.context, parts)) | {"position": k}
+        rows = blocks.batch(step)[micro * world_size + rank :: parts]
+        return batch(rows, share(size * section.context, parts)) | {"position": k}
 
     return Experiment(
         task=CausalLMTask(description, section.label_smoothing, training),
@@ -79,10 +79,10 @@ def fixed_batches(
 ) -> list[Batch]:
     """A rank's batches of ``split`` in order: every token but the first is wanted once, after at most ``context`` others."""
     blocks = in_order(read(data, split), context + 1, context, pad)
-    return deal(blocks, size, rank, world_size, lambda rows: batch(rows, 1.0), pad)
+    return rank_batches(blocks, size, rank, world_size, lambda rows: batch(rows, 1.0), pad)
 
 
 def batch(rows: Rows, tokens: float) -> Batch:
     """Blocks ``(B, T + 1)`` as a batch whose summed loss is to be divided by ``tokens``."""
-    whole = torch.from_numpy(rows)
-    return {"text": whole[:, :-1], "wanted": whole[:, 1:], "tokens": tokens}
+    blocks = torch.from_numpy(rows)
+    return {"text": blocks[:, :-1], "wanted": blocks[:, 1:], "tokens": tokens}

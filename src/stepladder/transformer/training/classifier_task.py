@@ -28,7 +28,7 @@ from stepladder.transformer.networks.description import (
 )
 from stepladder.transformer.networks.trained import SpecialTokens
 from stepladder.transformer.training.batches import MULTIPLE, padded
-from stepladder.transformer.training.language_task import LanguageTask, chosen, share, shared
+from stepladder.transformer.training.language_task import LanguageTask, choose_rows, share, shared
 
 NOTHING = -1  # the class of a row that counts nothing
 SHAPE = ("vocab_size", "d_model", "d_ff", "num_heads", "layers", "max_length", "positions", "kv_heads")
@@ -45,7 +45,7 @@ class ClassifierTask(LanguageTask):
         )
 
     def compile_model(self) -> None:
-        """All of it: the scores are the network's own."""
+        """Compile all of the network, which gives the scores itself."""
         Task.compile_model(self)
 
     def _loss(self, batch: Batch, smoothing: float) -> Tensor:
@@ -82,16 +82,16 @@ def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1
     if section.base:
         start_from(task, Path(section.base), data)
 
-    texts, numbers = read(data, "train")
-    mine = chosen(len(texts), section.data_share, params.seed)
-    lengths = texts.lengths[mine] + 2
+    texts, labels = read(data, "train")
+    train_rows = choose_rows(len(texts), section.data_share, params.seed)
+    lengths = texts.lengths[train_rows] + 2
     buckets = Buckets(lengths, lengths, training.batch_size, params.seed)
 
     def draw(k: int) -> Batch:
         step, micro = divmod(k, training.accumulate)
-        rows = mine[buckets.rows(step)]
-        own = part(part(rows, micro, training.accumulate), rank, world_size)
-        return batch(texts, numbers, own, special, share(len(rows), training.accumulate * world_size)) | {"position": k}
+        full = train_rows[buckets.rows(step)]
+        rows = part(part(full, micro, training.accumulate), rank, world_size)
+        return batch(texts, labels, rows, special, share(len(full), training.accumulate * world_size)) | {"position": k}
 
     return Experiment(
         task=task,
@@ -142,7 +142,7 @@ def fixed_batches(
 
 
 def batch(texts: Sentences, numbers: Rows, rows: Rows, special: SpecialTokens, tokens: float) -> Batch:
-    """``rows`` as a batch whose summed loss is to be divided by ``tokens``; no rows: one that counts nothing."""
+    """``rows`` as a batch whose summed loss is to be divided by ``tokens``; no rows: a batch that is not counted."""
     wanted = numbers[rows] if len(rows) else np.array([NOTHING])
     text = padded(texts, rows if len(rows) else np.zeros(1, dtype=np.int64), special)
     return {"text": torch.from_numpy(text), "wanted": torch.from_numpy(wanted), "tokens": tokens}

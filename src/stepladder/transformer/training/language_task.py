@@ -43,7 +43,7 @@ class LanguageTask(Task):
         self._sums: list[Tensor] = []
 
     def compile_model(self) -> None:
-        """What comes before the scores, which are made with the loss."""
+        """Compile the network up to the scores, which are computed with the loss."""
         model: Any = self.model
         model.hidden = torch.compile(model.hidden, dynamic=self.dynamic_shapes)
 
@@ -56,7 +56,7 @@ class LanguageTask(Task):
         return self._loss(batch, 0.0), 0
 
     def loss(self, batch: Batch) -> Tensor:
-        """This micro-batch's share of the mean loss a token of the whole batch."""
+        """This micro-batch's share of the mean loss per token of the full batch."""
         loss: Tensor = self._loss(batch, self.label_smoothing) / batch["tokens"]
         return loss
 
@@ -125,15 +125,17 @@ def shared(params: Params, data: Path) -> Shared:
     return Shared(special, network, Data(**{key: card[key] for key in ("source", "content_hash")}))
 
 
-def chosen(rows: int, share: float, seed: int) -> Rows:
-    """A ``share`` of ``rows`` in order; a smaller share is part of a larger one."""
+def choose_rows(rows: int, share: float, seed: int) -> Rows:
+    """The numbers of a ``share`` of ``rows``, in order; a smaller share is part of a larger one."""
     if share == 1.0:
         return np.arange(rows)
     return np.sort(np.random.default_rng((seed, 5)).permutation(rows)[: max(1, round(share * rows))])
 
 
-def deal(blocks: Rows, size: int, rank: int, world_size: int, make: Callable[[Rows], Batch], pad: int) -> list[Batch]:
-    """Fixed blocks ``(B, L)`` as a rank's batches of ``size``; every rank has the same number, some perhaps of nothing."""
+def rank_batches(
+    blocks: Rows, size: int, rank: int, world_size: int, make: Callable[[Rows], Batch], pad: int
+) -> list[Batch]:
+    """Fixed blocks ``(B, L)`` as a rank's batches of ``size``; every rank has the same number, some of them perhaps empty."""
     pieces = np.array_split(blocks, max(1, -(-len(blocks) // size)))
     empty = np.full_like(blocks[:1], pad)
     return [make(piece[rank::world_size] if len(piece) > rank else empty) for piece in pieces]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from stepladder.transformer.blocks.linear import linear
 
-ROWS = {"cpu": 512}  # of scores at hand at once: as the caches like it; elsewhere few large steps are best
+ROWS = {"cpu": 512}  # of scores computed at once: they fit a CPU's caches; elsewhere few large steps are best
 MOST_ROWS = 8192
 
 
@@ -68,9 +68,9 @@ def token_loss(model: Any, *inputs: Tensor, wanted: Tensor, smoothing: float) ->
 def projected_cross_entropy(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, *, pad: int, smoothing: float
 ) -> Tensor:
-    """``smoothed_cross_entropy(linear(hidden, weight, bias), target)``, of which no more than a part of the scores is ever kept.
+    """``smoothed_cross_entropy(linear(hidden, weight, bias), target)``, with only a part of the scores in memory.
 
-    Scores of padding are not made at all, and the gradients are made beside the loss, while a part's scores are at hand.
+    Scores of padding are not computed, and the gradients are computed with the loss, while a part's scores are in memory.
 
     Args:
         hidden: ``(N, d_model)``, what the output layer projects to scores.
@@ -109,38 +109,38 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
         spread_bias = 0.0 if bias is None else bias.sum() - bias[pad]
 
         total = hidden.new_zeros((), dtype=torch.float32)
-        of_hidden = torch.empty_like(counted)
-        of_weight, of_bias = (None if w is None or not training else torch.zeros_like(w) for w in (weight, bias))
+        grad_hidden = torch.empty_like(counted)
+        grad_weight, grad_bias = (None if w is None or not training else torch.zeros_like(w) for w in (weight, bias))
         size = ROWS.get(hidden.device.type, MOST_ROWS)
-        for part, tokens, of_part in zip(
-            torch.split(counted, size), torch.split(wanted, size), torch.split(of_hidden, size), strict=True
+        for part, tokens, grad_part in zip(
+            torch.split(counted, size), torch.split(wanted, size), torch.split(grad_hidden, size), strict=True
         ):
             scores = linear(part, weight, bias).float()
             largest = scores.amax(-1)
-            chosen = scores.gather(1, tokens[:, None])[:, 0]
+            wanted_scores = scores.gather(1, tokens[:, None])[:, 0]
             torch.softmax(scores, -1, out=scores)
             log_sum = largest - scores.amax(-1).log()  # the largest probability is exp(0) / sum
-            total += (log_sum - (1 - smoothing) * chosen).sum()
-            if of_weight is not None:
+            total += (log_sum - (1 - smoothing) * wanted_scores).sum()
+            if grad_weight is not None:
                 scores.scatter_add_(1, tokens[:, None], scores.new_full((len(tokens), 1), smoothing - 1))
                 scores = scores.to(part.dtype)
-                of_part.copy_(linear(scores, weight.t()))
-                of_weight += linear(scores.t(), part.t())
-                if of_bias is not None:
-                    of_bias += scores.sum(0)
+                grad_part.copy_(linear(scores, weight.t()))
+                grad_weight += linear(scores.t(), part.t())
+                if grad_bias is not None:
+                    grad_bias += scores.sum(0)
         if spread:
             total -= spread * ((counted @ spread_weight).float().sum() + spread_bias * len(counted))
-            if of_weight is not None:
-                of_hidden -= (spread * spread_weight).to(of_hidden.dtype)
+            if grad_weight is not None:
+                grad_hidden -= (spread * spread_weight).to(grad_hidden.dtype)
                 common = spread * counted.sum(0)
-                of_weight -= common
-                of_weight[pad] += common
-            if of_bias is not None:
-                of_bias -= spread * len(counted)
-                of_bias[pad] += spread * len(counted)
+                grad_weight -= common
+                grad_weight[pad] += common
+            if grad_bias is not None:
+                grad_bias -= spread * len(counted)
+                grad_bias[pad] += spread * len(counted)
         if not all_rows:
-            of_hidden = torch.zeros_like(hidden).index_copy_(0, rows, of_hidden)
-        ctx.save_for_backward(of_hidden, of_weight, of_bias)
+            grad_hidden = torch.zeros_like(hidden).index_copy_(0, rows, grad_hidden)
+        ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
         return total
 
     @staticmethod

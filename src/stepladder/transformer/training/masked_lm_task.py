@@ -19,19 +19,13 @@ from stepladder.text_tasks.tasks import FORMS, name_of
 from stepladder.transformer.networks.description import MaskedLMDescription, MaskedLMNetwork
 from stepladder.transformer.networks.masked_lm import MaskedLM
 from stepladder.transformer.training.batches import MULTIPLE, padded
-from stepladder.transformer.training.language_task import (
-    LanguageTask,
-    chosen,
-    deal,
-    share,
-    shared,
-)  # fmt: skip
+from stepladder.transformer.training.language_task import LanguageTask, choose_rows, rank_batches, share, shared
 from stepladder.transformer.training.loss import token_loss
 from stepladder.transformer.training.masking import HELD_OUT, MASK, hide
 
 
 class MaskedLMTask(LanguageTask):
-    """Learns to find hidden tokens again; a batch holds ``text`` ``(B, T)`` and ``wanted`` ``(B, T)``, padding where not hidden."""
+    """Predicts masked tokens; a batch holds ``text`` ``(B, T)`` and ``wanted`` ``(B, T)``, padding where not masked."""
 
     def __init__(self, description: MaskedLMDescription, label_smoothing: float, training: Training) -> None:
         super().__init__(
@@ -44,10 +38,10 @@ class MaskedLMTask(LanguageTask):
 
 def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1) -> Experiment:
     """The training of a masked language model as ``params.transformer`` describes it, on the text prepared in ``data``."""
-    return masked(params, data, params.transformer.training, rank, world_size)
+    return masked_experiment(params, data, params.transformer.training, rank, world_size)
 
 
-def masked(params: Params, data: Path, training: Training, rank: int = 0, world_size: int = 1) -> Experiment:
+def masked_experiment(params: Params, data: Path, training: Training, rank: int = 0, world_size: int = 1) -> Experiment:
     """The training of a masked language model that ``params`` describe, on running text or texts prepared in ``data``."""
     section = params.transformer
     common = shared(params, data)
@@ -67,12 +61,12 @@ def masked(params: Params, data: Path, training: Training, rank: int = 0, world_
         held = in_order(read_running(data, "validation"), longest, longest, special.pad)
     else:
         texts = Sentences.open(data / "train_text")
-        mine = chosen(len(texts), section.data_share, params.seed)
-        lengths = texts.lengths[mine] + 2
+        train_rows = choose_rows(len(texts), section.data_share, params.seed)
+        lengths = texts.lengths[train_rows] + 2
         buckets = Buckets(lengths, lengths, training.batch_size, params.seed)
 
         def rows(k: int) -> Rows:
-            return padded(texts, mine[buckets.rows(k)], special)
+            return padded(texts, train_rows[buckets.rows(k)], special)
 
         largest, figures = buckets.largest(), {"padding": buckets.padding(multiple=MULTIPLE)}
         held_texts = Sentences.open(data / "validation_text")
@@ -86,7 +80,7 @@ def masked(params: Params, data: Path, training: Training, rank: int = 0, world_
             "position": k
         }
 
-    shown, hidden = hide(held, vocab_size, special.pad, section.mask_share, params.seed, HELD_OUT)
+    masked_text, masked_tokens = hide(held, vocab_size, special.pad, section.mask_share, params.seed, HELD_OUT)
 
     def held_out(rows: Rows) -> Batch:
         return batch(rows[:, 0], rows[:, 1], 1.0, special.pad)
@@ -94,7 +88,9 @@ def masked(params: Params, data: Path, training: Training, rank: int = 0, world_
     return Experiment(
         task=MaskedLMTask(description, section.label_smoothing, training),
         draw=draw,
-        validation=deal(np.stack([shown, hidden], 1), size, rank, world_size, held_out, special.pad),
+        validation=rank_batches(
+            np.stack([masked_text, masked_tokens], 1), size, rank, world_size, held_out, special.pad
+        ),
         files={"tokenizer.json": data / "tokenizer.json"},
         largest=draw(largest * training.accumulate),
         figures=figures,
@@ -102,7 +98,7 @@ def masked(params: Params, data: Path, training: Training, rank: int = 0, world_
 
 
 def batch(text: Rows, wanted: Rows, tokens: float, pad: int) -> Batch:
-    """Rows as a batch whose summed loss is to be divided by ``tokens``; no rows: one that counts nothing."""
+    """Rows as a batch whose summed loss is to be divided by ``tokens``; no rows: a batch that is not counted."""
     if not len(text):
         text, wanted = np.full((1, 1), MASK), np.full((1, 1), pad)
     return {

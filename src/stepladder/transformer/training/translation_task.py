@@ -18,13 +18,13 @@ from stepladder.transformer.networks.description import Seq2SeqNetwork, Translat
 from stepladder.transformer.networks.seq2seq import Seq2Seq
 from stepladder.transformer.networks.trained import read_tokenizer
 from stepladder.transformer.training.batches import MULTIPLE, PairBatches, fixed_batches, read
-from stepladder.transformer.training.language_task import LanguageTask, chosen, share, shared
+from stepladder.transformer.training.language_task import LanguageTask, choose_rows, share, shared
 from stepladder.transformer.training.loss import token_loss
 from stepladder.transformer.training.validation_bleu import ValidationBLEU
 
 
 class TranslationTask(LanguageTask):
-    """Learns to translate; a batch holds ``source`` ``(B, S)``, ``target`` ``(B, T)`` and ``wanted`` ``(B, T)``, one token on.
+    """Translates; a batch holds ``source`` ``(B, S)``, ``target`` ``(B, T)`` and ``wanted`` ``(B, T)``, shifted by 1.
 
     With ``stop_on=bleu`` it also translates the validation sentences, greedily.
     """
@@ -84,10 +84,10 @@ def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1
     task = TranslationTask(description, section.label_smoothing, training, bleu)
 
     source, target = read(data, "train", "source"), read(data, "train", "target")
-    mine = chosen(len(target), section.data_share, params.seed)
-    buckets = Buckets(source.lengths[mine] + 1, target.lengths[mine] + 1, training.batch_size, params.seed)
+    train_rows = choose_rows(len(target), section.data_share, params.seed)
+    buckets = Buckets(source.lengths[train_rows] + 1, target.lengths[train_rows] + 1, training.batch_size, params.seed)
     sides = [source, target]
-    cuts = [
+    dropouts = [
         BPEDropout(tokenizer, side, section.bpe_dropout, params.seed + i, longest - 1)
         for i, side in enumerate(sides)
         if section.bpe_dropout
@@ -95,13 +95,13 @@ def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1
 
     def draw(k: int) -> Batch:
         step, micro = divmod(k, training.accumulate)
-        rows, drawn = mine[buckets.rows(step)], sides
-        if cuts:  # all ranks cut the whole batch, so as to know how many tokens it has
-            rows, drawn = np.arange(len(rows)), [cut.draw(rows, step) for cut in cuts]
-        tokens = (drawn[1].offsets[rows + 1] - drawn[1].offsets[rows] + 1).sum()
-        own = part(part(rows, micro, training.accumulate), rank, world_size)
-        batches = PairBatches(drawn[0], drawn[1], special)
-        return batches(own, share(tokens, training.accumulate * world_size)) | {"position": k}
+        rows, segmented = train_rows[buckets.rows(step)], sides
+        if dropouts:  # all ranks cut the full batch, to know how many tokens it has
+            rows, segmented = np.arange(len(rows)), [dropout.draw(rows, step) for dropout in dropouts]
+        tokens = (segmented[1].offsets[rows + 1] - segmented[1].offsets[rows] + 1).sum()
+        local = part(part(rows, micro, training.accumulate), rank, world_size)
+        batches = PairBatches(segmented[0], segmented[1], special)
+        return batches(local, share(tokens, training.accumulate * world_size)) | {"position": k}
 
     return Experiment(
         task=task,

@@ -13,7 +13,7 @@ from stepladder.transformer.inference.decoding import greedy
 from stepladder.transformer.networks.seq2seq import Seq2Seq
 from stepladder.transformer.networks.trained import SpecialTokens
 
-LONGER = 20  # tokens that a translation may be longer than the longest reference beside it
+LONGER = 20  # tokens that a translation may be longer than the longest reference in its batch
 
 
 class ValidationBLEU:
@@ -31,19 +31,19 @@ class ValidationBLEU:
 
     @torch.inference_mode()
     def add(self, model: Seq2Seq, source: Tensor, wanted: Tensor) -> None:
-        """Translate ``source`` ``(B, S)`` and compare with ``wanted`` ``(B, T)``; rows without a wanted token count nothing."""
+        """Translate ``source`` ``(B, S)`` and compare with ``wanted`` ``(B, T)``, without rows that want no token."""
         rows = (wanted != self.special.pad).any(1)
         if not rows.any():
             return
         longest = min(wanted.shape[1] + LONGER, self.longest)
-        found = greedy(model, source[rows], bos=self.special.bos, eos=self.special.eos, max_length=longest)
-        translations = self.tokenizer.decode_batch(found)
+        token_ids = greedy(model, source[rows], bos=self.special.bos, eos=self.special.eos, max_length=longest)
+        translations = self.tokenizer.decode_batch(token_ids)
         references = self.tokenizer.decode_batch(wanted[rows].tolist())
         statistics = self.metric._extract_corpus_statistics(translations, [references])
         self.counts += torch.tensor(statistics, dtype=torch.int64).sum(0)
 
     def score(self, strategy: Any, device: torch.device) -> float:
-        """BLEU, from 0 to 100, of all that was added on all ranks; begins anew."""
+        """BLEU, from 0 to 100, of all that was added on all ranks; what was added is then forgotten."""
         total = strategy.reduce(self.counts.to(device), reduce_op="sum").tolist()
         self.counts.zero_()
         n = self.metric.max_ngram_order

@@ -29,11 +29,8 @@ def likelihood(model: nn.Module, description: DiffusionDescription, judge: Judge
     if not count:
         return {}
     numbers = rows(judge.test, count)
-    bound_numbers = (
-        numbers[: max(1, settings.likelihood_evaluations // description.timesteps)]
-        if settings.likelihood_evaluations
-        else numbers
-    )
+    affordable = max(1, settings.likelihood_evaluations // description.timesteps)
+    bound_numbers = numbers[:affordable] if settings.likelihood_evaluations else numbers
     bound = bits_per_dim(model, description, *_inputs(judge, bound_numbers, description), seed=seed)
     estimates = np.array(bound["by_picture"])[resampled(np.zeros_like(bound_numbers), settings.bootstrap, seed)].mean(1)
     low, high = bootstrap_interval(bound["bits_per_dim"], estimates, settings.confidence)

@@ -1,8 +1,8 @@
-"""What adapting a model to one's own pictures gave, and what the model forgot of its old ones.
+"""How well a model was adapted to custom pictures, and how much it forgot of its old ones.
 
-Pictures of the new classes are judged against the held-out pictures of one's own, by the ``Judge``'s protocol; ``recognised`` is the
-share of them whose nearest picture, among as many old as new real ones, is new, in features that were trained on the old ones
-only. Pictures of the old classes are judged as those of any model. All start from the same noise, in S steps.
+Generated pictures of the new classes are judged against the held-out custom pictures, by the protocol of ``Judge``. ``recognised`` is
+the share of them whose nearest real picture is a new one, among equally many old and new ones; the feature network was trained on the
+old ones only. Pictures of the old classes are judged as for any model. All start from the same noise and take S steps.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from stepladder.diffusion.sampling.drawing import draw, load
 from stepladder.errors import UserError
 from stepladder.evaluation.pictures.features import judge as features_of
 from stepladder.evaluation.pictures.held_out import condition, rows
-from stepladder.evaluation.pictures.images import fresh, strip
+from stepladder.evaluation.pictures.images import empty_folder, strip
 from stepladder.evaluation.pictures.intervals import proportion
 from stepladder.evaluation.pictures.judging import Judge
 from stepladder.evaluation.pictures.neighbours import distances
@@ -37,7 +37,7 @@ Array = npt.NDArray[np.float64]
 
 
 class AdaptedMetrics(TypedDict):
-    """What was found, ``metrics.json``: of the ``new`` pictures also ``recognised``; ``floor``: what real pictures get."""
+    """The results, ``metrics.json``: of the ``new`` pictures also ``recognised``; ``floor``: the figures of real pictures."""
 
     adapted: dict[str, object] | None
     judged: dict[str, str | None]
@@ -51,91 +51,91 @@ class AdaptedMetrics(TypedDict):
     old: dict[str, float]
 
 
-def evaluate(params: Params, data: Path, own: Path, feature_net: Path, model_folder: Path, out: Path) -> AdaptedMetrics:
+def evaluate(params: Params, data: Path, new: Path, feature_net: Path, model_folder: Path, out: Path) -> AdaptedMetrics:
     """Judge the model in ``model_folder``, adapted or not yet; write ``metrics.json`` and strips of pictures into ``out``.
 
-    A model that does not know the new classes is asked for pictures of no class.
+    A model that does not know the new classes generates pictures without a class.
 
     Args:
-        data: prepared pictures that it was trained on first; own: those that it is adapted to; feature_net: of ``data``.
+        data: prepared pictures that it was first trained on; new: those that it is adapted to; feature_net: of ``data``.
 
     Raises:
-        UserError: something is missing, or the model draws pictures that are not numbers.
+        UserError: something is missing, or the model generates pictures that are not numbers.
     """
     model, description = load(model_folder)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    judges = {"new": Judge(params, own, feature_net), "old": Judge(params, data, feature_net)}
+    judges = {"new": Judge(params, new, feature_net), "old": Judge(params, data, feature_net)}
     steps = min(params.adaptation.sampling_steps, description.timesteps)
-    see = features_of(feature_net, params.evaluation.inception_weights)
+    extract = features_of(feature_net, params.evaluation.inception_weights)
     pools = {name: judge.test for name, judge in judges.items()}
-    drawn = {name: _drawn(params, model, description, judge.test, steps) for name, judge in judges.items()}
-    found: dict[str, dict[str, float]] = {}
-    for name, (pictures, labels) in drawn.items():
+    samples = {name: _sample(params, model, description, judge.test, steps) for name, judge in judges.items()}
+    results: dict[str, dict[str, float]] = {}
+    for name, (pictures, labels) in samples.items():
         if not pictures.isfinite().all():
             raise UserError(
                 f"The model in {model_folder} draws pictures that are not numbers: its training diverged; lower "
                 "adaptation.training.learning_rate, or adaptation.full_learning_rate."
             )
-        found[name] = judges[name].point(pictures, labels if name == "old" else None)
-    share, low, high = _recognised(see, drawn["new"][0], pools, params)
-    found["new"] |= {"recognised": share, "recognised_low": low, "recognised_high": high}
-    real, *_ = _recognised(see, scaled(judges["new"].train.images), pools, params)
-    fresh(out)
-    for name, (pictures, _) in drawn.items():
+        results[name] = judges[name].point(pictures, labels if name == "old" else None)
+    share, low, high = _recognised(extract, samples["new"][0], pools, params)
+    results["new"] |= {"recognised": share, "recognised_low": low, "recognised_high": high}
+    real, *_ = _recognised(extract, scaled(judges["new"].train.images), pools, params)
+    empty_folder(out)
+    for name, (pictures, _) in samples.items():
         (grid(pictures[:40], columns=10) if name == "new" else strip(pictures)).save(out / f"{name}.png")
     metrics: AdaptedMetrics = {
         "adapted": description.adapted.model_dump(mode="json", exclude_unset=True) if description.adapted else None,
-        "judged": identity.judged(params, model_folder, own, identity.judges(params, feature_net)),
+        "judged": identity.judged(params, model_folder, new, identity.judges(params, feature_net)),
         "sampling_steps": steps,
         "sampling": params.sampling.model_dump(mode="json"),
         "floor": {"new": judges["new"].floor | {"recognised": real}, "old": judges["old"].floor},
         "held_out": {"new": {"images": judges["new"].held_out["images"]}, "old": judges["old"].held_out},
         "protocol": {name: judge.protocol for name, judge in judges.items()},
-        "point": found["new"],
-        "new": found["new"],
-        "old": found["old"],
+        "point": results["new"],
+        "new": results["new"],
+        "old": results["old"],
     }
     history.write(out / "metrics.json", metrics)
-    print(f"{out.name}: new pictures: Frechet {found['new']['frechet']:.4g}, recognised {share:.3f}; old ones: Frechet "
-          f"{found['old']['frechet']:.4g}, accuracy {found['old'].get('accuracy', float('nan')):.3f}")  # fmt: skip
+    print(f"{out.name}: new pictures: Frechet {results['new']['frechet']:.4g}, recognised {share:.3f}; old ones: Frechet "
+          f"{results['old']['frechet']:.4g}, accuracy {results['old'].get('accuracy', float('nan')):.3f}")  # fmt: skip
     return metrics
 
 
-def _drawn(
+def _sample(
     params: Params, model: torch.nn.Module, description: DiffusionDescription, test: ImageArrays, steps: int
 ) -> tuple[Tensor, Tensor | None]:
-    """Pictures for the conditions of the held-out ones in ``test``, and their classes, where the model knows classes."""
+    """Pictures for the conditions of the held-out ones in ``test``, and their classes where the model has classes."""
     numbers = rows(test, params.evaluation.samples)
     names = picture_classes(test.card)
-    known = description.classes
+    known_classes = description.classes
     if description.model.vocabulary and test.texts is None:
         length = description.model.text_length
         test = ImageArrays(test.images, test.labels, test.card, np.zeros((len(test.labels), length), dtype=np.int64))
-    asked = condition(test, numbers, description)
-    if known and all(name in known for name in names):
-        table = torch.tensor([known.index(name) for name in names])
-        asked["labels"] = table[asked["labels"].clamp(min=0)]
-    elif known:
+    conditions = condition(test, numbers, description)
+    if known_classes and all(name in known_classes for name in names):
+        table = torch.tensor([known_classes.index(name) for name in names])
+        conditions["labels"] = table[conditions["labels"].clamp(min=0)]
+    elif known_classes:
         if not description.label_dropout > 0:
-            asked["labels"] = torch.arange(len(numbers)) % len(known)
+            conditions["labels"] = torch.arange(len(numbers)) % len(known_classes)
         else:
-            asked = unconditional(asked, len(known))
-    pictures = draw(model, description, asked, steps, params.sampling, seed=params.seed)
-    return pictures, asked["labels"] if known else None
+            conditions = unconditional(conditions, len(known_classes))
+    pictures = draw(model, description, conditions, steps, params.sampling, seed=params.seed)
+    return pictures, conditions["labels"] if known_classes else None
 
 
 def _recognised(
-    see: Any, pictures: Tensor, pools: dict[str, ImageArrays], params: Params
+    extract: Any, pictures: Tensor, pools: dict[str, ImageArrays], params: Params
 ) -> tuple[float, float, float]:
-    """Share, and its interval, of ``pictures`` nearer to a new held-out picture than to any of as many old ones."""
-    features, _ = see(scaled(to_uint8(pictures)))
+    """The share of ``pictures`` that are nearer to a new held-out picture than to any of equally many old ones, with its interval."""
+    features, _ = extract(scaled(to_uint8(pictures)))
     count = min(len(pool.labels) for pool in pools.values())
     random = np.random.default_rng(params.seed)
     nearest = {}
     for name, pool in pools.items():
-        chosen = np.sort(random.permutation(len(pool.labels))[:count])
-        real, _ = see(scaled(pool.images[chosen]))
+        numbers = np.sort(random.permutation(len(pool.labels))[:count])
+        real, _ = extract(scaled(pool.images[numbers]))
         nearest[name] = distances(features, real).min(1)
-    new = nearest["new"] < nearest["old"]
-    low, high = proportion(int(new.sum()), len(new), params.evaluation.confidence)
-    return float(new.mean()), low, high
+    is_new = nearest["new"] < nearest["old"]
+    low, high = proportion(int(is_new.sum()), len(is_new), params.evaluation.confidence)
+    return float(is_new.mean()), low, high

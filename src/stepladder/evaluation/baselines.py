@@ -1,4 +1,4 @@
-"""How good the pictures of what diffusion is compared with are: the same protocol, one draw."""
+"""Judges the pictures of a VAE or GAN, the baselines of diffusion, by the same protocol; each has a single point."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stepladder.baselines.drawing import draw, load
 from stepladder.errors import UserError
 from stepladder.evaluation.pictures.drawers import timed
 from stepladder.evaluation.pictures.held_out import condition, rows
-from stepladder.evaluation.pictures.images import fresh, said, strip
+from stepladder.evaluation.pictures.images import empty_folder, strip, summary_line
 from stepladder.evaluation.pictures.judging import Judge
 from stepladder.judgement import identity
 from stepladder.metrics.pictures import PictureMetrics, Point
@@ -25,24 +25,24 @@ def evaluate(
     """Judge the "vae" or "gan" in ``model_folder``; write ``metrics.json`` and a strip ``samples.png`` into ``out``.
 
     Raises:
-        UserError: the folder holds no model of this family, or it draws pictures that are not numbers.
+        UserError: the folder holds no model of this family, or it generates pictures that are not numbers.
     """
     model, description = load(model_folder)
     if description.family != family:
         raise UserError(f"{model_folder} holds a model of the family {description.family}, not {family}.")
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     judge = Judge(params, data, feature_net)
-    asked = condition(judge.test, rows(judge.test, params.evaluation.samples), description)
-    pictures, cost = timed(model, lambda: draw(model, description, asked, seed=params.seed))
+    conditions = condition(judge.test, rows(judge.test, params.evaluation.samples), description)
+    pictures, cost = timed(model, lambda: draw(model, description, conditions, seed=params.seed))
     if not pictures.isfinite().all():
         raise UserError(
             f"The {family} in {model_folder} draws pictures that are not numbers: its training diverged; lower "
             f"{family}.training.learning_rate."
         )
-    point = judge.point(pictures, asked["labels"] if description.classes else None) | cost
-    fresh(out)
+    point = judge.point(pictures, conditions["labels"] if description.classes else None) | cost
+    empty_folder(out)
     strip(pictures).save(out / "samples.png")
-    print(said(judge, family, point), flush=True)
+    print(summary_line(judge, family, point), flush=True)
     metrics: PictureMetrics = {
         "family": family,
         "judged": identity.judged(params, model_folder, data, identity.judges(params, feature_net)),

@@ -13,21 +13,21 @@ from stepladder.text_tasks.tasks import TASKS, name_of
 
 
 def better(a: Path, b: Path, *, count: int, confidence: float, seed: int) -> list[Difference]:
-    """The difference of every score between the evaluations in the folders ``a`` and ``b``, B minus A.
+    """For every score, the value of the evaluation in folder ``b`` minus that in folder ``a``.
 
     Raises:
         UserError: a folder holds no evaluation of a language model, or they are not of the same items.
     """
-    (task, items, first), (other, _, second) = _read(a), _read(b)
-    if task != other:
-        raise UserError(f"{a} is an evaluation of text.task={task} and {b} of {other}; compare two of the same task.")
-    if [[row[key] for key in items.same] for row in first] != [[row[key] for key in items.same] for row in second]:
+    (task, items, rows_a), (task_b, _, rows_b) = _read(a), _read(b)
+    if task != task_b:
+        raise UserError(f"{a} is an evaluation of text.task={task} and {b} of {task_b}; compare two of the same task.")
+    if [[row[key] for key in items.same] for row in rows_a] != [[row[key] for key in items.same] for row in rows_b]:
         raise UserError(
             f"{a} and {b} were not judged on the same held-out items; evaluate both models on the same prepared data."
         )
     return [
         difference(x, y, count=count, confidence=confidence, seed=seed)
-        for x, y in zip(items.scores(first), items.scores(second), strict=True)
+        for x, y in zip(items.scores(rows_a), items.scores(rows_b), strict=True)
     ]
 
 

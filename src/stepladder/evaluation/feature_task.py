@@ -1,6 +1,6 @@
-"""Trains the classifier that judges pictures: a stage of its own.
+"""Trains the classifier that judges pictures: a separate stage.
 
-Where the data has no classes it learns to tell by how many quarter turns a picture was turned (Gidaris et al. 2018; of
+Where the data has no classes, it learns to predict by how many quarter turns a picture was turned (Gidaris et al. 2018; of
 pictures that are not square, whether it was mirrored, turned upside down, or both): its features still describe
 pictures, and there are no verdicts.
 """
@@ -22,7 +22,7 @@ from stepladder.tasks.experiment import Experiment
 from stepladder.tasks.pictures import Pictures, PictureTask
 from stepladder.tasks.task import Batch
 
-VALIDATED = 512  # pictures at once
+VALIDATION_BATCH = 512  # pictures
 
 
 class FeatureNetTask(PictureTask):
@@ -37,23 +37,25 @@ class FeatureNetTask(PictureTask):
         self.model = Classifier(**description.model.model_dump())
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        x, labels = self._turned(batch)
+        x, labels = self._labelled(batch)
         _, random = self.generators(batch["position"])
-        reach = _reach(x)
-        dy, dx = self.sample_for_ranks(partial(torch.randint, -reach, reach + 1), (2, batch["size"]), random, dim=1)
+        max_shift = _max_shift(x)
+        dy, dx = self.sample_for_ranks(
+            partial(torch.randint, -max_shift, max_shift + 1), (2, batch["size"]), random, dim=1
+        )
         _, logits = self.model(_shifted(x, dy, dx))
         loss = F.cross_entropy(logits, labels, label_smoothing=0.05)
         self.log("train/loss", loss.detach())
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        x, labels = self._turned(batch)
+        x, labels = self._labelled(batch)
         _, logits = self.model(x)
-        right = (logits.argmax(1) == labels).float().mean()
-        self.log_validation(batch, accuracy=right, loss=F.cross_entropy(logits, labels))
+        accuracy = (logits.argmax(1) == labels).float().mean()
+        self.log_validation(batch, accuracy=accuracy, loss=F.cross_entropy(logits, labels))
 
-    def _turned(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The pictures ``(n, C, H, W)`` and their classes ``(n,)``; where they have none, turned ones and how they were."""
+    def _labelled(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Pictures ``(n, C, H, W)`` and labels ``(n,)``: the classes; without classes, the pictures turned, and the turn of each."""
         x = scaled(batch["images"])
         if self.description.classes:
             return x, batch["labels"]
@@ -77,7 +79,7 @@ def experiment(params: Params, data: Path, *, rank: int = 0, world_size: int = 1
     )
     description = FeatureNetDescription(model=network, classes=classes, data=Data.of(card))
     task = FeatureNetTask(description, section.training, params.seed, rank, world_size)
-    return Experiment(task, pictures.micro_batch, pictures.validation(VALIDATED, most=None))
+    return Experiment(task, pictures.micro_batch, pictures.validation(VALIDATION_BATCH, most=None))
 
 
 def _turn(x: Tensor, k: int) -> Tensor:
@@ -87,15 +89,15 @@ def _turn(x: Tensor, k: int) -> Tensor:
     return x.flip([axis for axis, bit in ((2, 1), (3, 2)) if k & bit])
 
 
-def _reach(x: Tensor) -> int:
+def _max_shift(x: Tensor) -> int:
     return max(1, x.shape[2] // 8)
 
 
 def _shifted(x: Tensor, dy: Tensor, dx: Tensor) -> Tensor:
-    """Each picture moved by its ``dy`` and ``dx`` ``(n,)``, up to an eighth of its side, its border repeated."""
+    """Each picture moved by its ``dy`` and ``dx`` ``(n,)``, up to an eighth of its side; its border pixels are repeated."""
     n, _, h, w = x.shape
-    padded = F.pad(x, (_reach(x),) * 4, mode="replicate")
-    rows = dy[:, None] + _reach(x) + torch.arange(h, device=x.device)
-    columns = dx[:, None] + _reach(x) + torch.arange(w, device=x.device)
+    padded = F.pad(x, (_max_shift(x),) * 4, mode="replicate")
+    rows = dy[:, None] + _max_shift(x) + torch.arange(h, device=x.device)
+    columns = dx[:, None] + _max_shift(x) + torch.arange(w, device=x.device)
     picture = torch.arange(n, device=x.device)
     return padded.permute(0, 2, 3, 1)[picture[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

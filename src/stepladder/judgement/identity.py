@@ -1,4 +1,4 @@
-"""Which model figures are of, which held-out data, and by which judge: written with every evaluation, asked before they are used."""
+"""Which model, held-out data and judge figures belong to: written with every evaluation, and checked before figures are used."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ MARK = 16  # characters of a hash that suffice
 
 
 def key_of(model: Path) -> str | None:
-    """The key of the training that left the model in ``model``; ``None`` where nothing there says it."""
+    """The key of the training that made the model in ``model``; ``None`` where nothing there says it."""
     return history.key(model)
 
 
 def judged(params: Params, model: Path, data: Path, judges: Sequence[Path] = ()) -> dict[str, str | None]:
-    """What an evaluation keeps of the ``model`` it judges, of the prepared ``data`` and of its own ways.
+    """What an evaluation records of the ``model`` that it judges, of the prepared ``data`` and of the judge.
 
     Returns:
-        ``model``, the training's key; ``data``, the content's hash; ``held_out``, that of what is judged on; ``by``, a hash of the
-        judge: the parameters that figures depend on and, of pictures, the feature network's weights.
+        ``model``, the training's key; ``data``, the content's hash; ``held_out``, the hash of the held-out part; ``by``, a hash
+        of the judge: the parameters that figures depend on and, for pictures, the weights of the feature network.
 
     Args:
         judges: files of those weights.
@@ -39,7 +39,7 @@ def judged(params: Params, model: Path, data: Path, judges: Sequence[Path] = ())
         "model": key_of(model),
         "data": card.get("content_hash"),
         "held_out": card.get("held_out_hash"),
-        "by": _by(params, str(card.get("kind")), judges),
+        "by": _judge_hash(params, str(card.get("kind")), judges),
     }
 
 
@@ -50,7 +50,7 @@ def judges(params: Params, feature_net: Path) -> list[Path]:
 
 
 def mark(judged: Figures) -> str:
-    """What figures that can be compared share: the held-out content and the judge; "" where an evaluation does not say it."""
+    """Equal for figures that can be compared: hashes of the held-out content and the judge; "" where they are not recorded."""
     held_out, by = judged.get("held_out"), judged.get("by")
     return f"{held_out[:MARK]}-{by[:MARK]}" if held_out and by else ""
 
@@ -58,7 +58,7 @@ def mark(judged: Figures) -> str:
 def check(metrics: Figures, report: Path, model: Path, data: Path, again: str) -> None:
     """Raise ``UserError`` where ``metrics`` are of another training, or other held-out data, than those in place.
 
-    What is not in place, or was judged by a Stepladder that did not write it down, is passed over.
+    What is not in place, or was judged by a Stepladder that did not record it, is not checked.
 
     Args:
         report: where the figures are from; ``again``: the command that judges the model in place.
@@ -75,26 +75,26 @@ def check_comparison(comparison: Figures, models: Path, reports: Path) -> None:
 
 
 def data_of(models: Path, name: str) -> Path:
-    """Where the prepared data of the model ``models/NAME`` is: beside ``models``."""
+    """Where the prepared data of the model ``models/NAME`` is: next to ``models``."""
     return models.parent / "data" / ("images" if name.startswith("diffusion") else "text")
 
 
 def stale(metrics: Figures, model: Path, data: Path) -> str:
-    """What else ``metrics`` are of than the model and the prepared data in place, in words; empty where they are of them."""
-    then = metrics.get("judged") or {}
+    """In words, the other model or data that ``metrics`` are of; empty where they are of the model and the prepared data in place."""
+    recorded = metrics.get("judged") or {}
     key = key_of(model)
-    if then.get("model") and key and then["model"] != key:
-        return f"another training (key {then['model']}) than the one in {model} (key {key})"
+    if recorded.get("model") and key and recorded["model"] != key:
+        return f"another training (key {recorded['model']}) than the one in {model} (key {key})"
     try:
         held_out = read_card(data).get("held_out_hash")
     except UserError:
         return ""
-    if then.get("held_out") and held_out and then["held_out"] != held_out:
-        return f"other held-out data ({then['held_out'][:MARK]}) than that in {data} ({held_out[:MARK]})"
+    if recorded.get("held_out") and held_out and recorded["held_out"] != held_out:
+        return f"other held-out data ({recorded['held_out'][:MARK]}) than that in {data} ({held_out[:MARK]})"
     return ""
 
 
-def _by(params: Params, kind: str, judges: Sequence[Path]) -> str:
+def _judge_hash(params: Params, kind: str, judges: Sequence[Path]) -> str:
     settings = {name: getattr(params.evaluation, name) for name in JUDGE.get(kind, ())}
     content = [params.seed, settings, [project.file_hash(file) for file in judges]]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

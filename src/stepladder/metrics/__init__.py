@@ -1,1 +1,1 @@
-"""The figures there are: each declared once, and read by whoever measures, compares, draws, tracks or registers."""
+"""The figures there are: each declared once, and read by the code that measures, compares, plots, tracks or registers."""

@@ -1,4 +1,4 @@
-"""Every figure, what something takes included: what studies and sweeps can measure."""
+"""Every figure, costs included: what studies and sweeps can measure."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ OF = {"images": {*PICTURES, *COSTS}} | {name: {*TASKS[name].judging.figures, *CO
 
 
 def measured(kinds: Iterable[str]) -> list[str]:
-    """Those of ``METRICS`` that models of one of ``kinds`` have, see ``OF``."""
+    """Names of the ``METRICS`` that models of one of ``kinds`` have, see ``OF``."""
     known = {name for kind in kinds for name in OF[kind]}
     return [name for name in METRICS if name in known]

@@ -1,4 +1,4 @@
-"""What is known of a figure, whoever shows it."""
+"""The description of a figure, the same wherever it is printed or plotted."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ class Metric:
     """A figure.
 
     Attributes:
-        label: as on a page. better: -1 where smaller is better, 1 where larger is.
-        share: it is between 0 and 1. cost: it is what something takes, not how good it is. signed: it can be below 0.
-        of_model: of the model, however it is drawn from.
-        judged: an evaluation has it, with its interval where it has one; else a study alone, from the curve of a training.
-        headline: it is among the few that are shown first: in ``dvc metrics``, in a sweep's charts.
-        support: it says how much of the data is drawn, and how much of what is drawn is data.
+        label: its name on a page. better: -1 where smaller is better, 1 where larger is.
+        share: it is between 0 and 1. cost: it measures time, size or work, not quality. signed: it can be below 0.
+        of_model: it belongs to the model, however that is sampled.
+        judged: evaluations have it, with an interval where it has one; otherwise only studies, from the curve of a training.
+        headline: it is one of the few that are printed first: in ``dvc metrics``, in a sweep's charts.
+        support: it measures how much of the data is generated, or how much of what is generated is like the data.
         band: plots show its interval.
     """
 
@@ -33,7 +33,7 @@ class Metric:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Between which every value lies."""
+        """The least and the largest possible value."""
         return (-math.inf if self.signed else 0.0), (1.0 if self.share else math.inf)
 
     @property

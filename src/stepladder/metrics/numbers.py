@@ -1,4 +1,4 @@
-"""Figures as people read them: one number of decimals a column, so that points stand under each other."""
+"""Figures as text: the same number of decimals in a column, so that the decimal points are aligned."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ ABSENT = "–"
 
 def value_of(figures: Mapping[str, object], name: str) -> float | None:
     """The figure of that ``name``, where it was measured."""
-    found = figures.get(name)
-    return found if isinstance(found, int | float) else None
+    value = figures.get(name)
+    return value if isinstance(value, int | float) else None
 
 
 def decimals(values: Iterable[float | None], digits: int = 3) -> int:
@@ -23,14 +23,14 @@ def decimals(values: Iterable[float | None], digits: int = 3) -> int:
 
 
 def fixed(value: float | None, places: int) -> str:
-    """``value`` with so many decimals, a minus sign that is one, and a dash for what is absent."""
+    """``value`` with ``places`` decimals, a typographic minus sign, and a dash where it is absent."""
     if value is None or not math.isfinite(value):
         return ABSENT
     return f"{value:,.{places}f}".replace("-", "−")
 
 
 def short(value: float | None, digits: int = 3) -> str:
-    """``value`` with so many significant digits and no exponent."""
+    """``value`` with ``digits`` significant digits and no exponent."""
     return ABSENT if value is None else fixed(value, decimals([value], digits))
 
 
@@ -43,15 +43,15 @@ def duration(seconds: float | None) -> str:
     """``38 s``, ``4 min 10 s``, ``2 h 5 min``."""
     if seconds is None:
         return ABSENT
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
-    hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{rounded} s"
+    hours, minutes, rest = rounded // 3600, rounded % 3600 // 60, rounded % 60
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def of_metric(metric: Metric, value: float | None) -> str:
-    """The ``value`` of a figure."""
+    """The ``value`` of a figure, as text."""
     if value is None:
         return ABSENT
     if metric.share:

@@ -1,4 +1,4 @@
-"""The figures of drawn pictures: ``evaluation.pictures.judging`` makes them, docs/evaluation.md says how."""
+"""The figures of generated pictures: ``evaluation.pictures.judging`` makes them, docs/evaluation.md says how."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PICTURES = {
     "bits_per_dim": Metric("bits a dimension", -1, of_model=True),
 }
 POINTS = tuple(name for name, metric in PICTURES.items() if not metric.of_model)
-"""Those of a point (T, S)."""
+"""Names of the figures of a point (T, S)."""
 HEADLINES = tuple(name for name in POINTS if PICTURES[name].headline)
 SUPPORT = tuple(name for name in POINTS if PICTURES[name].support)
 
 
 class Point(TypedDict, total=False):
-    """What is found of a model, drawn from in one way: beside these every figure of ``POINTS`` that it has, and its interval ``*_low``,
-    ``*_high``; of what reads texts or enlarges also the figures of ``retrieval`` or ``super_resolution``.
+    """The results of a model that is sampled in one way. Besides these keys: every figure of ``POINTS`` that it has, with its interval
+    ``*_low``, ``*_high``; of a model that reads texts or enlarges also the figures of ``retrieval`` or ``super_resolution``.
     """  # fmt: skip
 
     timesteps: int
@@ -41,7 +41,7 @@ class Point(TypedDict, total=False):
     frechet_low: float
     frechet_high: float
     frechet_over_floor: float | None  # in a comparison; None: no floor was measured
-    failed: str  # of the recommended one, where all failed: why
+    failed: str  # why the recommended point failed, where all did
     kid: float
     kid_low: float
     kid_high: float
@@ -63,14 +63,14 @@ class ByTime(TypedDict):
     """Mean squared errors by time, cleanest first."""
 
     times: list[float]
-    error: list[float]  # of the network's own target
-    error_of_x_0: list[float]  # of the data that it implies
+    error: list[float]  # of the network's target
+    error_of_x_0: list[float]  # of the x_0 that follows from it
     fraction: list[float] | None  # learned variance, between the posterior's (0) and beta (1); None: it is fixed
     images: NotRequired[int]
 
 
 class Likelihood(TypedDict, total=False):
-    """The bound on the negative log-likelihood of held-out pictures, and the loss by time; empty where none are asked for."""
+    """The bound on the negative log-likelihood of held-out pictures, and the loss by time; empty where it is not evaluated."""
 
     bits_per_dim: float  # its interval is over pictures
     bits_per_dim_low: float
@@ -85,7 +85,7 @@ class Likelihood(TypedDict, total=False):
 
 
 class Protocol(TypedDict, total=False):
-    """All that a figure of pictures depends on beside the model, see ``evaluation.pictures.judging``; empty: nothing was judged."""
+    """Everything except the model that a figure of pictures depends on, see ``evaluation.pictures.judging``; empty: none."""
 
     samples: int
     held_out: int  # pictures, as training
@@ -104,7 +104,7 @@ class Protocol(TypedDict, total=False):
 
 
 class PictureMetrics(TypedDict, total=False):
-    """What an evaluation of a model that draws found: its ``metrics.json``."""
+    """The results of an evaluation of a model that generates pictures: its ``metrics.json``."""
 
     timesteps: int
     family: str  # of a baseline, which has a point; a diffusion model has several

@@ -1,4 +1,4 @@
-"""The figures of language models: each task's, and those that a study takes from the curve of a training; docs/decoding.md says how."""
+"""The figures of language models: those of each task, and those that a study reads off a training curve; see docs/decoding.md."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ JUDGED = tuple(name for name, metric in FIGURES.items() if metric.judged)
 
 
 def headlines(entry: str) -> list[str]:
-    """The figures shown first of the tasks that a comparison has there, see ``ENTRIES``."""
-    own = (task.judging.figures | COMMON for task in TASKS.values() if task.page.entry == entry)
-    return list(dict.fromkeys(name for figures in own for name, metric in figures.items() if metric.headline))
+    """The headline figures of the tasks that a comparison has under ``entry``, see ``ENTRIES``."""
+    tables = (task.judging.figures | COMMON for task in TASKS.values() if task.page.entry == entry)
+    return list(dict.fromkeys(name for figures in tables for name, metric in figures.items() if metric.headline))
 
 
 class OfClass(TypedDict):
@@ -33,8 +33,8 @@ class OfClass(TypedDict):
 
 
 class TextMetrics(TypedDict, total=False):
-    """What an evaluation of text found, its ``metrics.json``: beside these every figure that its task has, and its interval ``*_low``,
-    ``*_high``.
+    """The results of an evaluation of text, its ``metrics.json``. Besides these keys: every figure of its task, with its interval
+    ``*_low``, ``*_high``.
     """  # fmt: skip
 
     task: str
@@ -53,15 +53,15 @@ class TextMetrics(TypedDict, total=False):
     exchanged: dict[str, float]  # those of the references of other sentences
     # of running text
     bits_per_character: float
-    unigram_bits_per_character: float  # of knowing only how often each token is in training, as unigram_loss
+    unigram_bits_per_character: float  # of predicting by token counts in training only, as unigram_loss
     characters: int
     tokens: int
     # of texts with a class, and of hidden tokens
     accuracy: float
     classes: list[str]
-    majority: dict[str, float]  # the figures of always saying the class that is commonest in training
+    majority: dict[str, float]  # the figures of always predicting the class that is commonest in training
     by_class: dict[str, OfClass]
-    confusion: list[list[int]]  # [class][said]
+    confusion: list[list[int]]  # [class][predicted class]
     texts: int
     hidden: int  # tokens
     unigram_loss: float
@@ -84,7 +84,7 @@ class AttentionMap(TypedDict):
     rows: list[str]  # of an encoder the tokens that attend, of a decoder those being written
     columns: list[str]  # the tokens attended to
     weights: list[list[list[list[float]]]]  # [layer][head][row][column]
-    kind: NotRequired[str]  # where it stands by itself
+    kind: NotRequired[str]  # where the map is used by itself
 
 
 class Attention(TypedDict):

@@ -1,6 +1,6 @@
-"""What a text task is: one record says all that differs from one to another. ``tasks`` has those there are.
+"""The record of a text task: it holds everything that differs from one task to another. ``tasks`` has the records.
 
-It stands below whoever asks it, so that it names code of the rooms above (``Code``) and imports none of it.
+Other packages import it, so it names their code by its place (``Code``) and imports none of it.
 """
 
 from __future__ import annotations
@@ -13,37 +13,37 @@ from typing import Any, TypedDict
 from stepladder.metrics.metric import Metric
 
 Figures = Mapping[str, Any]
-"""What an evaluation found, its ``metrics.json``."""
+"""The results of an evaluation, its ``metrics.json``."""
 Tile = tuple[str, str, str]
-"""Name of a figure, the figure, and what it is to be compared with."""
+"""Name of a figure, its value, and what to compare it with."""
 
 
 class Settings(TypedDict, total=False):
-    """What a registered model does unless it is told otherwise: one that draws has all but the last two, one of texts these two."""
+    """The default options of a registered model: one of pictures has all but the last two, one of texts these two."""
 
     steps: int
     guidance_scale: float
     seed: int
     sampling: Mapping[str, object]  # the parameters of these names
-    classifier: str | None  # hash of the weights of the one that guides, where one does
+    classifier: str | None  # hash of the weights of the guiding classifier, where there is one
     decoding: Mapping[str, float | str]
     language: str
 
 
 class Code(str):
-    """A function or class of the package by its place, ``MODULE:NAME``; loaded when it is called."""
+    """A function or class of the package, named as ``MODULE:NAME``; imported when it is called."""
 
     def load(self) -> Any:
-        """What stands there."""
+        """The function or class, imported."""
         module, _, name = self.partition(":")
         return getattr(import_module(f"stepladder.{module}"), name)
 
-    def __call__(self, *given: Any, **named: Any) -> Any:
-        """What it returns of these arguments."""
-        return self.load()(*given, **named)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Its result for these arguments."""
+        return self.load()(*args, **kwargs)
 
 
-READING, SECTION = Code("evaluation.text.pictures:reading"), Code("reporting.language_sections:body")  # the usual ones
+READING, SECTION = Code("evaluation.text.pictures:reading"), Code("reporting.language_sections:body")  # the defaults
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ class Prepared:
     """A form that text is prepared in: a value of ``text.task``.
 
     Attributes:
-        says: what it is, in the words of ``text.task``.
+        says: its description, for ``text.task``.
         prepare: ``(params, folder) -> card``.
         fits: ``(key, params, training, card, devices)`` raises ``ValueError`` where a batch of the section ``key`` is too small for it.
-        running: one long text, which is learned in blocks of ``transformer.context``, not texts one by one.
+        running: one long text that is learned in blocks of ``transformer.context``, not single texts.
     """
 
     says: str
@@ -65,16 +65,16 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Model:
-    """What learns it.
+    """The model that learns the task.
 
     Attributes:
-        title, use, make: what a model is called, what uses one, and what makes one, see ``description.Kind``.
+        title, use, make: name of the model, the commands that use it and make it, see ``description.Kind``.
         architecture: that of ``transformer.architecture``.
-        description, network: the record of its folder, and the network that is built of its ``model``.
+        description, network: the record of its folder, and the network that is built from its ``model``.
         experiment: ``(params, data, *, rank, world_size) -> Experiment``.
-        forms: of prepared text that it learns from; none: its own.
-        translates: it writes a target: it has a BLEU in training, and decoding stays within its positions.
-        base: the task whose model its training may start from; "": none.
+        forms: of prepared text that it learns from; empty: that of its task.
+        translates: it writes a target, so it has a BLEU in training, and decoding stays within its positions.
+        base: the task whose model its training can start from; "": none.
     """
 
     title: str
@@ -91,11 +91,11 @@ class Model:
 
 @dataclass(frozen=True)
 class Items:
-    """What two evaluations of a task are compared by.
+    """The items by which two evaluations of a task are compared.
 
     Attributes:
-        file: of an evaluation, a row each.
-        same: keys that two evaluations of the same held-out text agree in.
+        file: of an evaluation, with a row for each item.
+        same: keys whose values are equal in two evaluations of the same held-out text.
         scores: ``(rows of that file) -> [Score]``.
     """
 
@@ -106,16 +106,16 @@ class Items:
 
 @dataclass(frozen=True)
 class Judging:
-    """How good a model is.
+    """How a model is judged.
 
     Attributes:
         judge: ``(params, data, model, out) -> TextMetrics``, which also writes ``attention.json``.
-        figures: that it measures, by name; ``figure``: the one that counts.
-        baseline: the ``figure`` of what has learned nothing of the task, where it was measured, and how that is got; of several the best counts.
-        items: what was judged one by one; none: two evaluations are not compared.
-        fits: ``(description, model, data)`` raises ``UserError`` where a model of other days cannot be judged on ``data``.
-        reading: ``(tokenizer, description, text, target, language)``: what its network is given of a text, a list of tokens or two.
-        of_splits: figures of further test splits that are shown first; none: those of ``figures``.
+        figures: those that it measures, by name; ``figure``: the one that decides.
+        baseline: the ``figure`` of trivial baselines, ``None`` where not measured, and how each is obtained; the best of them counts.
+        items: those that were judged one by one; ``None``: two evaluations are not compared.
+        fits: ``(description, model, data)`` raises ``UserError`` where an older model cannot be judged on ``data``.
+        reading: ``(tokenizer, description, text, target, language)``: the input of its network for a text: one list of token ids, or two.
+        of_splits: figures that are printed first for further test splits; empty: those of ``figures``.
     """
 
     judge: Code
@@ -130,16 +130,16 @@ class Judging:
 
 @dataclass(frozen=True)
 class Served:
-    """What a registered model does.
+    """How a registered model answers.
 
     Attributes:
-        column: of texts that it is asked with; ``outputs``: columns of its answer, with MLflow's types.
+        column: name of its input column of texts; ``outputs``: columns of its answer, with MLflow's types.
         answer: ``(loaded, texts, settings, options) -> {column: values}``.
-        options: from its settings, what a request may change: by name MLflow's type and the usual value.
-        settings: of ``params.decoding`` as a dictionary, and its description: what it does unless it is told otherwise.
+        options: from its settings, those that a request can change: by name, MLflow's type and the default.
+        settings: from ``params.decoding`` as a dictionary, and its description: the defaults of its options.
         examples: file of an evaluation whose first rows it can answer.
-        further: names of figures that its version tells beside the one that counts.
-        judged: how they were found, in words; what was found in other ways is not compared.
+        further: names of figures that its version has in addition to the one that decides.
+        judged: how they were measured, in words; figures measured in different ways are not compared.
     """
 
     column: str
@@ -154,7 +154,7 @@ class Served:
 
 @dataclass(frozen=True)
 class Page:
-    """What the report and a flow's summary say.
+    """The contents of the report and of a flow's summary.
 
     Attributes:
         heading: of its section.
@@ -162,8 +162,8 @@ class Page:
         summary: figures of a flow's summary, with their names.
         rows: figures of the section's table, with their names.
         baselines: what a trivial baseline gets, by the same keys.
-        examples: title, file of an evaluation, and its keys with the heads of their columns: a table of its rows; none: no table.
-        section: ``(metrics, reports) -> Markup``, the whole section but for the attention.
+        examples: a table of the rows of a file: its title, the file, and its keys with their column titles; ``None``: no table.
+        section: ``(metrics, reports) -> Markup``, the full section except the attention.
         entry: a key of ``ENTRIES``.
     """
 
@@ -187,8 +187,8 @@ class TextTask:
 
     Attributes:
         name: ``task`` of cards, descriptions and evaluations.
-        prepared: the form of text that is its own; none: it learns from that of others.
-        served: none: it is not registered, and answers nothing by itself.
+        prepared: its form of text; ``None``: it learns from the forms of other tasks.
+        served: ``None``: it is not registered, and answers nothing by itself.
     """
 
     name: str
@@ -200,11 +200,11 @@ class TextTask:
 
     @property
     def forms(self) -> tuple[str, ...]:
-        """Of prepared text that it learns from and is judged on."""
+        """The forms of prepared text that it learns from and is judged on."""
         return self.model.forms or (self.name,)
 
     @property
     def using(self) -> tuple[Code, ...]:
-        """The code that a trained model of it needs."""
+        """The code that is needed to use a trained model of the task."""
         answers = (self.served.answer,) if self.served else ()
         return (self.model.description, self.model.network, *answers)

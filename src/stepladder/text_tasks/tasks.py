@@ -1,4 +1,4 @@
-"""The text tasks there are: no other code asks which one it is (a test reads it)."""
+"""All text tasks. No other code tests which task it has (a test checks that)."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ PERPLEXITY = Metric("perplexity", -1, headline=True)
 LOSS = Metric("validation loss, nats", -1, headline=True)
 
 
-def _drawn(settings: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
-    """What a request to go on with a prompt may change."""
+def _generation_options(settings: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
+    """The options of a request to continue a prompt."""
     decoding = settings["decoding"]
-    found = {"max_length": ("long", decoding["max_length"]), "seed": ("long", 0)}
+    options = {"max_length": ("long", decoding["max_length"]), "seed": ("long", 0)}
     if decoding["method"] != "sample":
-        return found
-    kinds = {"temperature": float, "top_k": int, "top_p": float, "min_p": float, "repetition_penalty": float}
-    return found | {key: ("long" if kind is int else "double", kind(decoding[key])) for key, kind in kinds.items()}
+        return options
+    types = {"temperature": float, "top_k": int, "top_p": float, "min_p": float, "repetition_penalty": float}
+    return options | {key: ("long" if type_ is int else "double", type_(decoding[key])) for key, type_ in types.items()}
 
 
-def _of_pairs(metrics: Figures) -> list[tuple[float | None, str]]:
-    """Of translations the source as it is, and the references of other sentences (what says something likely without regard to the
-    source); of summaries, of which the source itself is full, the second alone.
+def _pair_baselines(metrics: Figures) -> list[tuple[float | None, str]]:
+    """For translations: copying the source, and the references of other sentences (likely texts, without regard to the source). For
+    summaries, which share many words with their source, only the second.
     """  # fmt: skip
-    copied = None if "rouge1" in metrics else (metrics.get("copy") or {}).get("chrf")
+    copying = None if "rouge1" in metrics else (metrics.get("copy") or {}).get("chrf")
     others = (metrics.get("exchanged") or {}).get("chrf")
-    return [(copied, "copying the source"), (others, "the references of other sentences")]
+    return [(copying, "copying the source"), (others, "the references of other sentences")]
 
 
 PAIRS = TextTask(
@@ -61,7 +61,7 @@ PAIRS = TextTask(
             "exact_match": Metric("exact match", 1, share=True, headline=True),
             "perplexity": PERPLEXITY,
         },
-        baseline=_of_pairs,
+        baseline=_pair_baselines,
         items=Items("translations.jsonl", ("source", "reference"), Code("evaluation.text.translation:scores_of")),
         fits=Code("evaluation.fitting:languages_fit"),
         reading=Code("evaluation.text.translation:reading"),
@@ -123,7 +123,7 @@ LINES = TextTask(
         "prompt",
         {"continuation": "string"},
         answer=Code("transformer.inference.generation:answer"),
-        options=_drawn,
+        options=_generation_options,
         settings=lambda decoding, model: {"decoding": decoding},
         examples="continuations.jsonl",
         further=("perplexity", "loss"),
@@ -214,32 +214,32 @@ MASKED = TextTask(
 )  # fmt: skip
 TASKS = {task.name: task for task in (PAIRS, LINES, LABELS, MASKED)}
 FORMS = {task.name: task.prepared for task in TASKS.values() if task.prepared}
-"""Those that text can be prepared for: what ``text.task`` may be."""
+"""The forms that text can be prepared in: the values of ``text.task``."""
 
 
-def name_of(said: Mapping[str, object]) -> str:
-    """The task that a card, a description or an evaluation names; older ones name none, and are of sentence pairs."""
-    return str(said.get("task", PAIRS.name))
+def name_of(document: Mapping[str, object]) -> str:
+    """The task that a card, a description or an evaluation names; older ones have no name and are of sentence pairs."""
+    return str(document.get("task", PAIRS.name))
 
 
 def learned(architecture: str, form: str) -> TextTask:
-    """What a network of that ``architecture`` learns from text prepared in that ``form``; ``StopIteration`` where it learns nothing."""
+    """The task that a network of that ``architecture`` learns from text of that ``form``; ``StopIteration`` where there is none."""
     return next(task for task in TASKS.values() if task.model.architecture == architecture and form in task.forms)
 
 
 def architectures(form: str) -> tuple[str, ...]:
-    """Those of networks that learn from text prepared in that ``form``."""
+    """The architectures of networks that learn from text of that ``form``."""
     return tuple(dict.fromkeys(task.model.architecture for task in TASKS.values() if form in task.forms))
 
 
 def served(task: str) -> Served:
-    """What a registered model of that ``task`` does; ``UserError`` where it answers nothing by itself."""
-    found = TASKS[task].served
-    if found is None:
+    """How a registered model of that ``task`` answers; ``UserError`` where it answers nothing by itself."""
+    answers = TASKS[task].served
+    if answers is None:
         raise UserError(f"A {TASKS[task].model.title} answers nothing by itself; it is neither registered nor served.")
-    return found
+    return answers
 
 
 def compared(comparison: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """A key of ``ENTRIES``, and the figures of the language model that a comparison has there; nothing, where it has none."""
+    """A key of ``ENTRIES``, and the figures of the language model that a comparison has there; empty where it has none."""
     return next(((entry, comparison[entry]) for entry in ENTRIES if comparison.get(entry)), ("language_model", {}))

@@ -54,7 +54,7 @@ def test_two_devices_have_the_figures_of_one(folder):
 
 def test_a_killed_process_is_one_sentence(folder):
     asked = {"labels": torch.zeros(16, dtype=torch.int64)}
-    with drawers.on(2, folder / "T5", seed=0) as drawer:
+    with drawers.parallel_sampler(2, folder / "T5", seed=0) as drawer:
         drawer(asked, 2, Sampling())
         drawing = [p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())]
         os.kill(drawing[0].pid, signal.SIGKILL)

@@ -1,7 +1,7 @@
-"""What draws the pictures to be judged, and what it costs: one device, or several that draw a share each.
+"""Samples the pictures that are judged and measures the cost: on one device, or on several that sample a share each.
 
-A picture has noise of its own, by its number, and pictures are drawn in the same batches whatever the number of devices:
-the figures are the same.
+The noise of a picture depends on its number alone, and the batches are the same whatever the number of devices: so are the
+figures.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ from stepladder.params import Sampling
 Cost = dict[str, float]
 Arrays = dict[str, npt.NDArray[np.generic]]  # a condition, on its way to another process
 Drawer = Callable[[Condition, int, Sampling], tuple[Tensor, Cost]]
-SHARES = 8  # batches at least, so that several devices have something to share
+SHARES = 8  # least number of batches, so that there are some for several devices
 
 
-def timed(model: nn.Module, drawing: Callable[[], Tensor]) -> tuple[Tensor, Cost]:
-    """What ``drawing()`` gives, ``(N, C, H, W)``, and what a picture cost: time, and evaluations of ``model``, counted."""
-    evaluated = 0
+def timed(model: nn.Module, sample: Callable[[], Tensor]) -> tuple[Tensor, Cost]:
+    """The pictures ``(N, C, H, W)`` that ``sample()`` returns, and the cost of one: time, and evaluations of ``model``."""
+    evaluations = 0
 
-    def count(_: nn.Module, given: tuple[Tensor, ...]) -> None:
-        nonlocal evaluated
-        evaluated += len(given[0])
+    def count(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        nonlocal evaluations
+        evaluations += len(inputs[0])
 
     hook = model.register_forward_pre_hook(count)
     start = time.perf_counter()
     try:
-        pictures = drawing()
+        pictures = sample()
     finally:
         hook.remove()
     seconds = time.perf_counter() - start
     return pictures, {
         "milliseconds_per_image": 1000 * seconds / len(pictures),
-        "network_evaluations": evaluated / len(pictures),
+        "network_evaluations": evaluations / len(pictures),
     }
 
 
@@ -61,7 +61,7 @@ def local_sampler(
 ) -> Drawer:
     """Draws on the device of ``model``."""
 
-    def drawn(condition: Condition, steps: int, sampling: Sampling) -> tuple[Tensor, Cost]:
+    def sample(condition: Condition, steps: int, sampling: Sampling) -> tuple[Tensor, Cost]:
         batch = _batch(condition)
         return timed(
             model,
@@ -70,25 +70,25 @@ def local_sampler(
             ),
         )
 
-    return drawn
+    return sample
 
 
 @contextmanager
-def on(devices: int, model: Path, seed: int, classifier: Path | None = None) -> Iterator[Drawer]:
-    """Draws with the model in folder ``model`` on ``devices`` devices, each in a process of its own that has loaded it.
+def parallel_sampler(devices: int, model: Path, seed: int, classifier: Path | None = None) -> Iterator[Drawer]:
+    """Samples with the model in folder ``model`` on ``devices`` devices, each with a process that has loaded the model.
 
-    ``milliseconds_per_image`` is a device's time, as it would be on one.
+    ``milliseconds_per_image`` is the time that one device takes, as if it worked alone.
 
     Raises:
-        UserError: such a process was ended from outside.
+        UserError: one of these processes was ended from outside.
     """
     context = multiprocessing.get_context("spawn")
     numbers = context.Queue()
     for number in range(devices):
         numbers.put(number)
-    with ProcessPoolExecutor(devices, context, _begin, (numbers, model, classifier)) as pool:
+    with ProcessPoolExecutor(devices, context, _start_worker, (numbers, model, classifier)) as pool:
 
-        def drawn(condition: Condition, steps: int, sampling: Sampling) -> tuple[Tensor, Cost]:
+        def sample(condition: Condition, steps: int, sampling: Sampling) -> tuple[Tensor, Cost]:
             batch, count = _batch(condition), len(condition["labels"])
             shares = [(first, select_rows(condition, first, first + batch)) for first in range(0, count, batch)]
             try:
@@ -102,11 +102,11 @@ def on(devices: int, model: Path, seed: int, classifier: Path | None = None) -> 
             sums = {name: sum(len(part) * cost[name] for part, cost in done) / count for name in done[0][1]}
             return torch.cat([torch.from_numpy(part) for part, _ in done]), sums
 
-        yield drawn
+        yield sample
 
 
 def _batch(condition: Condition) -> int:
-    """Pictures drawn at once: a function of their number alone."""
+    """Pictures sampled at once: depends on their number alone."""
     return min(BATCH, max(1, -(-len(condition["labels"]) // SHARES)))
 
 
@@ -117,7 +117,7 @@ def _arrays(condition: Condition) -> Arrays:
 _loaded: dict[str, Any] = {}
 
 
-def _begin(numbers: Any, model: Path, classifier: Path | None) -> None:
+def _start_worker(numbers: Any, model: Path, classifier: Path | None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _: os._exit(128 + received))
     device = f"cuda:{numbers.get() % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
@@ -126,14 +126,14 @@ def _begin(numbers: Any, model: Path, classifier: Path | None) -> None:
     _loaded.update(model=network.to(device), description=description, classifier=guide)
 
 
-def _share(condition: Arrays, first: int, steps: int, sampling: Sampling, seed: int) -> tuple[Any, Cost]:
-    asked = {name: torch.from_numpy(array) for name, array in condition.items()}
+def _share(arrays: Arrays, first: int, steps: int, sampling: Sampling, seed: int) -> tuple[Any, Cost]:
+    condition = {name: torch.from_numpy(array) for name, array in arrays.items()}
     model, description, guide = _loaded["model"], _loaded["description"], _loaded["classifier"]
-    count = len(asked["labels"])
+    count = len(condition["labels"])
     pictures, cost = timed(
         model,
         lambda: draw(
-            model, description, asked, steps, sampling, seed=seed, first=first, batch_size=count, classifier=guide
+            model, description, condition, steps, sampling, seed=seed, first=first, batch_size=count, classifier=guide
         ),
     )
     return pictures.numpy(), cost

@@ -12,7 +12,7 @@ from stepladder.description import Count, Description, Name, Record
 
 
 class Classifier(nn.Module):
-    """Three levels of two convolutions, features, verdicts.
+    """Three levels of two convolutions, then a layer of features and one of verdicts.
 
     Args:
         channels: of a picture; width: channels of the first level; features: their dimension; classes: verdicts.
@@ -36,8 +36,8 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x: ``(N, C, H, W)`` in [-1, 1]; gives features ``(N, features)`` and logits ``(N, classes)``."""
-        found = self.features(self.body(x))
-        return found, self.head(found)
+        features = self.features(self.body(x))
+        return features, self.head(features)
 
 
 class FeatureNetwork(Record):
@@ -50,7 +50,7 @@ class FeatureNetwork(Record):
 
 
 class FeatureNetDescription(Description):
-    """A feature network; without ``classes`` it learned to tell how pictures are turned."""
+    """A feature network; without ``classes`` it learned to predict how pictures were turned."""
 
     kind: ClassVar[str] = "feature-net"
     family: Literal["feature-net"] = "feature-net"
@@ -60,5 +60,5 @@ class FeatureNetDescription(Description):
 
 def load(folder: Path) -> tuple[Classifier, FeatureNetDescription]:
     """The network, in evaluation mode, and its description, from ``folder``; ``UserError`` if there is none."""
-    make = "make it with `dvc repro feature-net`"
-    return loading.load(folder, lambda own: Classifier(**own.model.model_dump()), FeatureNetDescription, remedy=make)
+    remedy = "make it with `dvc repro feature-net`"
+    return loading.load(folder, lambda d: Classifier(**d.model.model_dump()), FeatureNetDescription, remedy=remedy)

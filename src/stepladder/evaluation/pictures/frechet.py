@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
-ENOUGH = 8  # pictures a feature
+ENOUGH = 8  # pictures for each feature
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ def frechet_to(a: Array, b: Normal) -> float:
 
 
 def too_wide(pictures: int, features: int) -> str:
-    """What is to be said of bootstrap intervals of the distance, empty where there are pictures enough.
+    """A warning about bootstrap intervals of the distance; empty where there are enough pictures.
 
     A resample of N pictures has about 0.63 N different ones, whose covariance of D features is of lower rank: its distance varies
-    more than that of another draw. Simulated with normal features, of spreads from 1 to 1/20 and all alike, by 1.6 and 2.7 times at
+    more than that of a new sample. Simulated with normal features, of spreads from 1 to 1/20 and of equal ones, by 1.6 and 2.7 times at
     N = 2 D, 1.4 and 1.7 at 8 D, 1.1 and 1.5 at 12 D.
     """
     if pictures >= ENOUGH * features:

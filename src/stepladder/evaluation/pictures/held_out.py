@@ -1,4 +1,4 @@
-"""What is asked of a model that is judged: the conditions of the held-out pictures."""
+"""The conditions that a model is judged with: those of the held-out pictures."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from stepladder.diffusion.networks.description import DiffusionDescription
 from stepladder.diffusion.super_resolution import low_resolution
 from stepladder.errors import UserError
 
-STRIP_ROWS, STRIP_COLUMNS = 4, 10  # of the strip of pictures that is kept: its first
+STRIP_ROWS, STRIP_COLUMNS = 4, 10  # of the strip, which shows the first pictures
 Rows = npt.NDArray[np.int64]
 
 
 def rows(test: ImageArrays, count: int) -> Rows:
-    """Numbers of ``count`` held-out pictures, again and again where there are fewer, in an order for strips.
+    """Numbers of ``count`` held-out pictures, repeated where there are fewer, in the order of the strip.
 
-    Classes have the shares that they have among the held-out pictures; the strip's pictures come first, one class a column.
+    Classes have the same shares as among the held-out pictures. The pictures of the strip come first, one class in each column.
     """
-    turns = np.resize(np.arange(len(test.labels)), count)
+    repeated = np.resize(np.arange(len(test.labels)), count)
     if not test.card["classes"]:
-        return turns
+        return repeated
     classes = len(test.card["classes"])
     strip = np.arange(STRIP_ROWS * STRIP_COLUMNS) % STRIP_COLUMNS % classes
-    wanted = np.bincount(test.labels[turns], minlength=classes)
-    left = np.maximum(wanted - np.bincount(strip, minlength=classes), 0)
-    labels = np.concatenate([strip, np.repeat(np.arange(classes), left)])[:count]
+    wanted = np.bincount(test.labels[repeated], minlength=classes)
+    rest = np.maximum(wanted - np.bincount(strip, minlength=classes), 0)
+    labels = np.concatenate([strip, np.repeat(np.arange(classes), rest)])[:count]
     chosen = np.empty(count, dtype=np.int64)
     for label in range(classes):
         places, members = np.flatnonzero(labels == label), np.flatnonzero(test.labels == label)
@@ -39,8 +39,8 @@ def rows(test: ImageArrays, count: int) -> Rows:
 
 
 def alike(labels: Rows, wanted: Rows, seed: int) -> Rows:
-    """Numbers of pictures drawn at random, by ``seed``, whose ``labels`` have the shares of ``wanted``; of a class that has
-    fewer than wanted, all.
+    """Numbers of pictures chosen at random, by ``seed``, so that their ``labels`` have the same counts as ``wanted``; all of a
+    class that has fewer.
     """
     order = np.random.default_rng(seed).permutation(len(labels))
     classes, counts = np.unique(wanted, return_counts=True)
@@ -49,25 +49,25 @@ def alike(labels: Rows, wanted: Rows, seed: int) -> Rows:
 
 
 def condition(test: ImageArrays, numbers: Rows, description: DiffusionDescription | BaselineDescription) -> Condition:
-    """What the held-out pictures ``numbers`` ``(N,)`` show, as the model that is described is told it.
+    """The condition of each of the held-out pictures ``numbers`` ``(N,)``, for the model that is described.
 
-    Classes and texts, where it knows them, and of a super-resolution model the pictures themselves, made smaller, without noise.
+    Class and text, where it takes them, and for a super-resolution model the picture itself, made smaller, without noise.
 
     Raises:
         UserError: the model reads texts, and the pictures were prepared without.
     """
     labels = test.labels[numbers] if description.classes else np.zeros(len(numbers), dtype=np.int64)
-    asked: Condition = {"labels": torch.from_numpy(labels)}
+    conditions: Condition = {"labels": torch.from_numpy(labels)}
     if not isinstance(description, DiffusionDescription):
-        return asked
+        return conditions
     if description.model.vocabulary:
         if test.texts is None:
             raise UserError(
                 "The model reads texts and the prepared pictures have none; name their column in images.text_column and run "
                 "`dvc repro prepare@images`."
             )
-        asked["text"] = torch.from_numpy(test.texts[numbers])
+        conditions["text"] = torch.from_numpy(test.texts[numbers])
     if side := description.model.low_resolution:
-        asked["low_resolution"] = low_resolution(scaled(test.images[numbers]), side)
-        asked["low_resolution_noise"] = torch.zeros(len(numbers))
-    return asked
+        conditions["low_resolution"] = low_resolution(scaled(test.images[numbers]), side)
+        conditions["low_resolution_noise"] = torch.zeros(len(numbers))
+    return conditions

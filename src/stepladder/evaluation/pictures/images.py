@@ -1,6 +1,6 @@
 """How good a diffusion model's pictures are, at every number of sampling steps S; the protocol is ``judging``'s.
 
-All S and all samplings start from the same noise and are asked for the same pictures.
+Every S and every sampling starts from the same noise and gets the same conditions.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from stepladder.judgement import identity
 from stepladder.metrics.pictures import PictureMetrics, Point
 from stepladder.params import Params, Sampling
 
-SHOWN = ("sampler", "spacing", "variance", "guidance_scale", "classifier_scale")
+SAMPLING_KEYS = ("sampler", "spacing", "variance", "guidance_scale", "classifier_scale")
 
 
 def evaluate(
@@ -50,13 +50,13 @@ def evaluate(
     Writes into ``out``: ``metrics.json``, ``points.json`` and a strip of pictures ``samples-S{S}.png`` for each S.
 
     Args:
-        samplings: ways to draw, each at every S; none: ``params.sampling``. Of the second and further ones the strips are
+        samplings: settings to sample with, each at every S; none: ``params.sampling``. From the second on the strips are
             ``samples-{i}-S{S}.png``, i = 1, 2, ...
         classifier: folder of the noisy classifier, used where a sampling's ``classifier_scale`` is above 0.
-        devices: how many draw, each a share of the pictures; the figures do not depend on it.
+        devices: number of devices, each samples a share of the pictures; the figures do not depend on it.
 
     Raises:
-        UserError: the model is of another T, cannot be loaded, or draws pictures that are not numbers; or there is no noisy
+        UserError: the model is of another T, cannot be loaded, or generates pictures that are not numbers; or there is no noisy
             classifier to guide it.
     """
     model, description = load(model_folder)
@@ -65,20 +65,22 @@ def evaluate(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device)
     samplings = tuple(samplings) or (params.sampling,)
-    guided = classifier if any(sampling.classifier_scale for sampling in samplings) else None
-    guide = load_classifier(guided, description)[0].to(device) if guided is not None else None
+    guide_folder = classifier if any(sampling.classifier_scale for sampling in samplings) else None
+    guide = load_classifier(guide_folder, description)[0].to(device) if guide_folder is not None else None
     judge, steps = Judge(params, data, feature_net), params.sweep.sampling_steps
-    fresh(out)
-    found = []
+    empty_folder(out)
+    results = []
     with ExitStack() as stack:
-        drawer = stack.enter_context(drawers.on(devices, model_folder, params.seed, guided)) if devices > 1 else None
+        drawer = None
+        if devices > 1:
+            drawer = stack.enter_context(drawers.parallel_sampler(devices, model_folder, params.seed, guide_folder))
         for number, sampling in enumerate(samplings):
-            mark = f"-{number}" if number else ""
+            suffix = f"-{number}" if number else ""
             for point, pictures in points(model, description, judge, sampling, steps, guide, drawer):
-                strip(pictures).save(out / f"samples{mark}-S{point['sampling_steps']}.png")
-                name = f"T={timesteps} S={point['sampling_steps']}{mark and f' {sampling.sampler}'}"
-                print(said(judge, name, point), flush=True)
-                found.append(point)
+                strip(pictures).save(out / f"samples{suffix}-S{point['sampling_steps']}.png")
+                name = f"T={timesteps} S={point['sampling_steps']}{suffix and f' {sampling.sampler}'}"
+                print(summary_line(judge, name, point), flush=True)
+                results.append(point)
     metrics: PictureMetrics = {
         "timesteps": timesteps,
         "judged": identity.judged(params, model_folder, data, identity.judges(params, feature_net)),
@@ -86,12 +88,12 @@ def evaluate(
         "held_out": judge.held_out,
         "features": judge.protocol["features"],
         "protocol": judge.protocol,
-        "best": min(found, key=lambda point: point["frechet"]),
-        "points": found,
+        "best": min(results, key=lambda point: point["frechet"]),
+        "points": results,
         "likelihood": likelihood(model, description, judge),
     }
     history.write(out / "metrics.json", metrics)
-    history.write(out / "points.json", found)
+    history.write(out / "points.json", results)
     return metrics
 
 
@@ -107,36 +109,36 @@ def points(
     """A point, and its pictures ``(N, C, H, W)``, for each S <= T of ``sampling_steps``.
 
     Args:
-        drawer: draws the pictures; None: ``model``, guided by ``classifier``, where they are.
+        drawer: samples the pictures; None: ``model``, guided by ``classifier``, on the device where they are.
 
     Raises:
-        UserError: the model cannot be sampled so, or draws pictures that are not numbers.
+        UserError: the model cannot be sampled so, or generates pictures that are not numbers.
     """
     numbers = rows(judge.test, judge.params.evaluation.samples)
     classes = (
         judge.test.card["classes"] if classifier is not None and sampling.classifier_scale else description.classes
     )
-    asked = condition(judge.test, numbers, description.model_copy(update={"classes": tuple(classes)}))
+    conditions = condition(judge.test, numbers, description.model_copy(update={"classes": tuple(classes)}))
     drawer = drawer or drawers.local_sampler(model, description, judge.params.seed, classifier)
     for steps in (s for s in sampling_steps if s <= description.timesteps):
-        pictures, cost = drawer(asked, steps, sampling)
+        pictures, cost = drawer(conditions, steps, sampling)
         if not pictures.isfinite().all():
             raise UserError(
                 f"The model draws pictures that are not numbers at S={steps}: its training diverged; "
                 "lower diffusion.training.learning_rate, or set diffusion.training.gradient_clip to 1."
             )
-        where = {"timesteps": description.timesteps, "sampling_steps": steps}
-        how = {name: getattr(sampling, name) for name in SHOWN}
-        figures = judge.point(pictures, asked["labels"] if classes else None)
-        if "text" in asked:
-            figures |= retrieval(pictures, scaled(judge.test.images[numbers]), asked["labels"].numpy())
-        if "low_resolution" in asked:
-            figures |= fidelity(pictures, scaled(judge.test.images[numbers]), asked["low_resolution"])
-        yield cast(Point, where | how | figures | cost), pictures
+        position = {"timesteps": description.timesteps, "sampling_steps": steps}
+        settings = {name: getattr(sampling, name) for name in SAMPLING_KEYS}
+        metrics = judge.point(pictures, conditions["labels"] if classes else None)
+        if "text" in conditions:
+            metrics |= retrieval(pictures, scaled(judge.test.images[numbers]), conditions["labels"].numpy())
+        if "low_resolution" in conditions:
+            metrics |= fidelity(pictures, scaled(judge.test.images[numbers]), conditions["low_resolution"])
+        yield cast(Point, position | settings | metrics | cost), pictures
 
 
-def said(judge: Judge, name: str, point: Mapping[str, object]) -> str:
-    """A point in one line."""
+def summary_line(judge: Judge, name: str, point: Mapping[str, object]) -> str:
+    """A point as one printed line."""
     accuracy = f", accuracy {point['accuracy']:.3f}" if "accuracy" in point else ""
     return f"{name}: Frechet {point['frechet']:.4g} (floor {judge.floor['frechet']:.4g}){accuracy}"
 
@@ -146,8 +148,8 @@ def strip(pictures: Tensor) -> Any:
     return grid(pictures[: STRIP_ROWS * STRIP_COLUMNS], columns=STRIP_COLUMNS)
 
 
-def fresh(out: Path) -> None:
-    """An empty folder ``out``."""
+def empty_folder(out: Path) -> None:
+    """Make ``out`` an empty folder."""
     if out.exists():
         shutil.rmtree(out)
     out.mkdir(parents=True)

@@ -13,10 +13,10 @@ Labels = npt.NDArray[np.int64]
 
 
 def bootstrap_interval(estimate: float, resampled: Array, confidence: float) -> tuple[float, float]:
-    """How far ``estimate`` would vary with another sample of the same size: the resampled deviations from their mean.
+    """The interval in which ``estimate`` varies over samples of the same size, from the deviations of ``resampled`` from their mean.
 
-    Efron and Tibshirani (1993), chapter 13, with the mean in place of the estimate: resampling adds to a distance an upward bias
-    of its own, which is no error of the estimate. A bias of the estimate itself stays, and is the floor's too. The estimate is
+    Efron and Tibshirani (1993), chapter 13, with the mean in place of the estimate: resampling adds to a distance an upward bias,
+    which is no error of the estimate. A bias of the estimate itself stays, and the floor has it too. The estimate is
     always inside.
     """
     tail = (1 - confidence) / 2
@@ -25,9 +25,9 @@ def bootstrap_interval(estimate: float, resampled: Array, confidence: float) -> 
 
 
 def resampled(strata: Labels, resamples: int, seed: int) -> Labels:
-    """Numbers of ``resamples`` draws of as many rows as ``strata`` ``(N,)`` has, with replacement, ``(resamples, N)``.
+    """Row numbers of ``resamples`` bootstrap samples, each as large as ``strata`` ``(N,)``, ``(resamples, N)``.
 
-    Rows are drawn within each stratum: what has fixed shares in the sample, such as classes, keeps them.
+    Rows are sampled with replacement within each stratum, so that what has fixed shares, such as classes, keeps them.
     """
     random = np.random.default_rng(seed)
     members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
@@ -35,26 +35,26 @@ def resampled(strata: Labels, resamples: int, seed: int) -> Labels:
 
 
 def resample(statistic: Callable[[Labels], float], strata: Labels, resamples: int, seed: int) -> Array:
-    """``statistic(rows)`` of each of the draws of ``resampled``, ``(resamples,)``."""
+    """``statistic(rows)`` of each of the bootstrap samples of ``resampled``, ``(resamples,)``."""
     return np.array([statistic(rows) for rows in resampled(strata, resamples, seed)])
 
 
 def halves(strata: Labels, resamples: int, seed: int) -> npt.NDArray[np.bool_]:
     """``resamples`` random halves of each stratum of ``strata`` ``(N,)``, as rows of a mask ``(resamples, N)``.
 
-    For figures of a set that repeated members would distort, such as distances to nearest neighbours: a half drawn without replacement
-    deviates from the whole as the whole does from another whole (variance s^2 (2/N - 1/N) = s^2/N; Politis and Romano 1994).
+    For figures of a set that repeated members would distort, such as distances to nearest neighbours: a half sampled without replacement
+    deviates from the full set as that does from another full set (variance s^2 (2/N - 1/N) = s^2/N; Politis and Romano 1994).
     Strata of odd size are rounded up and down in turn.
     """
     random = np.random.default_rng(seed)
-    kept = np.zeros((resamples, len(strata)), dtype=bool)
-    up = False
+    masks = np.zeros((resamples, len(strata)), dtype=bool)
+    round_up = False
     for stratum in np.unique(strata):
         rows = np.flatnonzero(strata == stratum)
-        count, up = (len(rows) + (up if len(rows) % 2 else 0)) // 2, up ^ bool(len(rows) % 2)
-        chosen = random.random((resamples, len(rows))).argsort(1)[:, :count]
-        np.put_along_axis(kept, rows[chosen], True, axis=1)
-    return kept
+        count, round_up = (len(rows) + (round_up if len(rows) % 2 else 0)) // 2, round_up ^ bool(len(rows) % 2)
+        order = random.random((resamples, len(rows))).argsort(1)[:, :count]
+        np.put_along_axis(masks, rows[order], True, axis=1)
+    return masks
 
 
 def proportion(successes: int, trials: int, confidence: float) -> tuple[float, float]:

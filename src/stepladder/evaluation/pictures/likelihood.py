@@ -1,4 +1,4 @@
-"""How well a diffusion model explains the held-out pictures, and at which times it errs."""
+"""How likely the held-out pictures are under a diffusion model, and its error at each time."""
 
 from __future__ import annotations
 
@@ -21,28 +21,25 @@ def likelihood(model: nn.Module, description: DiffusionDescription, judge: Judge
     """The bound on the negative log-likelihood of held-out pictures, and the loss by time.
 
     Pictures are the first of ``evaluation.likelihood_images``, the same for every model; for bits/dim as many of them as
-    ``evaluation.likelihood_evaluations`` allow, at least one, since all T steps count: a bound on fewer steps is that of another chain,
-    and with fixed variances a far worse one.
+    ``evaluation.likelihood_evaluations`` allow, at least one. All T steps are evaluated: a bound on fewer steps is that of another
+    chain, and with fixed variances a far worse one.
     """
     settings, seed = judge.params.evaluation, judge.params.seed
     count = min(settings.likelihood_images, len(judge.test.labels))
     if not count:
         return {}
     numbers = rows(judge.test, count)
-    few = (
-        numbers[: max(1, settings.likelihood_evaluations // description.timesteps)]
-        if settings.likelihood_evaluations
-        else numbers
-    )
-    bound = bits_per_dim(model, description, *_told(judge, few, description), seed=seed)
-    varied = np.array(bound["by_picture"])[resampled(np.zeros_like(few), settings.bootstrap, seed)].mean(1)
-    low, high = bootstrap_interval(bound["bits_per_dim"], varied, settings.confidence)
-    errors = loss_by_time(model, description, *_told(judge, numbers, description), points=TIMES, seed=seed)
+    affordable = max(1, settings.likelihood_evaluations // description.timesteps)
+    bound_numbers = numbers[:affordable] if settings.likelihood_evaluations else numbers
+    bound = bits_per_dim(model, description, *_inputs(judge, bound_numbers, description), seed=seed)
+    estimates = np.array(bound["by_picture"])[resampled(np.zeros_like(bound_numbers), settings.bootstrap, seed)].mean(1)
+    low, high = bootstrap_interval(bound["bits_per_dim"], estimates, settings.confidence)
+    errors = loss_by_time(model, description, *_inputs(judge, numbers, description), points=TIMES, seed=seed)
     return {
         "bits_per_dim": bound["bits_per_dim"],
         "bits_per_dim_low": low,
         "bits_per_dim_high": high,
-        "images": len(few),
+        "images": len(bound_numbers),
         "steps": bound["steps"],
         "variance": bound["variance"],
         "prior": bound["prior"],
@@ -52,5 +49,5 @@ def likelihood(model: nn.Module, description: DiffusionDescription, judge: Judge
     }
 
 
-def _told(judge: Judge, numbers: Rows, description: DiffusionDescription) -> tuple[Tensor, Condition]:
+def _inputs(judge: Judge, numbers: Rows, description: DiffusionDescription) -> tuple[Tensor, Condition]:
     return scaled(judge.test.images[numbers]), condition(judge.test, numbers, description)

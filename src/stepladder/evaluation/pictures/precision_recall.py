@@ -1,7 +1,7 @@
-"""Improved precision and recall: how many drawn pictures look real, how many real ones could have been drawn.
+"""Improved precision and recall: how many generated pictures look real, how many real ones could have been generated.
 
-Kynkaanniemi et al. (2019), equations 1 and 2: a set's manifold is the union of balls around its members that reach to their
-``k``-th nearest other; precision is the share of drawn pictures in the real manifold, recall that of real ones in the drawn.
+Kynkaanniemi et al. (2019), equations 1 and 2: the manifold of a set is the union of balls around its members that reach to their
+``k``-th nearest other. Precision is the share of generated pictures in the real manifold, recall that of real ones in the generated.
 """
 
 from __future__ import annotations
@@ -11,46 +11,46 @@ import numpy.typing as npt
 
 from stepladder.evaluation.pictures.neighbours import Array, distances, radii
 
-K = 3  # theirs
-NEAREST = 32  # neighbours kept of each picture: among them are the k-th of half of the set
+K = 3  # as in the paper
+NEAREST = 32  # neighbours kept of each picture: enough to contain the k-th nearest within half of the set
 
 
-def precision_recall(drawn: Array, real: Array, k: int = K) -> tuple[float, float]:
-    """(precision, recall) of features ``drawn`` ``(N, D)`` against ``real`` ``(M, D)``, both in [0, 1]."""
-    between = distances(drawn, real)
-    return float(realistic(between, radii(real, k)).mean()), recall(between, radii(drawn, k))
+def precision_recall(generated: Array, real: Array, k: int = K) -> tuple[float, float]:
+    """(precision, recall) of features ``generated`` ``(N, D)`` against ``real`` ``(M, D)``, both in [0, 1]."""
+    to_real = distances(generated, real)
+    return float(realistic(to_real, radii(real, k)).mean()), recall(to_real, radii(generated, k))
 
 
-def realistic(between: Array, real_radii: Array) -> npt.NDArray[np.bool_]:
-    """Which drawn pictures are in the real manifold, ``(N,)``; ``between`` ``(N, M)``: drawn to real, ``real_radii`` ``(M,)``."""
-    inside: npt.NDArray[np.bool_] = np.any(between <= real_radii, axis=1)
+def realistic(to_real: Array, real_radii: Array) -> npt.NDArray[np.bool_]:
+    """Which generated pictures are in the real manifold, ``(N,)``; ``to_real``: distances ``(N, M)``, ``real_radii``: ``(M,)``."""
+    inside: npt.NDArray[np.bool_] = np.any(to_real <= real_radii, axis=1)
     return inside
 
 
-def recall(between: Array, drawn_radii: Array) -> float:
-    """The share of real pictures in the drawn manifold; ``drawn_radii`` ``(N,)``."""
-    return float((between <= drawn_radii[:, None]).any(0).mean())
+def recall(to_real: Array, generated_radii: Array) -> float:
+    """The share of real pictures in the generated manifold; ``generated_radii`` ``(N,)``."""
+    return float((to_real <= generated_radii[:, None]).any(0).mean())
 
 
-def recalls(between: Array, own: Array, kept: npt.NDArray[np.bool_], k: int = K) -> Array:
-    """``recall`` of each part of the drawn pictures that a row of ``kept`` ``(R, N)`` names, with the radii of that part.
+def recalls(to_real: Array, distances_within: Array, subsets: npt.NDArray[np.bool_], k: int = K) -> Array:
+    """``recall`` of each subset of the generated pictures, a row of the mask ``subsets`` ``(R, N)`` each, with its radii.
 
-    ``own`` ``(N, N)``: distances between the drawn pictures. Each picture's nearest ``NEAREST`` are sorted once, so that a part
-    costs no sorting; where they do not hold k of the part, the last of them stands for the k-th.
+    ``distances_within`` ``(N, N)``: between the generated pictures. The ``NEAREST`` nearest of each picture are sorted once, so that a
+    subset needs no sorting; where fewer than k of them are in the subset, the last of them is taken as the k-th.
     """
-    others = own.copy()
+    others = distances_within.copy()
     np.fill_diagonal(others, np.inf)
-    count = min(NEAREST, len(own) - 1)
+    count = min(NEAREST, len(distances_within) - 1)
     nearest = np.argpartition(others, count - 1, axis=1)[:, :count]
     order = np.take_along_axis(others, nearest, 1).argsort(1)
     nearest = np.take_along_axis(nearest, order, 1)
     near = np.take_along_axis(others, nearest, 1)
-    wide = np.ascontiguousarray(between.astype(np.float32))
-    found = np.empty(len(kept))
-    for i, part in enumerate(kept):
-        rows = np.flatnonzero(part)
-        inside = part[nearest[rows]].cumsum(1) >= k
+    to_real_32 = np.ascontiguousarray(to_real.astype(np.float32))
+    result = np.empty(len(subsets))
+    for i, subset in enumerate(subsets):
+        rows = np.flatnonzero(subset)
+        inside = subset[nearest[rows]].cumsum(1) >= k
         place = np.where(inside[:, -1], inside.argmax(1), count - 1)
-        reach = near[rows, place].astype(np.float32)
-        found[i] = (wide[rows] <= reach[:, None]).any(0).mean()
-    return found
+        subset_radii = near[rows, place].astype(np.float32)
+        result[i] = (to_real_32[rows] <= subset_radii[:, None]).any(0).mean()
+    return result

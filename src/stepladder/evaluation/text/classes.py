@@ -1,4 +1,4 @@
-"""How well texts are classified: accuracy and macro-F1, beside always saying the commonest class."""
+"""How well texts are classified: accuracy and macro-F1, compared with always predicting the commonest class."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from stepladder.transformer.networks.trained import load
 
 
 class Predicted(LabelLine):
-    """What is said of a text, a line of ``predictions.jsonl``."""
+    """The prediction for a text, a line of ``predictions.jsonl``."""
 
     predicted: str
     probability: float
 
 
 def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> TextMetrics:
-    """Judge the classifier in ``model_folder`` on the held-out texts of ``data``; write what is found to ``out``.
+    """Judge the classifier in ``model_folder`` on the held-out texts of ``data``; write the results to ``out``.
 
     Files: ``metrics.json``; ``predictions.jsonl``, and ``predictions_SPLIT.jsonl`` of further test splits; ``attention.json``.
     ``accuracy`` and ``macro_f1`` have intervals over texts.
@@ -38,59 +38,59 @@ def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> TextM
     card, section, classes = card_of(data, LabelsCard), params.evaluation, [*description.classes]
     commonest = max(classes, key=card["counts_by_class"]["train"].__getitem__)
     out.mkdir(parents=True, exist_ok=True)
-    found: dict[str, TextMetrics] = {}
+    by_split: dict[str, TextMetrics] = {}
     for split in ["test", *splits.further(card["counts"])]:
         lines = files.lines_of(data / f"{split}.jsonl", LabelLine)
-        probable = classify(model, tokenizer, description, [line["text"] for line in lines])
-        best = probable.max(dim=1)
+        probabilities = classify(model, tokenizer, description, [line["text"] for line in lines])
+        best = probabilities.max(dim=1)
         rows: list[Predicted] = [
             {**line, "predicted": classes[i], "probability": round(p, 4)}
             for line, i, p in zip(lines, best.indices.tolist(), best.values.tolist(), strict=True)
         ]
         files.write_lines(out / f"predictions{split.removeprefix('test')}.jsonl", rows)
-        found[split] = {
+        by_split[split] = {
             **scored(measures(rows), count=section.bootstrap, confidence=section.confidence, seed=params.seed),
             "majority": {m.name: m.value for m in measures([row | {"predicted": commonest} for row in rows])},
             **details(rows, classes),
         }
-    metrics: TextMetrics = {"task": description.task, **found.pop("test"), "classes": classes, "splits": found}
+    metrics: TextMetrics = {"task": description.task, **by_split.pop("test"), "classes": classes, "splits": by_split}
     metrics["judged"] = identity.judged(params, model_folder, data)
     history.write(out / "metrics.json", metrics)
     texts = [row["text"] for row in files.lines_of(data / "test.jsonl", LabelLine)[: pictures.MEASURED]]
     readings = [reading(tokenizer, description, text) for text in texts]
-    shown = readings[pictures.nearest(tokenizer, texts)]
+    plotted = readings[pictures.nearest(tokenizer, texts)]
     files.write_json(
         out / "attention.json",
-        pictures.described(model, tokenizer, shown, readings) | {"positions": pictures.positions(model)},
+        pictures.described(model, tokenizer, plotted, readings) | {"positions": pictures.positions(model)},
     )
     return metrics
 
 
 def reading(tokenizer: Tokenizer, description: TextClassifierDescription, text: str, *_: object) -> pictures.Reading:
-    """``text`` as the model is given it."""
+    """``text`` as token ids, the input of the model."""
     return encode(tokenizer, [text])
 
 
 def measures(rows: list[Predicted]) -> list[Score]:
-    """Accuracy, and the mean over classes of F1 (0 for a class that is neither there nor predicted)."""
+    """Accuracy, and the mean over classes of F1 (0 for a class that neither occurs nor is predicted)."""
     classes = sorted({row["label"] for row in rows} | {row["predicted"] for row in rows})
     pairs = [(classes.index(row["label"]), classes.index(row["predicted"])) for row in rows]
     label, predicted = np.array(pairs).T
-    said, is_ = np.eye(len(classes))[predicted], np.eye(len(classes))[label]
-    right = np.stack([label == predicted, np.ones(len(rows))], axis=1).astype(np.float64)
+    guessed, true = np.eye(len(classes))[predicted], np.eye(len(classes))[label]
+    correct = np.stack([label == predicted, np.ones(len(rows))], axis=1).astype(np.float64)
 
     def macro_f1(total: Floats) -> float:
-        hits, both = np.split(total, 2)
-        return float((2 * hits / np.maximum(both, 1)).mean())
+        hits, totals = np.split(total, 2)
+        return float((2 * hits / np.maximum(totals, 1)).mean())
 
     return [
-        Score("accuracy", right, lambda total: float(total[0] / total[1])),
-        Score("macro_f1", np.concatenate([said * is_, said + is_], axis=1), macro_f1),
+        Score("accuracy", correct, lambda total: float(total[0] / total[1])),
+        Score("macro_f1", np.concatenate([guessed * true, guessed + true], axis=1), macro_f1),
     ]
 
 
 def details(rows: list[Predicted], classes: list[str]) -> TextMetrics:
-    """Precision, recall, F1 and number of each class, and which is taken for which."""
+    """Precision, recall, F1 and number of each class, and the confusion matrix."""
     label, predicted = [row["label"] for row in rows], [row["predicted"] for row in rows]
     columns = precision_recall_fscore_support(label, predicted, labels=classes, zero_division=0)
     return {

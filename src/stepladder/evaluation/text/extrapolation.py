@@ -19,7 +19,7 @@ def loss_by_position(model: CausalLM, tokens: Tensor, batch_size: int = 8) -> Te
         tokens: ``(N, T)`` running text without padding, longer than what the model was trained on.
 
     Raises:
-        UserError: the model learned a position each and was given more.
+        UserError: the model learned an embedding for each position, and ``tokens`` has more positions.
     """
     total = torch.zeros(tokens.shape[1] - 1, dtype=torch.float64, device=tokens.device)
     for rows in torch.split(tokens, batch_size):
@@ -33,7 +33,7 @@ def extrapolation(
 ) -> dict[int, float]:
     """Mean loss in nats a token of the last ``trained_on`` positions of windows that are 1, 2, 4 ... times as long.
 
-    All windows end at the same places of ``text``, so that every figure is of the same tokens, with more and more before them:
+    All windows end at the same places of ``text``, so that every loss is of the same tokens, with more and more context:
     a model that extrapolates does not get worse, and one that uses the longer context gets better.
 
     Args:
@@ -41,14 +41,14 @@ def extrapolation(
         trained_on: tokens of a training block.
 
     Returns:
-        The window's length in tokens to the loss; the longer windows are missing where the model learned its positions.
+        The loss for each length of window in tokens; the longer windows are missing where the model learned its positions.
     """
     longest = max(multiples) * trained_on
     if model.embed.positions.learned:
         multiples = [1]
     windows = text.unfold(0, longest + 1, trained_on)
-    found = {}
+    result = {}
     for length in (multiple * trained_on for multiple in multiples):
         losses = loss_by_position(model, windows[:, -length - 1 :])
-        found[length] = losses[-trained_on:].mean().item()
-    return found
+        result[length] = losses[-trained_on:].mean().item()
+    return result

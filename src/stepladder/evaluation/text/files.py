@@ -11,12 +11,12 @@ R = TypeVar("R")
 
 
 def read_lines(file: Path) -> list[dict[str, object]]:
-    """What each line of ``file`` holds."""
+    """The JSON object of each line of ``file``."""
     return lines_of(file, dict[str, object])
 
 
 def lines_of(file: Path, kind: type[R]) -> list[R]:
-    """The same, of a ``kind`` that its reader knows it to be."""
+    """The same, typed as ``kind``, which is not checked."""
     return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
 
 

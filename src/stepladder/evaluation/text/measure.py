@@ -1,4 +1,4 @@
-"""A score over many items, its interval, and whether it differs between two systems, by the bootstrap."""
+"""A score over many items; by the bootstrap, its interval and whether it differs between two systems."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Difference:
-    """Of a score between two systems, B minus A, on the same items.
+    """The difference of a score between two systems, B minus A, on the same items.
 
     Attributes:
         low, high: percentile interval of the difference.
@@ -63,7 +63,7 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """In words; a difference is shown where the interval leaves out 0."""
+        """In words; there is a difference where the interval does not contain 0."""
         if self.low <= 0 <= self.high:
             return "no difference shown"
         return "B is better" if (self.b < self.a) == FIGURES[self.name].smaller_is_better else "A is better"
@@ -71,8 +71,8 @@ class Difference:
 
 def resamples(items: int, count: int, seed: int) -> npt.NDArray[np.int64]:
     """``(count, items)``: how often each item occurs in each of ``count`` resamples with replacement."""
-    drawn = np.random.default_rng(seed).choice(items, size=(count, items), replace=True)
-    return np.array([np.bincount(row, minlength=items) for row in drawn])
+    samples = np.random.default_rng(seed).choice(items, size=(count, items), replace=True)
+    return np.array([np.bincount(row, minlength=items) for row in samples])
 
 
 def intervals(measures: list[Score], *, count: int, confidence: float, seed: int) -> dict[str, tuple[float, float]]:
@@ -83,10 +83,10 @@ def intervals(measures: list[Score], *, count: int, confidence: float, seed: int
 
 def scored(measures: list[Score], *, count: int, confidence: float, seed: int) -> TextMetrics:
     """Each measure's value under its name, and its interval under ``NAME_low`` and ``NAME_high``."""
-    found = {m.name: m.value for m in measures}
+    metrics = {m.name: m.value for m in measures}
     for name, (low, high) in intervals(measures, count=count, confidence=confidence, seed=seed).items():
-        found |= {f"{name}_low": low, f"{name}_high": high}
-    return cast(TextMetrics, found)
+        metrics |= {f"{name}_low": low, f"{name}_high": high}
+    return cast(TextMetrics, metrics)
 
 
 def difference(a: Score, b: Score, *, count: int, confidence: float, seed: int) -> Difference:
@@ -101,13 +101,13 @@ def difference(a: Score, b: Score, *, count: int, confidence: float, seed: int) 
             "needs the same items in the same order."
         )
     counts = resamples(len(a.statistics), count, seed)
-    drawn = b.resampled(counts) - a.resampled(counts)
-    found, sizes = b.value - a.value, np.abs(drawn)
-    low, high = _percentiles(drawn, confidence)
-    beyond = int((sizes - sizes.mean() >= abs(found)).sum())
+    deltas = b.resampled(counts) - a.resampled(counts)
+    actual, sizes = b.value - a.value, np.abs(deltas)
+    low, high = _percentiles(deltas, confidence)
+    larger = int((sizes - sizes.mean() >= abs(actual)).sum())
     return Difference(
         name=a.name, a=a.value, b=b.value, low=low, high=high,
-        better=float((drawn < 0 if FIGURES[a.name].smaller_is_better else drawn > 0).mean()), p=(beyond + 1) / (count + 1),
+        better=float((deltas < 0 if FIGURES[a.name].smaller_is_better else deltas > 0).mean()), p=(larger + 1) / (count + 1),
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What is drawn of a language model: its attention to one text, its entropy by depth over several, its positions."""
+"""What is plotted of a language model: its attention to one text, the entropy by depth over several, its positions."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from stepladder.transformer.blocks.positions import AbsolutePositions
 from stepladder.transformer.networks.description import TextDescription
 from stepladder.transformer.networks.trained import SpecialTokens
 
-SHOWN = 12  # tokens of the text whose maps are shown, about
-MEASURED = 64  # texts over which entropy is averaged, at most
+SHOWN = 12  # the text whose maps are plotted has about so many tokens
+MEASURED = 64  # the entropy is averaged over at most so many texts
 POSITIONS = 64
 
-Reading = Sequence[list[int]]  # what a model is given: a text, or a source and a target
+Reading = Sequence[list[int]]  # the token ids that a model reads: a text, or a source and a target
 
 
 def reading(tokenizer: Tokenizer, description: TextDescription, text: str, *_: object) -> Reading:
-    """``text`` as a model is given it that reads its tokens alone."""
+    """``text`` as token ids, for a model that reads them alone."""
     return (tokenizer.encode(text, add_special_tokens=False).ids,)
 
 
-def described(model: nn.Module, tokenizer: Tokenizer, shown: Reading, measured: Sequence[Reading] = ()) -> Attention:
-    """The attention of ``model`` while it reads ``shown``, and its entropy over ``measured``."""
+def described(model: nn.Module, tokenizer: Tokenizer, plotted: Reading, measured: Sequence[Reading] = ()) -> Attention:
+    """The attention of ``model`` while it reads ``plotted``, and the entropy of it over ``measured``."""
     eos = SpecialTokens.of(tokenizer).eos
-    total: dict[str, Tensor] = {}
-    for one in measured:
-        for name, weights in attention_maps(model, *map(torch.tensor, one)).items():
-            total[name] = total.get(name, torch.zeros(())) + entropy(weights) / len(measured)
-    read, written = shown[0], [*shown[-1][1:], eos]
-    tokens = {"encoder": (read, read), "decoder": (written, shown[-1]), "cross": (written, read)}
+    entropies: dict[str, Tensor] = {}
+    for reading_ids in measured:
+        for name, weights in attention_maps(model, *map(torch.tensor, reading_ids)).items():
+            entropies[name] = entropies.get(name, torch.zeros(())) + entropy(weights) / len(measured)
+    source, target = plotted[0], [*plotted[-1][1:], eos]
+    tokens = {"encoder": (source, source), "decoder": (target, plotted[-1]), "cross": (target, source)}
     return {
         "maps": {
             name: {
@@ -43,26 +43,26 @@ def described(model: nn.Module, tokenizer: Tokenizer, shown: Reading, measured: 
                 "columns": [text_of(tokenizer, i) for i in tokens[name][1]],
                 "weights": _rounded(weights.tolist()),
             }
-            for name, weights in attention_maps(model, *map(torch.tensor, shown)).items()
+            for name, weights in attention_maps(model, *map(torch.tensor, plotted)).items()
         },
-        "entropy": {name: _rounded(values.tolist()) for name, values in total.items()},
+        "entropy": {name: _rounded(values.tolist()) for name, values in entropies.items()},
     }
 
 
 def positions(model: nn.Module) -> list[list[float]]:
-    """The encodings of the first positions, ``[position][dimension]``; none where they are not added to embeddings."""
-    found = next((m.table for m in model.modules() if isinstance(m, AbsolutePositions)), None)
-    return [] if found is None else _rounded(found[:POSITIONS].tolist())
+    """The encodings of the first positions, ``[position][dimension]``; empty where none are added to embeddings."""
+    table = next((m.table for m in model.modules() if isinstance(m, AbsolutePositions)), None)
+    return [] if table is None else _rounded(table[:POSITIONS].tolist())
 
 
 def nearest(tokenizer: Tokenizer, texts: list[str]) -> int:
-    """The text that is shown: the first of those nearest to ``SHOWN`` tokens."""
+    """Index of the text that is plotted: the first of those nearest to ``SHOWN`` tokens."""
     lengths = [len(e.ids) for e in tokenizer.encode_batch(texts, add_special_tokens=False)]
     return min(range(len(lengths)), key=lambda i: abs(lengths[i] - SHOWN))
 
 
 def text_of(tokenizer: Tokenizer, token: int) -> str:
-    """A token as a reader sees it."""
+    """A token as readable text."""
     return tokenizer.decode([token], skip_special_tokens=False) or tokenizer.id_to_token(token) or ""
 
 

@@ -1,4 +1,4 @@
-"""Translations and summaries of held-out texts, judged: scores, perplexity and speed, beside copying the source."""
+"""Judges translations and summaries of held-out texts: scores, perplexity and speed, compared with copying the source."""
 
 from __future__ import annotations
 
@@ -35,69 +35,69 @@ Pairs = list[PairLine]
 
 
 def evaluate(params: Params, data: Path, model_folder: Path, out: Path) -> TextMetrics:
-    """Judge the model in ``model_folder`` on the held-out pairs of ``data``; write what is found to ``out``.
+    """Judge the model in ``model_folder`` on the held-out pairs of ``data``; write the results to ``out``.
 
     Files: ``metrics.json``; ``translations.jsonl``, and ``translations_SPLIT.jsonl`` of further test splits; ``attention.json``. ROUGE is
-    measured where it is asked for.
+    measured where ``evaluation.rouge`` is set.
     """
     loaded = load(model_folder, TranslationDescription)
     counts = read_card(data)["counts"]
     out.mkdir(parents=True, exist_ok=True)
-    found: dict[str, TextMetrics] = {}
+    by_split: dict[str, TextMetrics] = {}
     for split in ["test", *splits.further(counts)]:
         pairs = files.lines_of(data / f"{split}.jsonl", PairLine)
         start = time.perf_counter()
-        translations = translated(*loaded, pairs, params)
+        translations = translate_pairs(*loaded, pairs, params)
         speed = len(pairs) / (time.perf_counter() - start)
         with encoding.pairs_of(data, split, pairs, *loaded[1:]) as encoded:
-            confusion = perplexity(loaded[0], encoded, split, SpecialTokens.of(loaded[1]))
-        found[split] = {
-            **judged(pairs, translations, params),
-            "perplexity": confusion,
+            split_perplexity = perplexity(loaded[0], encoded, split, SpecialTokens.of(loaded[1]))
+        by_split[split] = {
+            **score_translations(pairs, translations, params),
+            "perplexity": split_perplexity,
             "sentences_per_second": speed,
         }
-        files.write_lines(out / f"translations{split.removeprefix('test')}.jsonl", rows(pairs, translations))
+        files.write_lines(out / f"translations{split.removeprefix('test')}.jsonl", records(pairs, translations))
     judged_by = identity.judged(params, model_folder, data)
-    metrics: TextMetrics = {"task": loaded[2].task, **found.pop("test"), "splits": found, "judged": judged_by}
+    metrics: TextMetrics = {"task": loaded[2].task, **by_split.pop("test"), "splits": by_split, "judged": judged_by}
     history.write(out / "metrics.json", metrics)
     files.write_json(out / "attention.json", attention(*loaded, files.lines_of(out / "translations.jsonl", Translated)))
     return metrics
 
 
 def attention(
-    model: Seq2Seq, tokenizer: Tokenizer, description: TranslationDescription, said: list[Translated]
+    model: Seq2Seq, tokenizer: Tokenizer, description: TranslationDescription, translations: list[Translated]
 ) -> Attention:
-    """What the report draws of the model's attention while it reads sources and says its translations of them."""
-    several = len(description.target_languages) > 1
+    """The attention that the report plots, while the model reads sources and writes its translations of them."""
+    multilingual = len(description.target_languages) > 1
     readings = [
-        reading(tokenizer, description, row["source"], row["translation"], row["language"] if several else None)
-        for row in said[: pictures.MEASURED]
+        reading(tokenizer, description, row["source"], row["translation"], row["language"] if multilingual else None)
+        for row in translations[: pictures.MEASURED]
     ]
-    shown = readings[pictures.nearest(tokenizer, [row["source"] for row in said[: len(readings)]])]
-    return pictures.described(model, tokenizer, shown, readings) | {"positions": pictures.positions(model)}
+    plotted = readings[pictures.nearest(tokenizer, [row["source"] for row in translations[: len(readings)]])]
+    return pictures.described(model, tokenizer, plotted, readings) | {"positions": pictures.positions(model)}
 
 
 def reading(
     tokenizer: Tokenizer, description: TranslationDescription, text: str, target: str, language: str | None
 ) -> pictures.Reading:
-    """``text`` and its translation ``target`` as the model is given them."""
+    """``text`` and its translation ``target`` as token ids, the input of the model."""
     (source,) = encode(tokenizer, description, [text], language)
     written = tokenizer.encode(target, add_special_tokens=False).ids
     return source, [SpecialTokens.of(tokenizer).bos, *written]
 
 
-def translated(
+def translate_pairs(
     model: Seq2Seq, tokenizer: Tokenizer, description: TranslationDescription, pairs: Pairs, params: Params
 ) -> list[str]:
-    """The translation of each pair's source to its language; of one that is longer than the model reads, none."""
+    """The translation of each pair's source to its language; "" where the source is longer than the model can read."""
     translations = [""] * len(pairs)
     for language in description.target_languages:
-        mine = [i for i, p in enumerate(pairs) if p["language"] == language]
-        read = tokens(tokenizer, description, [pairs[i]["source"] for i in mine], language)
-        fitting = [len(ids) <= description.max_length for ids in read]
-        sources = [pairs[i]["source"] if fits else "" for i, fits in zip(mine, fitting, strict=True)]
+        of_language = [i for i, p in enumerate(pairs) if p["language"] == language]
+        encoded = tokens(tokenizer, description, [pairs[i]["source"] for i in of_language], language)
+        fitting = [len(ids) <= description.max_length for ids in encoded]
+        sources = [pairs[i]["source"] if fits else "" for i, fits in zip(of_language, fitting, strict=True)]
         texts = translate(model, tokenizer, description, sources, params.decoding, language, seed=params.seed)
-        for i, text in zip(mine, texts, strict=True):
+        for i, text in zip(of_language, texts, strict=True):
             translations[i] = text
     return translations
 
@@ -105,9 +105,9 @@ def translated(
 def measures(pairs: Pairs, translations: list[str], *, summaries: bool) -> list[Score]:
     """All scores of ``translations``; with ROUGE where they are ``summaries``."""
     references, languages = references_of(pairs), [p["language"] for p in pairs]
-    found = translation_scores(translations, references, languages)
-    older = lowercased_tokenised_bleu(translations, references, languages)
-    return [*found, *([older] if older else []), *(rouge(translations, references) if summaries else [])]
+    scores = translation_scores(translations, references, languages)
+    older_bleu = lowercased_tokenised_bleu(translations, references, languages)
+    return [*scores, *([older_bleu] if older_bleu else []), *(rouge(translations, references) if summaries else [])]
 
 
 def scores_of(rows: list[Translated]) -> list[Score]:
@@ -124,34 +124,34 @@ def scores_of(rows: list[Translated]) -> list[Score]:
     return measures(pairs, [row["translation"] for row in rows], summaries=False)
 
 
-def judged(pairs: Pairs, translations: list[str], params: Params) -> TextMetrics:
-    """The scores of ``translations`` with intervals and signatures, and those of the source as it is."""
-    asked, section = params.evaluation.rouge, params.evaluation
-    found = measures(pairs, translations, summaries=asked)
-    copied = measures(pairs, [p["source"] for p in pairs], summaries=asked)
+def score_translations(pairs: Pairs, translations: list[str], params: Params) -> TextMetrics:
+    """The scores of ``translations`` with intervals and signatures, and those of the source copied as it is."""
+    with_rouge, section = params.evaluation.rouge, params.evaluation
+    scores = measures(pairs, translations, summaries=with_rouge)
+    copy_scores = measures(pairs, [p["source"] for p in pairs], summaries=with_rouge)
     return {
-        **scored(found, count=section.bootstrap, confidence=section.confidence, seed=params.seed),
-        "signatures": {m.name: m.signature for m in found if m.signature},
-        "copy": {m.name: m.value for m in copied},
-        "exchanged": {"chrf": _exchanged(pairs)},
+        **scored(scores, count=section.bootstrap, confidence=section.confidence, seed=params.seed),
+        "signatures": {m.name: m.signature for m in scores if m.signature},
+        "copy": {m.name: m.value for m in copy_scores},
+        "exchanged": {"chrf": _exchanged_chrf(pairs)},
         "sentences": len(pairs),
     }
 
 
-def _exchanged(pairs: Pairs) -> float:
-    """chrF where each source gets the reference of another, half the list away: right in nothing but the language."""
+def _exchanged_chrf(pairs: Pairs) -> float:
+    """chrF where each source gets the reference of another one, half the list away: only the language is right."""
     references, languages = references_of(pairs), [p["language"] for p in pairs]
-    said = [""] * len(pairs)
+    exchanged = [""] * len(pairs)
     for language in set(languages):
-        mine = [i for i, known in enumerate(languages) if known == language]
-        for place, i in enumerate(mine):
-            said[i] = references[mine[(place + max(1, len(mine) // 2)) % len(mine)]][0]
-    return next(m.value for m in translation_scores(said, references, languages) if m.name == "chrf")
+        of_language = [i for i, other in enumerate(languages) if other == language]
+        for place, i in enumerate(of_language):
+            exchanged[i] = references[of_language[(place + max(1, len(of_language) // 2)) % len(of_language)]][0]
+    return next(m.value for m in translation_scores(exchanged, references, languages) if m.name == "chrf")
 
 
 @torch.inference_mode()
 def perplexity(model: Seq2Seq, data: Path, split: str, special: SpecialTokens) -> float:
-    """``exp`` of the mean cross entropy a target token, the end included."""
+    """``exp`` of the mean cross entropy of a target token, with the end token."""
     loss, count = 0.0, 0
     for batch in fixed_batches(data, split, special, budget=8192):
         loss += float(token_loss(model, batch["source"], batch["target"], wanted=batch["wanted"], smoothing=0.0))
@@ -160,18 +160,18 @@ def perplexity(model: Seq2Seq, data: Path, split: str, special: SpecialTokens) -
 
 
 def references_of(pairs: Pairs) -> References:
-    """What counts as right for each pair: its target, or several where it has them."""
+    """The references of each pair: its target, or several where it has them."""
     return [p.get("references") or [p["target"]] for p in pairs]
 
 
-def rows(pairs: Pairs, translations: list[str]) -> list[Translated]:
-    """Of each pair source, reference, translation, language and chrF; other references where there are."""
+def records(pairs: Pairs, translations: list[str]) -> list[Translated]:
+    """For each pair source, reference, translation, language and chrF; all references where there are several."""
     references = references_of(pairs)
-    found: list[Translated] = [
+    lines: list[Translated] = [
         {"source": p["source"], "reference": p["target"], "translation": text, "language": p["language"], "chrf": chrf}
         for p, text, chrf in zip(pairs, translations, sentence_chrf(translations, references), strict=True)
     ]
-    for row, several in zip(found, references, strict=True):
+    for row, several in zip(lines, references, strict=True):
         if len(several) > 1:
             row["references"] = list(several)
-    return found
+    return lines

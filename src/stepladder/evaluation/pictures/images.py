@@ -62,8 +62,7 @@ def evaluate(
     model, description = load(model_folder)
     if description.timesteps != timesteps:
         raise UserError(f"{model_folder} holds a model of T={description.timesteps}, not of T={timesteps}.")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model.to(device)
+    model.to(device := "cuda" if torch.cuda.is_available() else "cpu")
     samplings = tuple(samplings) or (params.sampling,)
     guide_folder = classifier if any(sampling.classifier_scale for sampling in samplings) else None
     guide = load_classifier(guide_folder, description)[0].to(device) if guide_folder is not None else None

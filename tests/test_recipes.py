@@ -357,9 +357,9 @@ RECIPES = [
         'changed, sampling = {}, {"sampler": "halfway"}\n' + DRAWN + """
 build({"sampling": {"sampler": "halfway"}})
 from stepladder.serving.app import Drawing
-from stepladder.studies.results import named
+from stepladder.studies.results import sampling_label
 Drawing(model="m", labels=["0"], steps=5, sampler="halfway")
-assert named(Sampling(sampler="halfway").model_dump(mode="json")) == "Halfway"
+assert sampling_label(Sampling(sampler="halfway").model_dump(mode="json")) == "Halfway"
 """,
     ),
     Recipe(

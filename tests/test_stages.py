@@ -3,6 +3,8 @@
 import re
 import subprocess
 import sys
+from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,14 @@ def test_a_stage_depends_on_the_parameters_it_reads_and_on_no_other(graph, name,
         command = stage["cmd"].replace("${key}", key).replace("${item}", "0")
         declared = {param.replace("${key}", key) for param in stage["params"]}
         assert declared == set(stages.of_command(command).reads)
+
+
+@pytest.mark.parametrize("stage", [*STAGES.values(), *stages.CELLS.values(), stages.STUDY_PAGE, *TRAINED.values()])
+def test_the_functions_of_a_stage_exist(stage):
+    """A name that nothing has would be followed to no parameter, and nobody would notice."""
+    for function in stage.functions:
+        module, _, name = function.removeprefix("stepladder.").partition(":")
+        assert attrgetter(name)(import_module(f"stepladder.{module}")) is not None
 
 
 @EVERY_ENTRY

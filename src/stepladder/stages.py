@@ -59,7 +59,7 @@ STAGES = {
     "evaluate classifier": Stage(("evaluation.text.classes:evaluate",), JUDGED),
     **{f"evaluate {name}": Stage(("evaluation.baselines:evaluate",), JUDGED) for name in ("vae", "gan")},
     "compare": Stage(
-        ("reporting.comparison:compare", "reporting.figures:draw", RECORDS),
+        ("reporting.comparison:compare", "reporting.figures:plot_all", RECORDS),
         ("sweep.timesteps", "evaluation.confidence", "promotion"),
     ),
     "register": Stage(

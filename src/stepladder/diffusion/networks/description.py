@@ -121,6 +121,6 @@ class DiffusionDescription(Description, ProcessDescription):
 
 
 def guided(description: DiffusionDescription) -> dict[str, Any]:
-    """What a noisy classifier has to share with the model of ``description``, see ``fitting.guiding``."""
+    """What a noisy classifier has to share with the model of ``description``, see ``fitting.read_guide``."""
     shared = {key: getattr(description, key) for key in PROCESS}
     return {"classes": description.classes, "shape": description.model.shape} | shared
